@@ -1,0 +1,119 @@
+"""YAML recipes and `key=value` overrides, merged and checked by dataclasses.
+
+OmegaConf's structured configs do the work: the dataclass is the schema, so a value of the wrong type or an unknown key
+is an error before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from densessl.errors import UserError
+from densessl.files import write_text
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`'; did you mean ...?'` for the known word that is nearest to `word`, or an empty string."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def recipe_folder(kind: str) -> Path:
+    """The folder of the shipped recipes of one kind ("pretrain", "segment"), in a checkout or in an installed wheel."""
+    installed = Path(str(resources.files("densessl"))) / "configs" / kind
+    return installed if installed.is_dir() else installed.parents[2] / "configs" / kind
+
+
+def recipes(kind: str) -> dict[str, Path]:
+    """Every shipped recipe of a kind by its name."""
+    return {path.stem: path for path in sorted(recipe_folder(kind).glob("*.yaml"))}
+
+
+def read_yaml(name: str | Path, kind: str) -> DictConfig:
+    """Read a recipe by its shipped name or by a path; `UserError` when there is none or it is not YAML."""
+    known = recipes(kind)
+    path = Path(name).expanduser()
+    if str(name) in known:
+        path = known[str(name)]
+    elif path.is_dir() and (path / "config.yaml").is_file():
+        path = path / "config.yaml"
+    elif not path.is_file():
+        raise UserError(
+            f"There is no recipe {str(name)!r}, neither a file nor one of: {', '.join(known)}{nearest(str(name), known)}"
+        )
+    try:
+        loaded = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {_first_line(error)}") from None
+    if not isinstance(loaded, DictConfig):
+        raise UserError(f"{path} holds no recipe: its top level must be keys with values.")
+    return loaded
+
+
+def parse_overrides(overrides: Sequence[str]) -> DictConfig:
+    """`["lr=0.1", "dino.momentum=0.99"]` -> a nested config; values are read as YAML."""
+    for item in overrides:
+        if not re.match(r"^[A-Za-z_][\w.]*=", item):
+            raise UserError(f"{item!r} is not of the form key=value, such as lr=0.1 or optimizer.weight_decay=0.04.")
+    try:
+        return OmegaConf.from_dotlist(list(overrides))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"The overrides {' '.join(overrides)} cannot be read: {_first_line(error)}") from None
+
+
+def build(schema: type | DictConfig, *layers: DictConfig, where: str = "the command line") -> Any:
+    """Lay `layers` over the defaults of the dataclass `schema`, later ones winning, and return the dataclass.
+
+    A `DictConfig` that was made with `OmegaConf.structured` members may stand for the schema. Raises `UserError` for an
+    unknown key (with the nearest known one) and for a value of the wrong type.
+    """
+    return OmegaConf.to_object(merge(schema, *layers, where=where))
+
+
+def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the command line") -> DictConfig:
+    """As `build`, but return the checked `DictConfig`, from which YAML can be written."""
+    merged = schema if isinstance(schema, DictConfig) else OmegaConf.structured(schema)
+    for layer in layers:
+        _check_keys(layer, merged, where)
+        try:
+            merged = OmegaConf.merge(merged, layer)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            key = getattr(error, "full_key", None)
+            raise UserError(f"The value of {key or 'a key'} in {where} is wrong: {_first_line(error)}") from None
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise UserError(f"{', '.join(missing)} must be given, such as {missing[0]}=VALUE.")
+    return merged
+
+
+def save(config: DictConfig | Any, path: str | Path) -> None:
+    """Write a resolved config as YAML, whole or not at all."""
+    if not isinstance(config, DictConfig):
+        config = OmegaConf.structured(config)
+    write_text(path, OmegaConf.to_yaml(config, resolve=True))
+
+
+def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str = "") -> None:
+    for key in layer:
+        full = f"{prefix}{key}"
+        if key not in schema:
+            if OmegaConf.get_type(schema) is dict:
+                continue
+            known = [f"{prefix}{name}" for name in schema]
+            raise UserError(f"Unknown key {full!r} in {where}{nearest(full, known)} Known here: {', '.join(known)}.")
+        value, default = OmegaConf.select(layer, str(key)), OmegaConf.select(schema, str(key))
+        if isinstance(value, DictConfig) and isinstance(default, DictConfig):
+            _check_keys(value, default, where, f"{full}.")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") + "." if str(error).strip() else type(error).__name__ + "."

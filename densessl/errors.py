@@ -1,0 +1,15 @@
+"""What goes wrong, as sentences for the person who typed the command."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: one sentence that says what is wrong, where, and what to do.
+
+    The command line prints the sentence alone and ends with exit status 2.
+    """
+
+
+class RunStopped(Exception):
+    """A run that ended before its last step through no mistake of the command line: a signal, a NaN.
+
+    The command line prints the sentence alone and ends with exit status 1.
+    """

@@ -1,0 +1,96 @@
+"""The registry of methods and the few types that every method shares.
+
+A method is one file in this folder. It is found by being there: `methods()` imports each file once, and the file's
+`@register(...)` line enters its class. Nothing else names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from densessl.errors import UserError
+
+
+@dataclass
+class Output:
+    """What `method(batch)` returns: a scalar loss, scalars to log, and the backbone's vectors of the first view.
+
+    embedding: (B, D), detached; monitors of collapse and online probes read it.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the run stands when a moment of a method is called; `step` counts optimizer steps from 0."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the fraction of the present one."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.total_steps))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered method. `needs` names what a batch must carry beside `views` and `index` (such as "target")."""
+
+    name: str
+    cls: type[torch.nn.Module]
+    config: type
+    title: str
+    arxiv: str
+    year: int
+    needs: tuple[str, ...] = ()
+
+
+_entries: dict[str, Entry] = {}
+
+
+def register(
+    name: str, *, config: type, title: str, arxiv: str, year: int, needs: tuple[str, ...] = ()
+) -> Callable[[type[torch.nn.Module]], type[torch.nn.Module]]:
+    """Class decorator that enters a method under `name`, with the dataclass of its options and its paper."""
+
+    def enter(cls: type[torch.nn.Module]) -> type[torch.nn.Module]:
+        if name in _entries and _entries[name].cls.__module__ != cls.__module__:
+            raise ValueError(f"two methods are named {name!r}: {_entries[name].cls.__module__} and {cls.__module__}")
+        _entries[name] = Entry(name, cls, config, title, arxiv, year, needs)
+        return cls
+
+    return enter
+
+
+def methods() -> dict[str, Entry]:
+    """Every registered method by name, in order of year and name."""
+    package = importlib.import_module("densessl.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"densessl.methods.{module.name}")
+    return {entry.name: entry for entry in sorted(_entries.values(), key=lambda entry: (entry.year, entry.name))}
+
+
+def method(name: str) -> Entry:
+    """The entry of one method; `UserError` with the nearest known name when there is none."""
+    known = methods()
+    if name not in known:
+        from densessl.config import nearest
+
+        raise UserError(f"There is no method {name!r}{nearest(name, known)}. Known methods: {', '.join(known)}.")
+    return known[name]
