@@ -1,0 +1,72 @@
+"""What `densessl segment` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class StegoConfig:
+    """STEGO's own settings under the official names; the defaults are CocoStuff-27 with ViT-S (arXiv 2203.08414).
+
+    A pair of places attracts where the cosine of its features, centred, exceeds the shift, and repels below it. The
+    three weights and shifts are the paper's for DINO's features; on other backbones they may want tuning.
+    """
+
+    dim: int = 70  # length of a code
+    dropout: float = 0.1  # share of channels dropped per picture in training
+    pos_intra_weight: float = 0.67  # a picture with itself
+    pos_inter_weight: float = 0.25  # with one of its nearest neighbours
+    neg_inter_weight: float = 0.63  # with other pictures of the batch
+    pos_intra_shift: float = 0.08
+    pos_inter_shift: float = 0.02
+    neg_inter_shift: float = 0.66
+    feature_samples: int = 11  # points per picture: this number squared
+    neg_samples: int = 5  # other pictures per picture
+    num_neighbors: int = 7  # nearest pictures to draw the neighbour from; fewer when there are fewer pictures
+    pointwise: bool = True
+    zero_clamp: bool = True
+    stabilize: bool = False
+    cluster_lr: float = 5e-3  # Adam, for the cluster probe
+    clusters: str = "kmeans"  # "kmeans": on the codes, after training, best of several starts; "probe": the paper's
+
+
+@dataclass
+class SegmentConfig:
+    """A run of `densessl segment`.
+
+    data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
+    out: the folder that gets the masks.
+    backbone: whose features are used; None and "colour" are the fixed colours and gradients.
+    model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
+    method: "stego", or "kmeans" on the backbone's features as they are.
+    image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
+    steps: optimizer steps; None counts `epochs` over the pictures instead.
+    learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
+    cache: folder in which features outlive the run; None keeps them for the run only.
+    unreadable: share of the pictures that may be unreadable before the run ends.
+    """
+
+    data: Any = MISSING
+    out: str = MISSING
+    split: str | None = None
+    classes: int = 8
+    backbone: str | None = None
+    model: str | None = None
+    method: str = "stego"
+    image_size: int | None = None
+    batch_size: int = 16
+    epochs: int = 10
+    steps: int | None = 400
+    lr: float = 5e-4  # Adam, for the head
+    workers: int = 0
+    seed: int = 0
+    devices: str = "auto"  # "auto", "cpu" or "gpu"; one process
+    precision: str = "32"  # "32", or "bf16" for the backbone
+    learn_from: int = 5000
+    cache: str | None = None
+    unreadable: float = 0.5
+    stego: StegoConfig = field(default_factory=StegoConfig)

@@ -1,0 +1,66 @@
+"""STEGO's head and cluster probe (arXiv 2203.08414; the official modules.py at eb4d6b5), on tables of tokens.
+
+A 1 x 1 convolution is a linear map of each token, so the head takes tokens (T, C) of any number of maps of any shape.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class StegoHead(nn.Module):
+    """Codes (T, dim) of tokens (T, C): a linear branch plus one with a hidden layer of C and a ReLU.
+
+    channels: C of the backbone.
+    dim: length of a code; 70 for ViT-S in the paper.
+    dropout: share of the channels dropped per picture in training, by independent masks for the two branches.
+    """
+
+    def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, dim)
+        self.hidden = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, dim)
+        self.dropout = dropout
+
+    def forward(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """(T, C) -> (T, dim).
+
+        owner: (T,) the picture each token belongs to, by which channels are dropped in training; None: all of one.
+        generator: source of the masks, on the CPU.
+        """
+        straight = self.linear(self.drop(tokens, owner, generator))
+        bent = self.out(F.relu(self.hidden(self.drop(tokens, owner, generator))))
+        return straight + bent
+
+    def drop(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Drop whole channels per picture (dropout2d) in training; the identity in evaluation."""
+        if not self.training or not self.dropout:
+            return tokens
+        if owner is None:
+            owner = torch.zeros(len(tokens), dtype=torch.long)
+        pictures = int(owner.max()) + 1
+        kept = torch.rand(pictures, tokens.shape[1], generator=generator) >= self.dropout
+        mask = kept.to(tokens) / (1 - self.dropout)
+        return tokens * mask[owner.to(tokens.device)]
+
+
+class ClusterProbe(nn.Module):
+    """Cosine k-means by gradient: K directions, each drawn to the codes that it is nearest to.
+
+    The start is normal, as in the paper, or given, such as by k-means++.
+    """
+
+    def __init__(self, clusters: int, dim: int, start: Tensor | None = None) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(clusters, dim) if start is None else start.clone())
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Cosines (T, K) of codes (T, dim) with the centres."""
+        return F.normalize(codes, dim=1) @ F.normalize(self.centres, dim=1).T
+
+    def loss(self, codes: Tensor) -> Tensor:
+        """Minus the mean cosine of each code with its nearest centre; no gradient flows into the codes."""
+        return -self(codes.detach()).amax(dim=1).mean()

@@ -1,0 +1,115 @@
+"""Masks at the pictures' own size, and the folder they are written to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from densessl.errors import UserError
+from densessl.files import write_text, writing
+from densessl.segmentation.model import Segmenter
+from densessl.segmentation.overlay import overlay, palette
+
+# Scores upsampled at a time, in numbers: 64 MiB.
+CHUNK = 1 << 24
+
+
+def mask(model: Segmenter, tokens: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The segment of every pixel, (H, W) uint8, or uint16 when there are more than 256 segments.
+
+    tokens: (h * w, C) of the backbone's map of `shape` (h, w), which covers the picture. size: (H, W) of the picture.
+    The codes are interpolated bilinearly (align_corners=False) and the nearest centre is taken. As scores are linear in
+    codes, it is scores that are interpolated, which costs less and gives the same; some rows at a time.
+    """
+    with torch.inference_mode():
+        scores = model(tokens.to(model.centres.device)).float().T.reshape(1, model.classes, *shape)
+        columns = _linear(scores[0], dim=2, size=size[1])
+        height = max(1, CHUNK // (model.classes * size[1]))
+        rows = torch.arange(size[0], device=scores.device).split(height)
+        parts = [_linear(columns, dim=1, size=size[0], places=chunk).argmax(dim=0) for chunk in rows]
+    return torch.cat(parts).cpu().numpy().astype(np.uint8 if model.classes <= 256 else np.uint16)
+
+
+def _linear(scores: Tensor, dim: int, size: int, places: Tensor | None = None) -> Tensor:
+    """Interpolate `dim` to `size` places, pixel centres aligned, or to those of them that are asked for."""
+    places = torch.arange(size, device=scores.device) if places is None else places
+    length = scores.shape[dim]
+    place = ((places.double() + 0.5) * length / size - 0.5).clamp(0, length - 1)
+    low = place.floor().long()
+    high = (low + 1).clamp(max=length - 1)
+    share = (place - low).to(scores.dtype).view([-1 if each == dim else 1 for each in range(scores.ndim)])
+    return torch.lerp(scores.index_select(dim, low), scores.index_select(dim, high), share)
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Where each picture's files go, without their suffix: "x/y" for "x/y.jpg".
+
+    Where several pictures would share it ("a.jpg", "a.png") each keeps its full name ("a.jpg", "a.png"), so that none
+    overwrites another's files.
+    """
+    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    chosen = list(short)
+    while shared := {stem for stem, count in Counter(chosen).items() if count > 1}:
+        longer = [name if stem in shared else stem for name, stem in zip(names, chosen, strict=True)]
+        chosen = longer if longer != chosen else [f"{stem}~{i}" for i, stem in enumerate(chosen)]
+    return chosen
+
+
+@dataclass
+class MaskWriter:
+    """Writes masks and overlays below `folder`, and counts what they hold.
+
+    pixels, images: per segment, over all that was written. files: the label map of each picture by its name.
+    """
+
+    folder: Path
+    classes: int
+    pixels: np.ndarray = field(init=False)
+    images: np.ndarray = field(init=False)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pixels = np.zeros(self.classes, dtype=np.int64)
+        self.images = np.zeros(self.classes, dtype=np.int64)
+
+    def write(self, name: str, stem: str, image: np.ndarray, labels: np.ndarray) -> None:
+        """Write `labels/STEM.png` and `overlays/STEM.jpg` of one picture, each whole or not at all."""
+        shown = overlay(image, labels, self.classes)
+        _encode(self.folder / "labels" / f"{stem}.png", labels, [])
+        _encode(self.folder / "overlays" / f"{stem}.jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        counts = np.bincount(labels.reshape(-1), minlength=self.classes)
+        self.pixels += counts
+        self.images += counts > 0
+        self.files[name] = f"labels/{stem}.png"
+
+    def finish(self) -> None:
+        """Write `segments.json`: per class its colour, pixels, share and images, and a name to be filled in."""
+        total = max(1, int(self.pixels.sum()))
+        classes = [
+            {
+                "index": index,
+                "name": None,
+                "colour": list(colour),
+                "pixels": int(self.pixels[index]),
+                "share": round(int(self.pixels[index]) / total, 6),
+                "images": int(self.images[index]),
+            }
+            for index, colour in enumerate(palette(self.classes))
+        ]
+        write_text(self.folder / "segments.json", json.dumps({"classes": classes, "files": self.files}, indent=1))
+
+
+def _encode(path: Path, image: np.ndarray, options: list[int]) -> None:
+    done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image), options)
+    if not done:
+        raise UserError(f"{path} could not be encoded: a picture of {image.shape[1]} x {image.shape[0]} is too large.")
+    with writing(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,225 @@
+"""`densessl segment`: from pictures to masks, by way of a backbone's features, without a label."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from densessl.config import nearest, save
+from densessl.data.sources import Unreadable, open_source
+from densessl.errors import UserError
+from densessl.files import output_folder
+from densessl.segmentation import transform
+from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.features import Extractor, Features, extract, weights_hash
+from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
+from densessl.segmentation.predict import MaskWriter, mask, stems
+from densessl.segmentation.progress import Progress, Report
+from densessl.segmentation.train import learn
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    pictures: masks written; unreadable: pictures that got none (listed in `unreadable.txt`).
+    shares: share of all pixels, per class.
+    learned: whether the segments were learned here; seconds: of the whole run.
+    """
+
+    folder: Path
+    backbone: str
+    method: str
+    pictures: int
+    unreadable: int
+    shares: list[float]
+    learned: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
+        skipped = f"; {self.unreadable} unreadable ones are listed in {self.folder / 'unreadable.txt'}"
+        shares = ", ".join(f"{index}: {share:.1%}" for index, share in enumerate(self.shares))
+        return (
+            f"{self.pictures} masks by {how} in {self.seconds:.0f} s{skipped if self.unreadable else ''}.\n"
+            f"Share of the pixels per segment: {shares}\n"
+            f"Masks: {self.folder / 'labels'}\nPictures to look at: {self.folder / 'overlays'}"
+        )
+
+
+def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
+    """Learn segments from the pictures (unless `config.model` is given) and write masks for all of them.
+
+    Without a backbone the fixed colours and gradients are used. Raises `UserError` for what the user can mend.
+    """
+    begun = time.monotonic()
+    _check(config)
+    progress = progress or Progress()
+    source = open_source(config.data, config.split)
+    if len(source) < 1:
+        raise UserError(f"There are no pictures in {config.data}.")
+    model, saved = (None, None) if config.model is None else load_model(config.model)
+    extractor, spec = _extractor(config, saved)
+    folder = output_folder(config.out)
+    save(config, folder / "config.yaml")
+    unreadable = Unreadable()
+    kept = Features()
+    if model is None:
+        kept = _features(source, extractor, config, folder, progress)
+        for name, reason in kept.unreadable:
+            unreadable.add(name, reason)
+        _check_readable(kept, unreadable, config, folder)
+        model = learn(kept, config, str(extractor.device), progress).model
+        saved = Saved(spec, weights_hash(extractor.backbone), extractor.image_size, dataclasses.asdict(config))
+    model = model.to(extractor.device).eval()
+    writer = _write_masks(source, extractor, model, kept, config, folder, unreadable, progress)
+    save_model(folder / "model.safetensors", model, saved)
+    total = max(1, int(writer.pixels.sum()))
+    return Summary(
+        folder=folder,
+        backbone="colours and gradients (the default without --backbone)" if spec == "colour" else spec,
+        method=config.method,
+        pictures=len(writer.files),
+        unreadable=len(source) - len(writer.files),
+        shares=[int(count) / total for count in writer.pixels],
+        learned=config.model is None,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _check(config: SegmentConfig) -> None:
+    choices = {"method": ("stego", "kmeans"), "devices": ("auto", "cpu", "gpu"), "precision": ("32", "bf16")}
+    for key, known in choices.items():
+        given = str(getattr(config, key))
+        if given not in known:
+            raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
+    if config.stego.clusters not in ("kmeans", "probe"):
+        raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
+    if config.classes < 2 and config.model is None:
+        raise UserError(f"classes={config.classes} is not a segmentation: give at least 2 with --classes.")
+    if config.classes > 65535:
+        raise UserError(f"classes={config.classes} does not fit a 16-bit mask: give at most 65535.")
+    least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
+    _check_least(config, least, "")
+    stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
+    _check_least(config.stego, stego, "stego.")
+    if config.stego.dropout >= 1:
+        raise UserError(f"stego.dropout={config.stego.dropout} drops everything: give less than 1.")
+
+
+def _check_least(section: object, least: dict[str, float], prefix: str) -> None:
+    for key, bound in least.items():
+        value = getattr(section, key)
+        if value is not None and value < bound:
+            raise UserError(f"{prefix}{key}={value} is too small: give at least {bound}.")
+
+
+def _device(devices: str) -> str:
+    if devices == "gpu" and not torch.cuda.is_available():
+        raise UserError("devices=gpu, but torch finds no GPU here: give devices=cpu or leave it out.")
+    return "cuda" if devices != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _extractor(config: SegmentConfig, saved: Saved | None) -> tuple[Extractor, str]:
+    """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
+    spec = config.backbone or (saved.backbone if saved else "colour")
+    image_size = config.image_size or (saved.image_size if saved else None)
+    try:
+        backbone = _backbone(spec, config.image_size)
+    except UserError as error:
+        if saved is None or config.backbone:
+            raise
+        raise UserError(
+            f"{config.model} was trained on the backbone {spec}, which cannot be loaded: {error} "
+            "Say where it is now with --backbone."
+        ) from None
+    if saved is not None and weights_hash(backbone) != saved.weights:
+        raise UserError(
+            f"{config.model} was trained on another backbone than {spec}: its own was {saved.backbone}, with other "
+            "weights. Give that one with --backbone, or learn anew without --model."
+        )
+    path = Path(spec).expanduser()
+    spec = str(path.resolve()) if path.exists() and spec != "colour" else spec
+    return Extractor(backbone, image_size, _device(config.devices), config.precision), spec
+
+
+def _backbone(spec: str, image_size: int | None) -> nn.Module:
+    if spec == "colour":
+        return ColourBackbone()
+    from densessl.backbones import load_backbone
+
+    return load_backbone(spec, image_size)
+
+
+def _features(source, extractor: Extractor, config: SegmentConfig, folder: Path, progress: Report) -> Features:
+    """Features of all pictures, or of `learn_from` of them drawn by the seed."""
+    count = min(config.learn_from, len(source))
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(config.seed))
+    indices = sorted(order[:count].tolist())
+
+    def advance(done: int) -> None:
+        progress("Reading features", done, count, "")
+
+    return extract(source, extractor, indices, config.workers, config.cache, spill=folder, advance=advance)
+
+
+def _check_readable(kept: Features, unreadable: Unreadable, config: SegmentConfig, folder: Path) -> None:
+    total = len(kept) + len(kept.unreadable)
+    if kept.unreadable:
+        unreadable.write(folder)
+    unreadable.check(total, config.unreadable)
+    if not len(kept):
+        raise UserError(f"None of the {total} pictures in {config.data} can be read: see {folder / 'unreadable.txt'}.")
+
+
+def _write_masks(
+    source,
+    extractor: Extractor,
+    model: Segmenter,
+    kept: Features,
+    config: SegmentConfig,
+    folder: Path,
+    unreadable: Unreadable,
+    progress: Report,
+) -> MaskWriter:
+    """Masks of all pictures; features that are kept are used, others computed."""
+    names = [source.name(index) for index in range(len(source))]
+    files = stems(names)
+    row_of = {index: row for row, index in enumerate(kept.indices)}
+    known = {name for name, _ in kept.unreadable}
+    writer = MaskWriter(folder, model.classes)
+    loader = transform.pictures(
+        source, range(len(source)), extractor.image_size, extractor.stride, config.workers, originals=True
+    )
+    for done, picture in enumerate(loader, start=1):
+        name = names[picture.index]
+        if picture.image is None:
+            if name not in known:
+                unreadable.add(name, picture.reason)
+        else:
+            shape, tokens = _tokens(extractor, kept, row_of.get(picture.index), picture)
+            labels = mask(model, tokens, shape, picture.original.shape[:2])
+            writer.write(name, files[picture.index], picture.original, labels)
+        progress("Writing masks", done, len(names), "")
+    if len(writer.files) < len(names):
+        unreadable.write(folder)
+        unreadable.check(len(names), config.unreadable)
+    if not writer.files:
+        raise UserError(f"None of the {len(names)} pictures can be read: see {folder / 'unreadable.txt'}.")
+    writer.finish()
+    return writer
+
+
+def _tokens(
+    extractor: Extractor, kept: Features, row: int | None, picture: transform.Picture
+) -> tuple[tuple[int, int], torch.Tensor]:
+    if row is not None:
+        return kept.shapes[row], kept.tokens(row)
+    map_ = extractor([picture.image])[0]
+    return tuple(map_.shape[1:]), map_.flatten(1).T

@@ -1,0 +1,175 @@
+"""Features are computed once, exactly, and never handed out stale."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from densessl.errors import RunStopped, UserError
+from densessl.segmentation import transform
+from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.features import Extractor, extract, nearest_neighbours, weights_hash
+
+
+def extractor(image_size: int = 64) -> Extractor:
+    return Extractor(ColourBackbone(), image_size)
+
+
+def same(a, b) -> bool:
+    return (
+        a.indices == b.indices
+        and a.shapes == b.shapes
+        and all(np.array_equal(x, y) for x, y in zip(a.arrays, b.arrays, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((100, 100), (64, 64)),
+        ((100, 150), (64, 96)),
+        ((360, 90), (256, 64)),
+        ((5000, 50), (256, 8)),
+        ((1, 1), (64, 64)),
+    ],
+)
+def test_the_short_side_is_the_image_size_and_the_whole_picture_is_seen(size, expected):
+    assert transform.fit(*size, image_size=64, stride=8) == expected
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    assert transform.resize(image, 64, 8).shape[:2] == expected
+
+
+def test_the_colour_backbone_measures_means_in_its_windows():
+    images = torch.randint(0, 256, (2, 3, 40, 48), dtype=torch.uint8)
+    backbone = ColourBackbone()
+    (map_,) = backbone.feature_maps(backbone.normalise(images))
+    assert map_.shape == (2, 42, 5, 6)
+    found = map_ * backbone.spread + backbone.mean
+    cell = images[1, :, 8:16, 16:24].float().mean(dim=0) / 255
+    assert found[1, 0, 1, 2] == pytest.approx(float(cell.mean()), abs=1e-5)
+    assert found[1, 3, 1, 2] == pytest.approx(float(cell.std(correction=0)), abs=1e-4)
+    assert found[1, 14, 2, 3] == pytest.approx(float(images[1, :, 8:32, 16:40].float().mean() / 255), abs=1e-5)
+    torch.testing.assert_close(backbone(backbone.normalise(images)), map_.mean(dim=(2, 3)))
+    with pytest.raises(ValueError, match="cells"):
+        backbone.feature_maps(torch.zeros(1, 3, 40, 44))
+
+
+def test_kept_features_equal_those_computed_directly_bit_by_bit(scenes, tmp_path):
+    source, _ = scenes
+    run = extractor()
+    kept = extract(source, run, range(4))
+    on_disk = extract(source, run, range(4), cache=tmp_path)
+    spilled = extract(source, run, range(4), spill=tmp_path, memory=20_000)
+    assert any(isinstance(each, np.memmap) for each in spilled.arrays)
+    assert same(kept, on_disk) and same(kept, spilled)
+    for row in range(4):
+        image = transform.resize(source.images[row], 64, 8)
+        with torch.no_grad():
+            batch = run.backbone.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])
+            map_ = run.backbone.feature_maps(batch)[-1][0]
+        assert kept.shapes[row] == tuple(map_.shape[1:])
+        assert torch.equal(kept.tokens(row).T.reshape(map_.shape), map_)
+
+
+def test_workers_do_not_change_the_features(scenes):
+    source, _ = scenes
+    assert same(extract(source, extractor(), range(4)), extract(source, extractor(), range(4), workers=2))
+
+
+def test_the_spilled_file_has_no_name_that_could_be_left_behind(scenes, tmp_path):
+    source, _ = scenes
+    kept = extract(source, extractor(), range(4), spill=tmp_path, memory=0)
+    assert list(tmp_path.iterdir()) == [] and len(kept) == 4
+
+
+def test_a_cache_is_used_again_and_never_stale(scenes, tmp_path):
+    source, _ = scenes
+    extract(source, extractor(), range(4), cache=tmp_path)
+    source.reads.clear()
+    extract(source, extractor(), range(4), cache=tmp_path)
+    assert source.reads == []
+    other = extractor()
+    other.backbone.spread[0, 0] = 1.0
+    for changed in (other, extractor(image_size=72)):
+        assert not same(extract(source, changed, range(4), cache=tmp_path), extract(source, extractor(), range(4)))
+    extract(source, extractor(), range(3), cache=tmp_path)
+    source.mark, source.images[0] = "changed", 255 - source.images[0]
+    assert same(extract(source, extractor(), range(4), cache=tmp_path), extract(source, extractor(), range(4)))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "no record", "bad record"])
+def test_a_damaged_cache_is_computed_anew(scenes, tmp_path, damage):
+    source, _ = scenes
+    good = extract(source, extractor(), range(4))
+    extract(source, extractor(), range(4), cache=tmp_path)
+    (data,), (record,) = tmp_path.glob("*.bin"), tmp_path.glob("*.json")
+    content = data.read_bytes()
+    if damage == "flipped":
+        data.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    elif damage == "cut":
+        os.truncate(data, len(content) // 2)
+    elif damage == "emptied":
+        data.write_bytes(b"")
+    elif damage == "no record":
+        record.unlink()
+    else:
+        record.write_text('{"channels": 42}')
+    assert same(extract(source, extractor(), range(4), cache=tmp_path), good)
+    assert data.read_bytes() == content
+
+
+def test_an_interrupted_pass_leaves_no_cache(scenes, tmp_path):
+    source, _ = scenes
+
+    def stop(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(source, extractor(), range(4), cache=tmp_path, advance=stop)
+    assert list(tmp_path.iterdir()) == []
+    assert len(extract(source, extractor(), range(4), cache=tmp_path)) == 4
+
+
+def test_unreadable_pictures_are_named_also_from_the_cache(scenes, tmp_path):
+    source, _ = scenes
+    source.images[1] = None
+    for _ in range(2):
+        kept = extract(source, extractor(), range(4), cache=tmp_path)
+        assert kept.indices == [0, 2, 3]
+        assert kept.unreadable == [("001.jpg", "it is cut short")]
+
+
+def test_a_cache_that_cannot_be_written_is_the_users_to_mend(scenes, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        extract(scenes[0], extractor(), range(4), cache=tmp_path / "file")
+
+
+def test_features_that_are_not_finite_stop_the_run(scenes):
+    run = extractor()
+    run.backbone.mean[0, 3] = float("nan")
+    with pytest.raises(RunStopped, match="000.jpg"):
+        extract(scenes[0], run, range(4))
+
+
+def test_the_hash_sees_every_bit_of_the_weights():
+    a, b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    b.load_state_dict(a.state_dict())
+    assert weights_hash(a) == weights_hash(b)
+    b.bias.data[0] = torch.nextafter(b.bias.data[0], torch.tensor(9.0))
+    assert weights_hash(a) != weights_hash(b)
+
+
+def test_neighbours_are_the_most_alike_without_the_picture_itself_whatever_the_block():
+    pooled = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    cosine = F.cosine_similarity(pooled[:, None], pooled[None], dim=2).fill_diagonal_(-2)
+    slow = cosine.argsort(dim=1, descending=True)[:, :7]
+    for block in (3, 20, 64):
+        assert torch.equal(nearest_neighbours(pooled, 7, block), slow)
+    assert nearest_neighbours(pooled[:3], 7).shape == (3, 2)
+    assert nearest_neighbours(pooled[:1], 7).shape == (1, 0)
