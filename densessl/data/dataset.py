@@ -1,0 +1,158 @@
+"""From a source of images to batches of views.
+
+A batch is a dict: `views`, a list of uint8 tensors (B, 3, s, s) in channels_last memory format, one per view in the
+order of the specs; `index` (B,) int64; `target` (B,) int64 when every image has a label; `unreadable`, a list of
+(index, reason) of images that were passed over. What is drawn depends on (seed, epoch, index) alone.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from densessl.data.augment import render
+from densessl.data.augment_device import render_batch, to_canvas
+from densessl.data.images import UnreadableImage
+from densessl.data.views import ViewSpec, draw, generator
+from densessl.errors import UserError
+
+MOST_UNREADABLE = 100  # in a row, before the run ends with a sentence
+
+
+class ImageSource(Protocol):
+    """What `ViewDataset` asks of a source; those in `densessl.data.sources` fit."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
+
+    def name(self, index: int) -> str: ...
+
+    def label(self, index: int) -> int | None: ...
+
+
+class ViewDataset(Dataset):
+    """Views of the images of `source`, asked for by (epoch, index).
+
+    views: the method's specs; a size of None is `image_size`. seed: of the run.
+    device_views: hand over each image once, with the draws of its views, for `render_views` to make them on the device.
+        Images are shrunk to a longest side of `canvas` px, twice the largest view unless given.
+
+    An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8;
+    with device_views instead of them `canvas` (h, w, 3) uint8 and `draws` (V, 13) float32. An unreadable image is
+    replaced by the next readable one, and `index` is that one's. Raises `UserError` when `MOST_UNREADABLE` follow on
+    each other.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        views: Sequence[ViewSpec],
+        image_size: int,
+        seed: int,
+        device_views: bool = False,
+        canvas: int | None = None,
+    ) -> None:
+        self.source = source
+        self.seed = seed
+        self.device_views = device_views
+        self.views = [replace(spec, size=spec.size or image_size, count=1) for spec in views for _ in range(spec.count)]
+        self.sizes = [spec.size for spec in self.views]
+        self.canvas = canvas or 2 * max(self.sizes)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, asked = key
+        image, index, unreadable = self._read(asked)
+        # The place asked for seeds the views, so that a neighbour which stands in does not come twice with the same.
+        rng = generator(self.seed, epoch, asked)
+        draws = [draw(spec, *image.shape[:2], rng, spec.size) for spec in self.views]
+        item: dict[str, Any] = {"index": index, "unreadable": unreadable}
+        if self.device_views:
+            item["canvas"], item["draws"] = to_canvas(image, draws, self.canvas)
+        else:
+            item["views"] = [render(image, drawn, size) for drawn, size in zip(draws, self.sizes, strict=True)]
+        label = self.source.label(index)
+        if label is not None:
+            item["target"] = label
+        return item
+
+    def _read(self, asked: int) -> tuple[np.ndarray, int, list[tuple[int, str]]]:
+        """The first readable image from `asked` on, its index, and those passed over."""
+        unreadable: list[tuple[int, str]] = []
+        for step in range(min(len(self), MOST_UNREADABLE)):
+            index = (asked + step) % len(self)
+            try:
+                return self.source.read(index), index, unreadable
+            except UnreadableImage as error:
+                unreadable.append((index, str(error)))
+        names = ", ".join(self.source.name(index) for index, _ in unreadable[:3])
+        reason = unreadable[0][1] if unreadable else "there is none"
+        raise UserError(
+            f"{len(unreadable)} images in a row cannot be read, among them {names} ({reason}); "
+            "check the files, or give another data=."
+        )
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Items of `ViewDataset` -> one batch; see the module docstring.
+
+    With device_views: `canvas` (B, 3, H, W) uint8, padded with zeros to the largest of the batch, and `draws`
+    (B, V, 13) float32 in place of `views`.
+    """
+    batch: dict[str, Any] = {
+        "index": torch.tensor([item["index"] for item in items], dtype=torch.int64),
+        "unreadable": [pair for item in items for pair in item["unreadable"]],
+    }
+    if all("target" in item for item in items):
+        batch["target"] = torch.tensor([item["target"] for item in items], dtype=torch.int64)
+    if "canvas" in items[0]:
+        batch["canvas"] = _padded([item["canvas"] for item in items])
+        batch["draws"] = torch.from_numpy(np.stack([item["draws"] for item in items]))
+    else:
+        views = zip(*(item["views"] for item in items), strict=True)
+        batch["views"] = [_channels_first(np.stack(same)) for same in views]
+    return batch
+
+
+def render_views(batch: dict[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
+    """A batch of device_views -> the batch dict with `views`, made where its tensors lie; sizes: `ViewDataset.sizes`.
+
+    A batch that already has its views is returned as it is.
+    """
+    if "views" in batch:
+        return batch
+    canvas, draws = batch["canvas"], batch["draws"]
+    rest = {key: value for key, value in batch.items() if key not in ("canvas", "draws")}
+    return rest | {"views": [render_batch(canvas, draws[:, view], size) for view, size in enumerate(sizes)]}
+
+
+def worker_init(worker_id: int) -> None:
+    """`worker_init_fn` of a DataLoader: one thread a worker, and Ctrl-C left to the main process, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _padded(images: Sequence[np.ndarray]) -> Tensor:
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    canvas = np.zeros((len(images), height, width, 3), np.uint8)
+    for place, image in zip(canvas, images, strict=True):
+        place[: image.shape[0], : image.shape[1]] = image
+    return _channels_first(canvas)
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    """(B, H, W, 3) -> (B, 3, H, W): the same memory, which is what channels_last means."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
