@@ -22,9 +22,9 @@ from densessl.files import write_text
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`'; did you mean ...?'` for the known word that is nearest to `word`, or an empty string."""
+    """How a sentence on `word` ends: `'; did you mean ...?'` with the known word that is nearest to it, or a full stop."""
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    return f"; did you mean {match[0]!r}?" if match else "."
 
 
 def recipe_folder(kind: str) -> Path:
@@ -48,7 +48,8 @@ def read_yaml(name: str | Path, kind: str) -> DictConfig:
         path = path / "config.yaml"
     elif not path.is_file():
         raise UserError(
-            f"There is no recipe {str(name)!r}, neither a file nor one of: {', '.join(known)}{nearest(str(name), known)}"
+            f"There is no recipe {str(name)!r}, neither a file nor one of: {', '.join(known)}"
+            f"{nearest(str(name), known)}"
         )
     try:
         loaded = OmegaConf.load(path)
@@ -76,12 +77,17 @@ def build(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
     A `DictConfig` that was made with `OmegaConf.structured` members may stand for the schema. Raises `UserError` for an
     unknown key (with the nearest known one) and for a value of the wrong type.
     """
-    return OmegaConf.to_object(merge(schema, *layers, where=where))
+    merged = merge(schema, *layers, where=where)
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise UserError(f"{', '.join(missing)} must be given, such as {missing[0]}=VALUE.")
+    return OmegaConf.to_object(merged)
 
 
 def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the command line") -> DictConfig:
-    """As `build`, but return the checked `DictConfig`, from which YAML can be written."""
+    """As `build`, but return the `DictConfig`; what must be given may be missing still."""
     merged = schema if isinstance(schema, DictConfig) else OmegaConf.structured(schema)
+    _unfreeze(merged)
     for layer in layers:
         _check_keys(layer, merged, where)
         try:
@@ -89,9 +95,6 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             key = getattr(error, "full_key", None)
             raise UserError(f"The value of {key or 'a key'} in {where} is wrong: {_first_line(error)}") from None
-    missing = sorted(OmegaConf.missing_keys(merged))
-    if missing:
-        raise UserError(f"{', '.join(missing)} must be given, such as {missing[0]}=VALUE.")
     return merged
 
 
@@ -102,17 +105,30 @@ def save(config: DictConfig | Any, path: str | Path) -> None:
     write_text(path, OmegaConf.to_yaml(config, resolve=True))
 
 
+def _unfreeze(config: DictConfig) -> None:
+    """Let sections that are frozen dataclasses be merged; OmegaConf makes them read-only."""
+    OmegaConf.set_readonly(config, False)
+    for key in config:
+        section = config._get_node(key)
+        if isinstance(section, DictConfig) and not section._is_none() and not section._is_missing():
+            _unfreeze(section)
+
+
 def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str = "") -> None:
     for key in layer:
         full = f"{prefix}{key}"
-        if key not in schema:
+        node = schema._get_node(key, validate_access=False)
+        if node is None:
             if OmegaConf.get_type(schema) is dict:
                 continue
             known = [f"{prefix}{name}" for name in schema]
             raise UserError(f"Unknown key {full!r} in {where}{nearest(full, known)} Known here: {', '.join(known)}.")
-        value, default = OmegaConf.select(layer, str(key)), OmegaConf.select(schema, str(key))
-        if isinstance(value, DictConfig) and isinstance(default, DictConfig):
-            _check_keys(value, default, where, f"{full}.")
+        value = OmegaConf.select(layer, str(key))
+        if isinstance(node, DictConfig) and isinstance(value, DictConfig):
+            _check_keys(value, node, where, f"{full}.")
+        elif isinstance(node, DictConfig) and value is not None:
+            first = next(iter(node), "KEY")
+            raise UserError(f"{full} in {where} is a section: set one of its keys, such as {full}.{first}=VALUE.")
 
 
 def _first_line(error: BaseException) -> str:

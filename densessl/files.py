@@ -61,7 +61,9 @@ def output_folder(path: str | Path) -> Path:
 
 def _explain(path: Path, error: OSError) -> UserError:
     if error.errno == errno.ENOSPC:
-        return UserError(f"The disk is full: {path} could not be written. Free some space or choose another out folder.")
+        return UserError(
+            f"The disk is full: {path} could not be written. Free some space or choose another out folder."
+        )
     reason = (error.strerror or str(error)).lower()
     return UserError(f"{path} could not be written: {reason}. Choose another place with out=FOLDER or --out FOLDER.")
 

@@ -1,7 +1,17 @@
 """The registry of methods and the few types that every method shares.
 
 A method is one file in this folder. It is found by being there: `methods()` imports each file once, and the file's
-`@register(...)` line enters its class. Nothing else names it.
+`@register(...)` line enters its class. Nothing else names it. Its class is an `nn.Module` with
+
+    __init__(backbone, config, data_size)   data_size: images that the run trains on
+    backbone                                the network whose weights the run exports
+    views                                   the `ViewSpec`s it needs
+    sync_batch_norm                         whether batch norm shares statistics over processes
+    chance(batch_size)                      the loss of a network that has learned nothing
+    forward(batch) -> Output                batch: `views`, a list of float (B, 3, s, s); `index` (B,); `target` (B,)
+
+and those of the moments `epoch_start`, `before_step`, `after_backward`, `after_step` that its paper has, each called
+with a `Progress`. `parameter_groups()` only where the paper departs from "no decay on biases and norms".
 """
 
 from __future__ import annotations
@@ -19,14 +29,17 @@ from densessl.errors import UserError
 
 @dataclass
 class Output:
-    """What `method(batch)` returns: a scalar loss, scalars to log, and the backbone's vectors of the first view.
+    """What `method(batch)` returns: a scalar loss, scalars to log, and vectors of the first view, detached.
 
-    embedding: (B, D), detached; monitors of collapse and online probes read it.
+    embedding: (B, D) of the backbone, for online probes.
+    projection: (B, d) what the loss compares, for the monitor of collapse, which a backbone that ends in batch norm can
+        hide. None where the loss compares something else: the embedding is watched then.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
+    projection: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,5 +105,5 @@ def method(name: str) -> Entry:
     if name not in known:
         from densessl.config import nearest
 
-        raise UserError(f"There is no method {name!r}{nearest(name, known)}. Known methods: {', '.join(known)}.")
+        raise UserError(f"There is no method {name!r}{nearest(name, known)} Known methods: {', '.join(known)}.")
     return known[name]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from densessl import config as configs
 
 
 @dataclass
@@ -43,6 +48,7 @@ class SegmentConfig:
     backbone: whose features are used; None and "colour" are the fixed colours and gradients.
     model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
     method: "stego", or "kmeans" on the backbone's features as they are.
+    layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
@@ -57,6 +63,7 @@ class SegmentConfig:
     backbone: str | None = None
     model: str | None = None
     method: str = "stego"
+    layer: int = -1
     image_size: int | None = None
     batch_size: int = 16
     epochs: int = 10
@@ -70,3 +77,22 @@ class SegmentConfig:
     cache: str | None = None
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
+
+
+def resolve(arguments: Sequence[str], given: Mapping[str, Any], recipe: str | None = None) -> SegmentConfig:
+    """The arguments of the command, images and key=value mixed, with its options and a recipe -> a checked config.
+
+    given: options by key; None where one was not given. Options overrule the recipe, key=value overrules both.
+    Raises `UserError` for an unknown key or a value of the wrong type.
+    """
+    overrides = [each for each in arguments if re.match(r"^[A-Za-z_][\w.]*=", each) and not Path(each).exists()]
+    images = [each for each in arguments if each not in overrides]
+    options = {
+        key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None
+    }
+    if images:
+        options["data"] = images[0] if len(images) == 1 else images
+    layers = [OmegaConf.create(options), configs.parse_overrides(overrides)]
+    if recipe:
+        layers.insert(0, configs.read_yaml(recipe, "segment"))
+    return configs.build(SegmentConfig, *layers)

@@ -39,12 +39,17 @@ class Extractor:
     """
 
     def __init__(
-        self, backbone: nn.Module, image_size: int | None = None, device: str = "cpu", precision: str = "32"
+        self,
+        backbone: nn.Module,
+        image_size: int | None = None,
+        device: str = "cpu",
+        precision: str = "32",
+        layer: int = -1,
     ) -> None:
         self.backbone = backbone.to(device).eval().requires_grad_(False)
         self.stride = int(backbone.stride)
         self.image_size = int(image_size or backbone.image_size)
-        self.device, self.precision = torch.device(device), precision
+        self.device, self.precision, self.layer = torch.device(device), precision, layer
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -65,13 +70,14 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            maps = self.backbone.feature_maps(self.backbone.normalise(batch))[-1]
+            maps = self.backbone.feature_maps(self.backbone.normalise(batch), (self.layer,))[0]
         return maps.float().cpu()
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, size, precision, transform."""
-        parts = [weights_hash(self.backbone), str(self.image_size), str(self.stride), self.precision, transform.VERSION]
-        return hashlib.sha256("\n".join([*parts, self.device.type]).encode()).hexdigest()
+        """What the features depend on beside the picture: weights, layer, size, precision, transform."""
+        numbers = f"layer {self.layer}, {self.image_size} px, stride {self.stride}"
+        parts = [weights_hash(self.backbone), numbers, self.precision, transform.VERSION, self.device.type]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def weights_hash(module: nn.Module) -> str:

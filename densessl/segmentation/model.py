@@ -60,6 +60,11 @@ class Saved:
     image_size: int
     config: dict
 
+    @property
+    def layer(self) -> int:
+        """Which of the backbone's feature maps it was learned on."""
+        return int(self.config.get("layer", -1))
+
 
 def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
     """Write `model` and its origin as safetensors, whole or not at all."""

@@ -14,13 +14,13 @@ from densessl.config import nearest, save
 from densessl.data.sources import Unreadable, open_source
 from densessl.errors import UserError
 from densessl.files import output_folder
+from densessl.progress import Progress, Report
 from densessl.segmentation import transform
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Extractor, Features, extract, weights_hash
 from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
 from densessl.segmentation.predict import MaskWriter, mask, stems
-from densessl.segmentation.progress import Progress, Report
 from densessl.segmentation.train import learn
 
 
@@ -146,7 +146,8 @@ def _extractor(config: SegmentConfig, saved: Saved | None) -> tuple[Extractor, s
         )
     path = Path(spec).expanduser()
     spec = str(path.resolve()) if path.exists() and spec != "colour" else spec
-    return Extractor(backbone, image_size, _device(config.devices), config.precision), spec
+    layer = config.layer if saved is None else saved.layer
+    return Extractor(backbone, image_size, _device(config.devices), config.precision, layer), spec
 
 
 def _backbone(spec: str, image_size: int | None) -> nn.Module:

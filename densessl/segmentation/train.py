@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from densessl.errors import RunStopped, UserError
+from densessl.progress import Report, silent
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.correspondence import correspondence_loss
 from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import plus_plus, spherical_kmeans
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.progress import Report, silent
 from densessl.segmentation.sampling import Corners, corners, sample, strangers
 
 SAMPLE = 32768

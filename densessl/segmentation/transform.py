@@ -77,5 +77,6 @@ def pictures(
 
 
 def _one_thread(_: int) -> None:
-    cv2.setNumThreads(1)
+    # 0 rather than 1: in a forked worker 1 waits for ever for the threads that the parent had.
+    cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -2,7 +2,8 @@
 
 Learns on the 367 training frames and scores all labelled pixels of the 101 validation frames at their own 480 x 360,
 11 classes, one Hungarian matching per run over the whole set. Rows: STEGO's head and k-means on the backbone's
-features, k-means on colour and gradients, the latter also with the head. Mean and spread (standard deviation) over seeds.
+features, k-means on colour and gradients, the latter also with the head. Mean and standard deviation over
+seeds.
 Without a backbone a small network with random weights stands in, which shows what the architecture alone gives.
 """
 

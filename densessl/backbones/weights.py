@@ -1,0 +1,156 @@
+"""Weights from files: read without unpickling, unwrapped, and laid into a model whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from densessl.errors import UserError
+
+# Names of what stands on top of a backbone: not missed when a file's are left out.
+_HEADS = ("head", "fc", "classifier", "head_dist", "heads", "mask_token", "decoder", "pre_logits")
+_COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask", "relative_coords_table", "k_bias")
+
+
+@dataclass
+class Report:
+    """What of a file was not used."""
+
+    unused: list[str] = field(default_factory=list)
+
+    def sentences(self, where: str) -> list[str]:
+        """One sentence, or none."""
+        if not self.unused:
+            return []
+        tops = sorted({name.split(".")[0] for name in self.unused})
+        many = f"{len(self.unused)} tensors" if len(self.unused) > 1 else "One tensor"
+        return [f"{many} of {where} left out, being no part of the backbone: {_some(tops)}."]
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a .safetensors file, and its metadata; `UserError` when it is damaged or none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as safetensors: {_first_line(error)} It may be cut short or something else."
+        ) from error
+
+
+def read_torch(path: Path) -> Any:
+    """What `torch.load` finds in a .pth file when it may build nothing but tensors and plain containers.
+
+    `UserError` when the file holds anything else (which could run code), or is damaged.
+    """
+    try:
+        # DINO's, iBOT's and MAE's full checkpoints carry the arguments of their run; a Namespace holds them, no more.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if re.search(r"Unsupported (global|class|operand)|not an allowed global|GLOBAL", str(error)):
+            raise UserError(
+                f"{path} holds more than weights, and what is not weights is not unpickled, since it could run code. "
+                "Save its state_dict as .safetensors where you trust it, and give that."
+            ) from error
+        raise UserError(f"{path} is no checkpoint of PyTorch: {_first_line(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read as a checkpoint of PyTorch: {_first_line(error)} It may be cut short "
+            "or something else."
+        ) from error
+
+
+def state_dict_of(loaded: Any, where: str) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint holds: the teacher's where there are two, else that of the model.
+
+    `UserError` when there is none.
+    """
+    for _ in range(4):
+        if not isinstance(loaded, dict):
+            break
+        tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        inside = next((key for key in _WRAPPERS if isinstance(loaded.get(key), dict)), None)
+        if inside is None:
+            if tensors:
+                return tensors
+            break
+        loaded = loaded[inside]
+    raise UserError(f"{where} holds no weights of a network: give a checkpoint with a state_dict.")
+
+
+_WRAPPERS = (
+    "teacher",
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "model_state",
+    "student",
+    "module",
+    "network",
+    "encoder",
+)
+
+
+def fit(model: nn.Module, state: dict[str, Tensor], where: str, architecture: str) -> Report:
+    """Load `state` into `model`, every weight of the model from it; say what was not used.
+
+    `UserError`, with the model untouched, when a weight of the model is missing or has another shape, or when the
+    file has weights of the model's own parts for which it has no place (more blocks, other registers).
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith(_COMPUTED)]
+    if missing:
+        raise UserError(
+            f"{where} lacks {len(missing)} of the {len(own)} tensors of {architecture}, such as {_some(missing)}: "
+            "it is another architecture, or no backbone. Say which with FILE@NAME, such as "
+            f"{Path(where).name}@vit_small_patch16_224."
+        )
+    wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{name} of {where} has the shape {tuple(state[name].shape)}, where {architecture} has "
+            f"{tuple(own[name].shape)}: it is another architecture or size. Say which with FILE@NAME,option=value."
+        )
+    report = Report(sorted(name for name in state if name not in own and not name.endswith(_COMPUTED)))
+    parts = {name.split(".")[0] for name in own} - set(_HEADS)
+    misfits = [name for name in report.unused if name.split(".")[0] in parts]
+    if misfits:
+        raise UserError(
+            f"{where} has {len(misfits)} tensors for which {architecture} has no place, such as {_some(misfits)}: it "
+            "is another architecture. Say which with FILE@NAME."
+        )
+    model.load_state_dict({name: value for name, value in state.items() if name in own}, strict=False)
+    return report
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; `UserError` when the file holds none."""
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {_first_line(error)}") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds no JSON object: it describes no backbone.")
+    return loaded
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") + "." if lines else type(error).__name__ + "."

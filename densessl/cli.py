@@ -1,0 +1,131 @@
+"""The command line: each function reads its arguments, calls the package and prints the result.
+
+Heavy packages are imported inside the commands, so that `densessl --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from densessl.errors import RunStopped, UserError
+
+app = typer.Typer(
+    name="densessl",
+    help="From a folder of unlabeled images to a pretrained backbone and to masks, without a label.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that overrule.")]
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(metavar="CONFIG", help="A recipe of configs/pretrain, or a path.")],
+    overrides: Overrides = None,
+) -> None:
+    """Pretrain a backbone on your images.
+
+    densessl pretrain dino-small data=photos out=runs/photos epochs=100 batch_size=64
+
+    A run that was stopped or killed goes on when the same command is given again.
+    """
+    from densessl.training import pretrain as run
+
+    run(recipe, overrides or [])
+
+
+@app.command()
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    classes: Annotated[int | None, typer.Option(help="Number of segments; 8 unless given.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A run's folder, a file, timm:NAME or hf:REPO.")] = None,
+    model: Annotated[str | None, typer.Option(help="model.safetensors of an earlier run: only write masks.")] = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
+) -> None:
+    """Find segments in your images without a label, and write masks.
+
+    densessl segment photos --backbone runs/photos --out masks --classes 6
+    """
+    from densessl.segmentation.config import resolve
+    from densessl.segmentation.run import segment as run
+
+    print(run(resolve(images, {"out": out, "classes": classes, "backbone": backbone, "model": model}, recipe)))
+
+
+@app.command()
+def evaluate(
+    backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
+    data: Annotated[str, typer.Option(help="Labelled images.")],
+    protocol: Annotated[str, typer.Option(help="knn.")] = "knn",
+    out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Score a backbone on labelled images.
+
+    densessl evaluate runs/photos --protocol knn --data labelled baselines=true --out knn.json
+    """
+    from densessl.evaluation import evaluate as run
+    from densessl.evaluation.record import describe, write_record
+
+    record = run(backbone, protocol, data, overrides or [])
+    print(describe(record))
+    if out:
+        write_record(record, out)
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="One method, to read all of it.")] = None) -> None:
+    """List the methods with their papers and recipes, or describe one.
+
+    densessl methods byol
+    """
+    from densessl.methods.describe import describe, table
+
+    print(describe(name) if name else table())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
+    application: Annotated[bool, typer.Option("--app/--no-app", help="Open the application at the end.")] = True,
+) -> None:
+    """Pretrain and segment on what the package ships: minutes, and nothing is downloaded.
+
+    densessl demo --out densessl-demo
+    """
+    from densessl.demo import demo as run
+
+    run(out, application)
+
+
+def main() -> None:
+    """Run a command; a mistake of the user is one sentence and exit status 2, a stopped run one and 1."""
+    try:
+        app()
+    except UserError as error:
+        _end(str(error), 2)
+    except RunStopped as error:
+        _end(str(error), 1)
+    except KeyboardInterrupt:
+        _end("Stopped.", 1)
+    except OSError as error:
+        # A full disk can show itself in any library that writes.
+        if error.errno != 28:
+            raise
+        _end(
+            f"The disk is full: {error.filename or 'a file'} could not be written. Free some space and start again.", 2
+        )
+
+
+def _end(sentence: str, status: int) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,143 @@
+"""What every source offers, and the parts that sources share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from densessl.data.images import decode
+
+
+class Source(ABC):
+    """Images by their number, always in the same order; pickled, it is small, so that it is cheap to give to workers.
+
+    classes: the names of the classes that `label` counts, or None where they have none.
+    """
+
+    classes: list[str] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read_bytes(self, index: int) -> bytes:
+        """The encoded image; raises `UnreadableImage`."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """A posix path with a suffix, relative to the root of the source, unique within it, never leading out of it."""
+
+    @abstractmethod
+    def label(self, index: int) -> int | None:
+        """The class, or None where the image has none."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that changes when images come, go or are written anew; from names, sizes and times alone."""
+
+    def read(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
+        return decode(self.read_bytes(index))
+
+
+class Strings(Sequence[str]):
+    """Many strings in one block of memory, which neither pickling nor forked workers have to touch one by one."""
+
+    def __init__(self, strings: Iterable[str]) -> None:
+        encoded = [os.fsencode(each) for each in strings]
+        self._ends = np.cumsum([len(each) for each in encoded], dtype=np.int64)
+        self._block = b"".join(encoded)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self._ends):
+            raise IndexError(index)
+        start = self._ends[index - 1] if index else 0
+        return os.fsdecode(self._block[start : self._ends[index]])
+
+
+class Concatenated(Source):
+    """Several sources one after another.
+
+    prefixes: one per source; put before its names where names would not be unique without.
+    The classes are those of all sources by name; where one source has labels and no names for them, there are none.
+    """
+
+    def __init__(self, sources: Sequence[Source], prefixes: Sequence[str]) -> None:
+        self.sources = list(sources)
+        self._starts = np.cumsum([0, *map(len, self.sources)])
+        names = [source.name(index) for source in self.sources for index in range(len(source))]
+        self._prefixes = _distinct(prefixes) if len(set(names)) < len(names) else None
+        named = [source.classes for source in self.sources if source.classes is not None]
+        self.classes = sorted(set().union(*named)) if named else None
+        if named and all(classes == named[0] for classes in named):
+            self.classes = named[0]
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def read_bytes(self, index: int) -> bytes:
+        part, index = self._place(index)
+        return self.sources[part].read_bytes(index)
+
+    def name(self, index: int) -> str:
+        part, index = self._place(index)
+        name = self.sources[part].name(index)
+        return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"
+
+    def label(self, index: int) -> int | None:
+        part, index = self._place(index)
+        source = self.sources[part]
+        label = source.label(index)
+        if label is None or self.classes == source.classes:
+            return label
+        return self.classes.index(source.classes[label]) if source.classes else None
+
+    def fingerprint(self) -> str:
+        return digest(source.fingerprint() for source in self.sources)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        index = checked(index, len(self))
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return part, index - int(self._starts[part])
+
+
+def checked(index: int, length: int) -> int:
+    """A number of an image, as an int; `IndexError` outside [0, length)."""
+    if not 0 <= index < length:
+        raise IndexError(f"image {index} of {length}")
+    return int(index)
+
+
+def digest(parts: Iterable[object]) -> str:
+    """A hash of the texts of `parts`, which tells where each ends."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogateescape")
+        hashed.update(b"%d:%b" % (len(text), text))
+    return hashed.hexdigest()
+
+
+def state_of(path: str | Path) -> str:
+    """Size and time of a file, for a fingerprint; a missing file has a state too."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def _distinct(prefixes: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for prefix in prefixes:
+        seen[prefix] = seen.get(prefix, 0) + 1
+        result.append(prefix if seen[prefix] == 1 else f"{prefix}-{seen[prefix]}")
+    return result

@@ -1,0 +1,58 @@
+"""What several processes share. In one process each function returns what it was given."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes that train together; 1 without `torch.distributed`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's place among them, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows, in order of rank; the gradient of this rank's rows is summed over all ranks' losses."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        # A copy that keeps only this rank's slice, as several libraries had it, loses the others' losses.
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather(rows: Tensor) -> Tensor:
+    """(N, ...) of this process -> (world * N, ...) of all; differentiable, every process must hold as many rows."""
+    return rows if world_size() == 1 else _Gather.apply(rows)
+
+
+@torch.no_grad()
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of every process's `value`, without gradient."""
+    if world_size() == 1:
+        return value.detach()
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
+@torch.no_grad()
+def from_first(value: Tensor) -> Tensor:
+    """The first process's `value`, for numbers drawn at random that all must agree on."""
+    if world_size() > 1:
+        value = value.contiguous()
+        dist.broadcast(value, src=0)
+    return value

@@ -1,0 +1,154 @@
+"""DINO: emerging properties in self-supervised vision transformers (Caron et al., arXiv 2104.14294), Algorithm 1.
+
+    L = sum over teacher views x, student views x' != x of -softmax((g_t(x) - c) / tau_t) . log softmax(g_s(x') / tau_s)
+
+averaged over the pairs; the teacher sees the two global views, the student all. theta_t <- l theta_t + (1 - l) theta_s
+after the step, l from its base to 1 along a cosine; c <- m c + (1 - m) mean(g_t) after the loss, over all processes.
+
+Defaults are the official code's for ViT-S/16 over 100 epochs: tau_s 0.1; tau_t 0.04, to 0.07 over 30 epochs; K 65,536;
+l 0.996; m 0.9; head of three layers, 2048 wide, to 256, then weight-normalised prototypes, which get no gradient in the
+first epoch; crops of more than, and of less than, 0.4 of the area (the 0.25 of the README with more crops).
+The backbone that a run exports is the teacher's, as the paper evaluates it.
+Where we differ: without a stated size local crops are 96/224 of the global ones, cut to the backbone's stride; the
+warm-up of tau_t takes at most 0.3 of the run, so that short runs are not all warm-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densessl.data.views import ViewSpec
+from densessl.distributed import mean_over_processes
+from densessl.losses import dino
+from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
+from densessl.methods.registry import Output, Progress, register
+
+
+def _view(scale: tuple[float, float], blur: float, solarize: float = 0.0, count: int = 1) -> ViewSpec:
+    colour = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+    return ViewSpec(count=count, scale=scale, blur=blur, solarize=solarize, **colour)
+
+
+@dataclass(frozen=True)
+class DINOConfig:
+    prototypes: int = 65536  # K
+    hidden: int = 2048  # width of the head
+    bottleneck: int = 256  # dimension before the prototypes
+    student_temperature: float = 0.1  # tau_s
+    teacher_temperature: float = 0.07  # tau_t after its warm-up
+    teacher_temperature_start: float = 0.04
+    warmup_epochs: float = 30  # of tau_t
+    momentum: float = 0.996  # l at the start; 0.9995 with 256 images a batch
+    center_momentum: float = 0.9  # m
+    frozen_epochs: float = 1  # in which the prototypes get no gradient
+    head_batch_norm: bool = False  # in the head; on for convolutional networks with batch norm
+    local_crops: int = 8  # 0 for two global views alone
+    global_a: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=1.0))
+    global_b: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=0.1, solarize=0.2))
+    local: ViewSpec = field(default_factory=lambda: _view((0.05, 0.4), blur=0.5))
+
+
+class Head(nn.Module):
+    """(N, D) -> (N, K): a perceptron, unit vectors, and their cosines with K prototypes."""
+
+    def __init__(self, channels: int, config: DINOConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs in (channels, config.hidden):
+            norm = [nn.BatchNorm1d(config.hidden)] if config.head_batch_norm else []
+            layers += [nn.Linear(inputs, config.hidden), *norm, nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(config.hidden, config.bottleneck))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Linear(config.bottleneck, config.prototypes, bias=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        # Weight norm with its gain fixed at 1 ("norm_last_layer").
+        return F.linear(F.normalize(self.mlp(h), dim=1, eps=1e-6), F.normalize(self.prototypes.weight, dim=1))
+
+
+@register(
+    "dino",
+    config=DINOConfig,
+    title="Emerging Properties in Self-Supervised Vision Transformers",
+    arxiv="2104.14294",
+    year=2021,
+)
+class DINO(nn.Module):
+    sync_batch_norm = True
+
+    def __init__(self, backbone: nn.Module, config: DINOConfig, data_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.student_backbone = backbone
+        self.student_head = Head(backbone.channels, config)
+        self.backbone = momentum_copy(self.student_backbone)
+        self.teacher_head = momentum_copy(self.student_head)
+        self.register_buffer("center", torch.zeros(config.prototypes))
+        self.teacher_temperature = config.teacher_temperature_start
+
+    @property
+    def views(self) -> list[ViewSpec]:
+        if not self.config.local_crops:
+            return [self.config.global_a, self.config.global_b]
+        stride, whole = self.backbone.stride, self.config.global_a.size or self.backbone.image_size
+        size = self.config.local.size or max(stride, 8, round(whole * 96 / 224 / stride) * stride)
+        local = replace(self.config.local, count=self.config.local_crops, size=size)
+        return [self.config.global_a, self.config.global_b, local]
+
+    def chance(self, batch_size: int) -> float:
+        """ln K: every prototype alike."""
+        return log(self.config.prototypes)
+
+    def before_step(self, progress: Progress) -> None:
+        warmup = min(self.config.warmup_epochs, 0.3 * progress.total_steps / progress.steps_per_epoch)
+        share = min(1.0, progress.epoch / warmup) if warmup > 0 else 1.0
+        start, end = self.config.teacher_temperature_start, self.config.teacher_temperature
+        self.teacher_temperature = start + share * (end - start)
+
+    def forward(self, batch: dict) -> Output:
+        views = batch["views"]
+        with torch.no_grad():
+            h = self.backbone(torch.cat(views[:2]))  # (2N, D)
+            teacher = self.teacher_head(h)  # (2N, K)
+        student = self.student_head(torch.cat([self.student_backbone(crops) for crops in _by_size(views)]))
+        loss = dino(
+            list(student.chunk(len(views))),
+            list(teacher.chunk(2)),
+            self.center,
+            self.config.student_temperature,
+            self.teacher_temperature,
+        )
+        mean = mean_over_processes(teacher.mean(dim=0, dtype=self.center.dtype))
+        center = self.center.lerp(mean, 1 - self.config.center_momentum)
+        metrics = {"center_std": center.std(), "teacher_temperature": torch.tensor(self.teacher_temperature)}
+        self.center = center
+        return Output(loss, metrics, embedding=h.chunk(2)[0])
+
+    def after_backward(self, progress: Progress) -> None:
+        if progress.epoch < self.config.frozen_epochs:
+            # None, not zero: weight decay and momentum would move them still.
+            self.student_head.prototypes.weight.grad = None
+
+    def after_step(self, progress: Progress) -> None:
+        momentum = cosine_ramp(self.config.momentum, 1.0, progress.fraction)
+        move_towards(self.backbone, self.student_backbone, momentum)
+        move_towards(self.teacher_head, self.student_head, momentum)
+
+
+def _by_size(views: list[Tensor]) -> list[Tensor]:
+    """Views of equal size that follow each other, as one batch each: the network runs once per size."""
+    groups: list[list[Tensor]] = []
+    for view in views:
+        if groups and groups[-1][-1].shape == view.shape:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return [torch.cat(group) for group in groups]

@@ -1,0 +1,108 @@
+"""MoCo v2: improved baselines with momentum contrastive learning (Chen et al., arXiv 2003.04297), Algorithm 1 of MoCo
+(He et al., arXiv 1911.05722).
+
+    L_q = -log exp(q.k+ / tau) / (exp(q.k+ / tau) + sum_i exp(q.k_i / tau)),   theta_k <- m theta_k + (1 - m) theta_q
+
+with the negatives k_i from a queue of earlier keys. The key encoder moves before the keys are computed, and the keys
+enter the queue after the loss (official code, `builder.py`).
+
+Defaults: K 65,536, m 0.999 (MoCo); tau 0.2, two-layer head, blur and jitter of strength 0.4 (v2).
+Batch norm: the paper shuffles keys over 8 GPUs, so that no statistic tells a query its key. Each process takes its
+batch in `batch_norm_splits` parts instead, as the authors do in their CIFAR-10 notebook, and keys are
+shuffled over all parts of all processes.
+Where we differ: the queue holds half of the data at most, since a longer one is full of the queries' own images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densessl.data.views import ViewSpec
+from densessl.losses import info_nce
+from densessl.methods.parts import (
+    Queue,
+    in_parts,
+    mlp,
+    momentum_copy,
+    move_towards,
+    shuffled,
+    slow_batch_norm,
+    unshuffled,
+)
+from densessl.methods.registry import Output, Progress, register
+
+
+def _view() -> ViewSpec:
+    return ViewSpec(count=2, scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+
+
+@dataclass(frozen=True)
+class MoCoConfig:
+    temperature: float = 0.2  # tau
+    momentum: float = 0.999  # m; 0.99 on CIFAR-10 (the authors' notebook)
+    queue: int = 65536  # K, keys
+    hidden: int = 2048  # width of the head's hidden layer
+    dim: int = 128  # of q and k
+    symmetric: bool = False  # each view once the query, once the key; twice the work
+    batch_norm_splits: int = 8  # parts of a process's batch that batch norm sees apart; 1 leaves it whole
+    view: ViewSpec = field(default_factory=_view)
+
+
+@register(
+    "moco",
+    config=MoCoConfig,
+    title="Improved Baselines with Momentum Contrastive Learning",
+    arxiv="2003.04297",
+    year=2020,
+)
+class MoCo(nn.Module):
+    sync_batch_norm = False
+
+    def __init__(self, backbone: nn.Module, config: MoCoConfig, data_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        sizes = (backbone.channels, config.hidden, config.dim)
+        self.projector = mlp(sizes, hidden_bias=True, last_bias=True, hidden_norm=False, last_norm=False)
+        slow_batch_norm(self.backbone, config.batch_norm_splits)
+        self.key = momentum_copy(self.query)
+        self.queue = Queue(max(1, min(config.queue, data_size // 2)), config.dim)
+
+    @property
+    def query(self) -> nn.Module:
+        return nn.Sequential(self.backbone, self.projector)
+
+    @property
+    def views(self) -> list[ViewSpec]:
+        return [self.config.view]
+
+    def chance(self, batch_size: int) -> float:
+        """ln(K + 1): the positive is no nearer than any key of the queue."""
+        return log(len(self.queue.keys) + 1)
+
+    def before_step(self, progress: Progress) -> None:
+        move_towards(self.key, self.query, self.config.momentum)
+
+    def forward(self, batch: dict) -> Output:
+        x_q, x_k = batch["views"]
+        loss, keys, h, q = self.contrast(x_q, x_k)
+        if self.config.symmetric:
+            other, more, *_ = self.contrast(x_k, x_q)
+            loss, keys = (loss + other) / 2, torch.cat((keys, more))
+        self.queue.push(keys)
+        return Output(loss, embedding=h.detach(), projection=q.detach())
+
+    def contrast(self, x_q: Tensor, x_k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss of queries from x_q against keys from x_k, the keys of all processes (N, dim), h (N, D) and q."""
+        h = in_parts(self.backbone, x_q, self.config.batch_norm_splits)
+        q = self.projector(h)
+        with torch.no_grad():
+            x_k, order = shuffled(x_k)
+            k = F.normalize(in_parts(self.key, x_k, self.config.batch_norm_splits).float(), dim=1)
+            k, keys = unshuffled(k, order)
+        return info_nce(q, k, self.queue.keys.clone(), self.config.temperature), keys, h, q

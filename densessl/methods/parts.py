@@ -1,0 +1,111 @@
+"""What several papers share: projection heads, a momentum copy, a queue, batch norm in parts, a cosine ramp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from densessl.distributed import from_first, gather, rank, world_size
+
+
+def mlp(
+    sizes: Sequence[int], *, hidden_bias: bool, last_bias: bool, hidden_norm: bool, last_norm: bool
+) -> nn.Sequential:
+    """Linear layers of these sizes with ReLU between them; batch norm after the hidden ones, the last, or neither."""
+    layers: list[nn.Module] = []
+    for place, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        last = place == len(sizes) - 2
+        layers.append(nn.Linear(inputs, outputs, bias=last_bias if last else hidden_bias))
+        if last_norm if last else hidden_norm:
+            layers.append(nn.BatchNorm1d(outputs))
+        if not last:
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def momentum_copy(module: nn.Module) -> nn.Module:
+    """A copy that gradients never reach; `move_towards` moves it. It stays in training mode, as the papers' does."""
+    copy = deepcopy(module).requires_grad_(False)
+    for part in copy.modules():
+        if type(part).__name__ == "DropPath":  # timm's stochastic depth belongs to the student alone
+            part.drop_prob = 0.0
+    return copy
+
+
+@torch.no_grad()
+def move_towards(copy: nn.Module, module: nn.Module, momentum: float) -> None:
+    """copy <- momentum * copy + (1 - momentum) * module, parameters only.
+
+    Buffers stay out, as in every official code: a copy's batch statistics come from its own forward passes.
+    """
+    ours, theirs = list(copy.parameters()), [parameter.detach() for parameter in module.parameters()]
+    torch._foreach_lerp_(ours, theirs, 1 - momentum)
+
+
+def cosine_ramp(start: float, end: float, fraction: float) -> float:
+    """From `start` to `end` along half a cosine as `fraction` goes from 0 to 1."""
+    return end - (end - start) * (math.cos(math.pi * min(1.0, fraction)) + 1) / 2
+
+
+class Queue(nn.Module):
+    """The last `length` keys, first in first out; it starts as random unit vectors. A persistent buffer.
+
+    keys: (length, D), unit rows.
+    """
+
+    def __init__(self, length: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("keys", F.normalize(torch.randn(length, dim), dim=1))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Put (N, D) unit keys in the place of the oldest; the end wraps, whatever N is."""
+        length = len(self.keys)
+        keys = keys[-length:].to(self.keys.dtype)
+        places = (self.position + torch.arange(len(keys), device=keys.device)) % length
+        self.keys[places] = keys
+        self.position.copy_((self.position + len(keys)) % length)
+
+
+def in_parts(network: nn.Module, images: Tensor, parts: int) -> Tensor:
+    """Run equal parts of the batch one after another, so that batch norm sees each part alone.
+
+    images (N, ...) -> (N, D). One process stands in for `parts` GPUs that way. `slow_batch_norm` keeps the running
+    statistics moving at the pace of whole batches.
+    """
+    if parts <= 1:
+        return network(images)
+    return torch.cat([network(part) for part in images.tensor_split(parts)])
+
+
+def slow_batch_norm(network: nn.Module, parts: int) -> None:
+    """Let `parts` updates of the running statistics weigh as much as one did."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.momentum is not None:
+            module.momentum = 1 - (1 - module.momentum) ** (1 / parts)
+
+
+@torch.no_grad()
+def shuffled(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Deal the images of all processes anew, so that batch norm groups keys otherwise than queries.
+
+    images (N, ...) -> this process's (N, ...) of the shuffled whole, and the order, for `unshuffled`.
+    """
+    everyone = gather(images)
+    order = from_first(torch.randperm(len(everyone), device=images.device))
+    return everyone[order.chunk(world_size())[rank()]], order
+
+
+@torch.no_grad()
+def unshuffled(rows: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `shuffled` on what was made of it: this process's rows (N, D) and those of all processes, in order."""
+    everyone = torch.empty_like(gathered := gather(rows))
+    everyone[order] = gathered
+    return everyone.chunk(world_size())[rank()], everyone

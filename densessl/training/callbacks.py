@@ -1,0 +1,210 @@
+"""What happens around the steps: checkpoints, signals, the log, monitors, the exported backbone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.tensorboard import SummaryWriter
+
+from densessl.data.dataset import ImageSource
+from densessl.data.sources import Unreadable
+from densessl.distributed import world_size
+from densessl.errors import RunStopped
+from densessl.files import write_text, writing
+from densessl.training.module import PretrainModule
+from densessl.training.monitors import ChanceMonitor, CollapseMonitor
+
+
+class Checkpoints(Callback):
+    """Writes last.ckpt every few minutes, at the end and when a signal asks; step-N.ckpt every `keep_every` steps.
+
+    SIGTERM and Ctrl-C end the run after the step under way, with everything saved; a second Ctrl-C ends it at once.
+    """
+
+    def __init__(self, folder: Path, minutes: float, keep_every: int | None) -> None:
+        self.folder, self.seconds, self.keep_every = folder, 60 * minutes, keep_every
+        self.saved_at = time.monotonic()
+        self.asked: signal.Signals | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
+        self.saved_at = time.monotonic()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGTERM and SIGINT for the while."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = signal.Signals(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
+        if (batch_idx + 1) % module.config.accumulate:
+            return
+        step, total = module.steps_done, module.schedule.total_steps
+        if self.keep_every and step % self.keep_every == 0:
+            self.save(trainer, f"step-{step}.ckpt")
+        asked = trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
+        due = time.monotonic() - self.saved_at >= self.seconds
+        if asked or step >= total or trainer.strategy.reduce_boolean_decision(due, all=False):
+            self.save(trainer, "last.ckpt")
+            self.saved_at = time.monotonic()
+        if asked and step < total:
+            name = self.asked.name if self.asked else "A signal to another process"
+            raise RunStopped(
+                f"{name} ended the run after step {step} of {total}; all is saved, "
+                "and the same command goes on from there."
+            )
+
+    def save(self, trainer: pl.Trainer, name: str) -> None:
+        """Write a checkpoint, whole or not at all; every process takes part."""
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        if trainer.is_global_zero:
+            with writing(self.folder / name) as temporary:
+                torch.save(checkpoint, temporary)
+        trainer.strategy.barrier()
+
+
+class Log(Callback):
+    """metrics.csv, TensorBoard and progress: loss, rates, images per second, share of the time spent waiting for data.
+
+    `resume_at`: rows of later steps, left by a run that was killed after its last checkpoint, are dropped.
+    """
+
+    def __init__(self, folder: Path, every: int, report: Callable[[str, int, int, str], None]) -> None:
+        self.folder, self.every, self.report = folder, every, report
+        self.rows: list[dict[str, str]] = []
+        self.writer: SummaryWriter | None = None
+        self.ended = self.begun = self.since = time.monotonic()
+        self.waited, self.losses, self.images = 0.0, [], 0
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= module.steps_done]
+        self.writer = SummaryWriter(str(self.folder), purge_step=module.steps_done + 1)
+        self.ended = self.since = time.monotonic()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: PretrainModule, batch, batch_idx: int) -> None:
+        self.waited += time.monotonic() - self.ended
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
+        self.ended = time.monotonic()
+        self.losses.append(module.output.loss)
+        self.images += len(batch["index"]) * world_size()
+        if (batch_idx + 1) % module.config.accumulate or not trainer.is_global_zero:
+            return
+        step, total = module.steps_done, module.schedule.total_steps
+        if step % self.every == 0 or step in (1, total):
+            self._row(module, step)
+        loss = self.rows[-1]["loss"] if self.rows else "?"
+        self.report("Pretraining", step, total, f"loss {float(loss):.4f}" if loss != "?" else "")
+
+    def _row(self, module: PretrainModule, step: int) -> None:
+        seconds = max(1e-9, self.ended - self.since)
+        loss = float(torch.stack(self.losses).float().mean())
+        values = {
+            "loss": loss,
+            "learning_rate": module.schedule.learning_rate(step - 1),
+            "images_per_second": self.images / seconds,
+            "waiting_for_data": self.waited / seconds,
+        }
+        values |= {name: float(value) for name, value in module.output.metrics.items()}
+        self.rows.append({"step": str(step), "epoch": f"{step / module.schedule.steps_per_epoch:.4f}"})
+        self.record(values, step)
+        self.waited, self.losses, self.images, self.since = 0.0, [], 0, self.ended
+
+    def record(self, values: dict[str, float], step: int) -> None:
+        """Add figures to the newest row and to TensorBoard."""
+        self.rows[-1] |= {name: f"{value:.6g}" for name, value in values.items()}
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Write metrics.csv, whole or not at all."""
+        if not self.rows or self.writer is None:
+            return
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        table = csv.DictWriter(text, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+        self.writer.flush()
+
+
+class Monitors(Callback):
+    """Says once when the loss still stands at chance, and once when the embeddings have collapsed."""
+
+    def __init__(self, chance: float, metrics: Log, say: Callable[[str], None]) -> None:
+        self.chance, self.collapse = ChanceMonitor(chance), CollapseMonitor()
+        self.metrics, self.say = metrics, say
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
+        if not trainer.is_global_zero:
+            return
+        watched = module.output.embedding if module.output.projection is None else module.output.projection
+        if watched is not None:
+            self.collapse.update(watched)
+        sentences = [self.chance.update(module.output.loss)]
+        step, whole = module.steps_done, not (batch_idx + 1) % module.config.accumulate
+        if whole and (step % (10 * self.metrics.every) == 0 or step == module.schedule.total_steps):
+            figures, sentence = self.collapse.check()
+            self.metrics.record(figures, step)
+            sentences.append(sentence)
+        for sentence in filter(None, sentences):
+            self.say(sentence)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"chance": self.chance.state_dict(), "collapse": self.collapse.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.chance.load_state_dict(state["chance"])
+        self.collapse.load_state_dict(state["collapse"])
+
+
+class CountUnreadable(Callback):
+    """Lists unreadable images in the run's folder, and ends the run when there are more than the stated share."""
+
+    def __init__(self, source: ImageSource, share: float, folder: Path) -> None:
+        self.source, self.share, self.folder = source, share, folder
+        self.seen: dict[int, str] = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
+        new = {index: reason for index, reason in batch["unreadable"] if index not in self.seen}
+        if not new:
+            return
+        self.seen |= new
+        unreadable = Unreadable()
+        for index, reason in sorted(self.seen.items()):
+            unreadable.add(self.source.name(index), reason)
+        if trainer.is_global_zero:
+            unreadable.write(self.folder)
+        unreadable.check(len(self.source), self.share)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": dict(self.seen)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = dict(state["seen"])

@@ -1,0 +1,159 @@
+"""What `densessl pretrain` can be told, and how a recipe becomes a checked config."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from densessl import config as configs
+from densessl.config import nearest
+from densessl.errors import UserError
+from densessl.methods import method
+
+
+@dataclass
+class OptimizerConfig:
+    """Optimizer and schedules. Rates follow a linear warm-up, then half a cosine, step by step.
+
+    name: any of timm's (`sgd`, `adamw`, `lars`, ...).
+    weight_decay_end: reached along half a cosine; None keeps weight_decay.
+    decay_all: decay biases and norms too, as MoCo's official code does.
+    lr_scaling: `lr` is per 256 images: times batch_size / 256 ("linear"), times its square root ("sqrt"), as it is
+        ("none").
+    clip: largest norm of the gradient, of all together or, with clip_each, of each parameter; None for no limit.
+    """
+
+    name: str = "sgd"
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4
+    weight_decay_end: float | None = None
+    decay_all: bool = False
+    lr_scaling: str = "linear"
+    lr_end: float = 0.0  # the last step's lr, scaled as `lr` is
+    warmup_epochs: float = 10.0  # a tenth of the run at most
+    clip: float | None = None
+    clip_each: bool = False
+
+
+@dataclass
+class PretrainConfig:
+    """A run of `densessl pretrain`. A recipe adds a section under its method's name.
+
+    data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
+    out: the run's folder; None is runs/RECIPE. backbone: a timm architecture with random weights, or a spec that
+        `load_backbone` reads, to go on from its weights; backbone_options go to timm.
+    batch_size: images per step, over all processes and accumulated parts. steps: overrules epochs.
+    workers: processes that make views; None chooses. devices: "auto", "cpu", "gpu", "gpu:4", "cpu:2".
+    precision: "32", "bf16" or "16" (mixed). unreadable: share of images that may be unreadable before the run ends.
+    channels_last: memory format of images and weights; up to 1.7 times as fast.
+    checkpoint_minutes: between writes of last.ckpt. checkpoint_steps: keep a step-N.ckpt every so many; None for none.
+    log_steps: between rows of metrics.csv.
+    """
+
+    method: str = MISSING
+    data: Any = MISSING
+    split: str | None = None
+    out: str | None = None
+    backbone: str = "resnet50"
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    image_size: int = 224
+    batch_size: int = 256
+    epochs: int = 100
+    steps: int | None = None
+    lr: float = 0.05
+    workers: int | None = None
+    seed: int = 0
+    devices: str = "auto"
+    precision: str = "32"
+    accumulate: int = 1
+    channels_last: bool = True
+    unreadable: float = 0.1
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int | None = None
+    log_steps: int = 10
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+# Settings that do not change what is learned: a run may go on with others than it began with.
+FREE = ("out", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "unreadable")
+
+
+def resolve(recipe: str | Path, overrides: Sequence[str] = ()) -> Any:
+    """A recipe with overrides -> `PretrainConfig` with its method's section, checked.
+
+    Raises `UserError` for an unknown recipe, method or key, and for values that cannot be.
+    """
+    layers = (configs.read_yaml(recipe, "pretrain"), configs.parse_overrides(overrides))
+    name = str(OmegaConf.merge(*layers).get("method", "???"))
+    if name == "???":
+        raise UserError(f"{recipe} names no method: add a line such as method: simclr.")
+    merged = configs.merge(_schema(name), layers[0], where=str(recipe))
+    config = configs.build(merged, layers[1])
+    if config.out is None:
+        stem = Path(recipe).parent.name if Path(recipe).name == "config.yaml" else Path(recipe).stem
+        config.out = str(Path("runs") / stem)
+    check(config)
+    return config
+
+
+@cache
+def _schema(name: str) -> type:
+    """`PretrainConfig` with the section of one method."""
+    entry = method(name)
+    section = (entry.name, entry.config, field(default_factory=entry.config))
+    return dataclasses.make_dataclass("Recipe", [section], bases=(PretrainConfig,))
+
+
+def check(config: PretrainConfig) -> None:
+    """Raise `UserError` for a value that cannot be."""
+    least = {"image_size": 8, "batch_size": 2, "epochs": 1, "steps": 1, "lr": 0, "workers": 0, "accumulate": 1}
+    for key, bound in (least | {"log_steps": 1, "checkpoint_steps": 1, "checkpoint_minutes": 0}).items():
+        value = getattr(config, key)
+        if value is not None and value < bound:
+            raise UserError(f"{key}={value} is too small: give {key}={bound} or more.")
+    if not 0 <= config.unreadable <= 1:
+        raise UserError(f"unreadable={config.unreadable} is a share: give a number from 0 to 1.")
+    choices = {"precision": ("32", "bf16", "16"), "optimizer.lr_scaling": ("linear", "sqrt", "none")}
+    for key, known in choices.items():
+        given = str(OmegaConf.select(OmegaConf.structured(config), key))
+        if given not in known:
+            raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
+    _check_optimizer(config.optimizer.name)
+
+
+def _check_optimizer(name: str) -> None:
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if name not in known:
+        raise UserError(f"optimizer.name={name} is not known to timm{nearest(name, known)}")
+
+
+def differences(old: DictConfig, new: DictConfig) -> list[str]:
+    """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on."""
+    before, after = _flat(old), _flat(new)
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"{key}: {before.get(key)}, now {after.get(key)}"
+        for key in keys
+        if key.split(".")[0] not in FREE and before.get(key) != after.get(key)
+    ]
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(config, DictConfig):
+        config = OmegaConf.to_container(config)
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value
+        for name, each in config.items()
+        for key, value in _flat(each, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

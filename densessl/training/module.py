@@ -1,0 +1,90 @@
+"""The LightningModule around a method: views to floats, the moments, the schedules, one step count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from densessl.data.dataset import render_views
+from densessl.distributed import rank
+from densessl.errors import RunStopped
+from densessl.methods.registry import Output, Progress
+from densessl.training.config import PretrainConfig
+from densessl.training.optimizer import Schedule, clip_gradients, create_optimizer
+
+
+class PretrainModule(pl.LightningModule):
+    """Trains `method` on batches of `ViewDataset`.
+
+    sizes: sides of the views, for batches whose views are made here. step: optimizer steps done; a persistent buffer,
+    so that it comes back with the weights.
+    """
+
+    def __init__(self, method: nn.Module, config: PretrainConfig, schedule: Schedule, sizes: list[int]) -> None:
+        super().__init__()
+        self.method, self.config, self.schedule, self.sizes = method, config, schedule, sizes
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.steps_done = 0  # the same on the host, so that reading it never waits for a GPU
+        self.output: Output | None = None
+        self.current: dict[str, Any] | None = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return create_optimizer(self.method, self.config.optimizer, self.schedule.peak)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.steps_done = int(checkpoint["state_dict"]["step"])
+
+    @property
+    def progress_now(self) -> Progress:
+        return Progress(self.steps_done, self.schedule.total_steps, self.schedule.steps_per_epoch)
+
+    def moment(self, name: str) -> None:
+        """Call the method's moment of that name, if its paper has one."""
+        if hasattr(self.method, name):
+            getattr(self.method, name)(self.progress_now)
+
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        part = batch_idx % self.config.accumulate
+        # What a step draws hangs on its place alone, so that a restart draws the same without any saved state.
+        torch.manual_seed(hash((self.config.seed, self.steps_done, part, rank())) & (2**63 - 1))
+        if part:
+            return
+        if self.steps_done % self.schedule.steps_per_epoch == 0:
+            self.moment("epoch_start")
+        self.schedule.apply(self.optimizers().optimizer, self.steps_done)
+        self.moment("before_step")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        self.current = batch
+        batch = render_views(batch, self.sizes)
+        views = [self.method.backbone.normalise(view) for view in batch["views"]]
+        output = self.method(batch | {"views": views})
+        self.output = replace(output, loss=output.loss.detach())
+        if not torch.isfinite(output.loss):
+            raise NotFinite(f"The loss became {float(output.loss.detach())} at step {self.steps_done + 1}")
+        return output.loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.moment("after_backward")
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        limit = self.config.optimizer.clip
+        if limit is not None:
+            clip_gradients(self.method.parameters(), limit, self.config.optimizer.clip_each)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.steps_done += 1
+        self.step.fill_(self.steps_done)
+        # The step that was just done is what the moment is about.
+        done = Progress(self.steps_done - 1, self.schedule.total_steps, self.schedule.steps_per_epoch)
+        if hasattr(self.method, "after_step"):
+            self.method.after_step(done)
+
+
+class NotFinite(RunStopped):
+    """The loss became NaN or infinite."""

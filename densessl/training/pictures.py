@@ -1,0 +1,204 @@
+"""Pictures that a run leaves to be looked at: its views, and its features as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from densessl.errors import UserError
+from densessl.files import writing
+
+CELL = 168  # pixels of the longest side of the largest picture of a sheet, about
+MARGIN, GAP = 24, 8
+FONT, INK, FAINT = 15, (64, 64, 64), (140, 140, 140)
+LOWEST, HIGHEST = 2, 98  # percentiles of a component that become its darkest and lightest colour
+
+
+def views_picture(
+    views: Sequence[Tensor], names: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> np.ndarray:
+    """A sheet of what the method sees: a row per image, a column per view; (H, W, 3) uint8 RGB.
+
+    views: uint8 tensors (B, 3, s, s) on any device; s may differ from view to view, and is drawn in proportion. Small
+    views are enlarged with their pixels kept square.
+    names: of the B images, beside the rows. columns: headers of the views; None counts them.
+    """
+    arrays = [view.detach().cpu().permute(0, 2, 3, 1).numpy() for view in views]
+    factor = _factor(max(max(array.shape[1:3]) for array in arrays))
+    headers = columns or [f"view {number}\n{array.shape[1]} px" for number, array in enumerate(arrays, 1)]
+    rows = [[_zoom(array[row], factor) for array in arrays] for row in range(len(arrays[0]))]
+    return _sheet(rows, headers, [(name, "") for name in names] if names else None)
+
+
+def features_picture(backbone: nn.Module, images: Sequence[np.ndarray], layers: Sequence[int] = (-1,)) -> np.ndarray:
+    """A sheet of images above their feature maps as colours; a row per layer; (H, W, 3) uint8 RGB.
+
+    backbone: see `densessl.backbones.Backbone`; it is put in evaluation for the while and draws no random numbers.
+    images: uint8 (H, W, 3) RGB of any sizes; each is shown to the backbone whole, its short side near `image_size`.
+
+    The three principal components of a layer, over the places of all images together, are its lightness and its two
+    axes of hue, so that like colours are like features within a row.
+    """
+    fitted = [_fit(image, backbone) for image in images]
+    maps = _maps(backbone, fitted, layers)
+    factor = _factor(max(max(image.shape[:2]) for image in fitted))
+    cells = [_zoom(image, factor) for image in fitted]
+    labels, rows = [("images", "")], [cells]
+    for layer, layer_maps in zip(layers, maps, strict=True):
+        channels, height, width = layer_maps[0].shape
+        labels.append(("last layer" if layer == -1 else f"layer {layer}", f"{channels} x {height} x {width}"))
+        sizes = [cell.shape[:2] for cell in cells]
+        rows.append([_colours(each, *size) for each, size in zip(_components(layer_maps), sizes, strict=True)])
+    return _sheet(rows, None, labels)
+
+
+def save_picture(array: np.ndarray, path: str | Path) -> None:
+    """Write (H, W, 3) uint8 RGB in the format of the suffix, whole or not at all."""
+    path = Path(path)
+    try:
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise UserError(
+            f"{path} cannot be written: {path.suffix or 'no suffix'} is no picture format; use .png or .jpg."
+        )
+    with writing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _fit(image: np.ndarray, backbone: nn.Module) -> np.ndarray:
+    """The whole image with its short side near the backbone's size, each side a multiple of the stride, at most 2 : 1.
+
+    For a backbone that takes a single size, the square in the middle at that size.
+    """
+    height, width = image.shape[:2]
+    size, stride, fixed = backbone.image_size, backbone.stride, getattr(backbone, "fixed_size", None)
+    if fixed:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        image, target = image[top : top + side, left : left + side], fixed
+    else:
+        scale = min(size / min(height, width), 2 * size / max(height, width))
+        target = tuple(max(1, round(side * scale / stride)) * stride for side in (height, width))
+    shrinks = target[0] < image.shape[0]
+    return cv2.resize(image, target[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _maps(backbone: nn.Module, images: Sequence[np.ndarray], layers: Sequence[int]) -> list[list[np.ndarray]]:
+    """Per layer, per image: (C, h, w) float32."""
+    device = next(backbone.parameters()).device
+    maps: list[list[np.ndarray]] = [[] for _ in layers]
+    with _evaluating(backbone), torch.no_grad():
+        for image in images:
+            batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
+            for kept, found in zip(maps, backbone.feature_maps(backbone.normalise(batch), layers), strict=True):
+                kept.append(found[0].float().cpu().numpy())
+    return maps
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the while; each part goes back to the mode it had."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def _components(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """(C, h, w) each -> (h, w, 3) each: the principal components over all places of all maps, about 0 to 1."""
+    places = np.concatenate([each.reshape(len(each), -1).T for each in maps]).astype(np.float64)
+    places = np.nan_to_num(places - places.mean(axis=0), posinf=0.0, neginf=0.0)
+    values, vectors = np.linalg.eigh(places.T @ places)
+    axes = vectors[:, ::-1][:, :3]
+    # The sign of an axis is free; fixed, the colours stay from picture to picture of a run as far as features do.
+    axes = axes * np.where(axes.sum(axis=0) < 0, -1.0, 1.0)
+    found = np.zeros((len(places), 3))
+    found[:, : axes.shape[1]] = places @ axes
+    low, high = np.percentile(found, [LOWEST, HIGHEST], axis=0)
+    # An axis without spread, as after a collapse, is all middle grey.
+    spread = np.where(high - low > 1e-6 * np.abs(places).max(initial=0) + 1e-12, high - low, np.inf)
+    found = 0.5 + (found - (low + high) / 2) / spread
+    ends = np.cumsum([each[0].size for each in maps])[:-1]
+    return [
+        part.reshape(*each.shape[1:], 3).astype(np.float32)
+        for part, each in zip(np.split(found, ends), maps, strict=True)
+    ]
+
+
+def _colours(components: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(h, w, 3) from 0 to 1 -> (height, width, 3) uint8 RGB, interpolated: CIELAB with its glaring corners cut."""
+    smooth = cv2.resize(components, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    lab = np.empty_like(smooth)
+    lab[..., 0] = 42 + 48 * smooth[..., 0]
+    lab[..., 1:] = 84 * (smooth[..., 1:] - 0.5)
+    return (255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).round().clip(0, 255).astype(np.uint8)
+
+
+def _factor(longest: int) -> float:
+    """How much pictures are enlarged or shrunk for the longest side to be about `CELL`; whole when enlarged."""
+    return max(1, round(CELL / longest)) if longest <= 1.5 * CELL else CELL / longest
+
+
+def _zoom(image: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return image
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if factor > 1 else cv2.INTER_AREA)
+
+
+def _sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    headers: Sequence[str] | None = None,
+    labels: Sequence[tuple[str, str]] | None = None,
+) -> np.ndarray:
+    """Pictures in rows and columns on white, centred in their cells; headers above, labels (main, faint) left."""
+    heights = [max(cell.shape[0] for cell in row) for row in rows]
+    widths = [max(cell.shape[1] for cell in column) for column in zip(*rows, strict=True)]
+    labels = [(_short(main), faint) for main, faint in labels] if labels else None
+    left = max((_width(text) for pair in labels for text in pair), default=0) + 2 * GAP if labels else 0
+    top = round(FONT * 1.3) * max(header.count("\n") + 1 for header in headers) + GAP if headers else 0
+    height = 2 * MARGIN + top + sum(heights) + GAP * (len(heights) - 1)
+    width = 2 * MARGIN + left + sum(widths) + GAP * (len(widths) - 1)
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    tops = MARGIN + top + np.cumsum([0, *(each + GAP for each in heights[:-1])])
+    lefts = MARGIN + left + np.cumsum([0, *(each + GAP for each in widths[:-1])])
+    for y, row, tall in zip(tops, rows, heights, strict=True):
+        for x, cell, wide in zip(lefts, row, widths, strict=True):
+            at_y, at_x = y + (tall - cell.shape[0]) // 2, x + (wide - cell.shape[1]) // 2
+            canvas[at_y : at_y + cell.shape[0], at_x : at_x + cell.shape[1]] = cell
+    picture = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(picture)
+    for header, x, wide in zip(headers or (), lefts, widths, strict=False):
+        pen.multiline_text((x + wide / 2, MARGIN), header, INK, _font(), anchor="ma", align="center", spacing=3)
+    for (main, faint), y, tall in zip(labels or (), tops, heights, strict=False):
+        middle = y + tall / 2
+        pen.text((MARGIN, middle), main, INK, _font(), anchor="ls" if faint else "lm")
+        pen.text((MARGIN, middle + 5), faint, FAINT, _font(FONT - 2), anchor="la")
+    return np.asarray(picture)
+
+
+@cache
+def _font(size: int = FONT) -> ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _width(text: str) -> int:
+    return round(_font().getlength(text))
+
+
+def _short(text: str, longest: int = 22) -> str:
+    """The end of a long name says more than its beginning."""
+    return text if len(text) <= longest else "..." + text[3 - longest :]

@@ -1,0 +1,87 @@
+"""What a run leaves in its folder beside checkpoints and the log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from densessl import config as configs
+from densessl.backbones import save_backbone
+from densessl.data.dataset import ViewDataset, collate, render_views
+from densessl.data.images import UnreadableImage
+from densessl.environment import environment
+from densessl.files import write_text, writing
+from densessl.training.config import PretrainConfig
+from densessl.training.module import NotFinite, PretrainModule
+from densessl.training.pictures import features_picture, save_picture, views_picture
+
+PICTURED = 8  # images in a picture
+
+
+def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
+    """Write config.yaml, environment.json and pictures/views.png, unless they lie there from an earlier start."""
+    if not (folder / "config.yaml").exists():
+        configs.save(OmegaConf.structured(config), folder / "config.yaml")
+    write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    if not (folder / "pictures" / "views.png").exists():
+        shown = min(PICTURED, len(dataset))
+        batch = render_views(collate([dataset[0, index] for index in _spread(len(dataset), shown)]), dataset.sizes)
+        names = [dataset.source.name(int(index)) for index in batch["index"]]
+        save_picture(views_picture(batch["views"], names), folder / "pictures" / "views.png")
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run ended there at its last step."""
+    try:
+        record = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(record.get("record", record).get("finished")) and (folder / "backbone.safetensors").exists()
+
+
+def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
+    """Write the backbone, and pictures/features.png."""
+    config, schedule = module.config, module.schedule
+    backbone = module.method.backbone.eval()
+    record = {
+        "method": config.method,
+        "data": str(config.data),
+        "images": len(dataset),
+        "steps": module.steps_done,
+        "epochs": round(module.steps_done / schedule.steps_per_epoch, 3),
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "finished": module.steps_done >= schedule.total_steps,
+    }
+    images = []
+    for index in _spread(len(dataset), min(PICTURED, len(dataset))):
+        try:
+            images.append(dataset.source.read(index))
+        except UnreadableImage:
+            continue
+    if images:
+        save_picture(features_picture(backbone, images), folder / "pictures" / "features.png")
+    save_backbone(backbone, folder, record)
+
+
+def keep_not_finite(error: NotFinite, module: PretrainModule, dataset: ViewDataset, folder: Path) -> NotFinite:
+    """Keep the batch and the weights that gave NaN, and say where."""
+    kept = folder / "not-finite"
+    batch = {key: value for key, value in module.current.items() if key != "unreadable"}
+    with writing(kept / "batch.pt") as temporary:
+        torch.save(batch, temporary)
+    with writing(kept / "state.pt") as temporary:
+        torch.save(module.state_dict(), temporary)
+    names = ", ".join(dataset.source.name(int(index)) for index in batch["index"][:3])
+    return NotFinite(
+        f"{error}. The batch ({names}, ...) and the weights are kept in {kept} for a look. Usual causes: a learning "
+        "rate that is too high, precision=16, or no warm-up."
+    )
+
+
+def _spread(count: int, shown: int) -> list[int]:
+    """`shown` of `count` indices, evenly."""
+    return [place * count // shown for place in range(shown)]

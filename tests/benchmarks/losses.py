@@ -1,0 +1,141 @@
+"""Losses forward and backward, ours beside lightly's, in one process: `python tests/benchmarks/losses.py`.
+
+Both take turns, round by round, so that whatever else the machine does falls on both; milliseconds are medians over the
+rounds, the ratio is the median of the rounds' ratios of lightly's time over ours. N of NT-Xent counts images, which
+makes 2N embeddings, as in the figures that were published beside this project's design.
+
+Added memory is the peak of the resident set over what it was before, each measured in a process of its own, with the
+inputs there and one small call made, so that neither counts; its ratio is ours over lightly's.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from densessl.losses import dino, info_nce, nt_xent
+
+ROUNDS = 9
+THREADS = 2
+Loss = Callable[..., torch.Tensor]
+Job = Callable[[], object]
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'':34s}{'lightly':>12s}{'densessl':>12s}{'ratio':>8s}")
+    rows()
+
+
+def rows() -> None:
+    """Print the table's rows."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(THREADS)
+    for title, make in CASES.items():
+        compare(f"{title}, ms", *make())
+        memory(title)
+
+
+def compare(title: str, theirs: Job, ours: Job) -> None:
+    """Run both in turns and print the row of their times."""
+    theirs(), ours()
+    times = [(milliseconds(theirs), milliseconds(ours)) for _ in range(ROUNDS)]
+    middle = [statistics.median(column) for column in zip(*times, strict=True)]
+    ratio = statistics.median(a / b for a, b in times)
+    print(f"{title:34s}{middle[0]:12,.1f}{middle[1]:12,.1f}{ratio:8.1f}", flush=True)
+
+
+def milliseconds(job: Job) -> float:
+    start = time.perf_counter()
+    job()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def memory(title: str) -> None:
+    """Measure both in new processes and print the row of their added memory."""
+    command = [sys.executable, __file__, "--memory", title]
+    theirs, ours = (float(subprocess.check_output([*command, side])) for side in ("lightly", "densessl"))
+    print(f"{'  added memory, MiB':34s}{theirs:12,.0f}{ours:12,.0f}{ours / theirs:8.2f}", flush=True)
+
+
+def added_memory(title: str, side: str) -> float:
+    """MiB by which one call raises the peak of the resident set (Linux)."""
+    torch.set_num_threads(THREADS)
+    job = CASES[title]()[side == "densessl"]
+    # Libraries set themselves up at their first product and first backward pass.
+    small = torch.randn(64, 64, requires_grad=True)
+    (small @ small).exp().log_softmax(1).sum().backward()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    job()
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def forward_backward(loss: Loss, *inputs: torch.Tensor) -> Job:
+    """The loss of fresh leaves, and its gradients."""
+
+    def job() -> None:
+        leaves = [each.detach().requires_grad_() for each in inputs]
+        loss(*leaves).backward()
+
+    return job
+
+
+def nt_xent_jobs(n: int, d: int = 128, temperature: float = 0.1) -> tuple[Job, Job]:
+    from lightly.loss import NTXentLoss
+
+    z_a, z_b = torch.randn(n, d), torch.randn(n, d)
+    theirs = NTXentLoss(temperature)
+    return forward_backward(theirs, z_a, z_b), forward_backward(lambda a, b: nt_xent(a, b, temperature), z_a, z_b)
+
+
+def queue_jobs(n: int, k: int, d: int = 128, temperature: float = 0.2) -> tuple[Job, Job]:
+    """lightly's time holds the enqueuing of its keys too, which is a copy of N rows."""
+    from lightly.loss import NTXentLoss
+
+    query, key = torch.randn(n, d), torch.randn(n, d)
+    queue = torch.nn.functional.normalize(torch.randn(k, d), dim=1)
+    theirs = NTXentLoss(temperature, memory_bank_size=(k, d))
+    return (
+        forward_backward(lambda q: theirs(q, key), query),
+        forward_backward(lambda q: info_nce(q, key, queue, temperature), query),
+    )
+
+
+def dino_jobs(n: int, views: int, k: int = 65536) -> tuple[Job, Job]:
+    """lightly's time holds the moving of its centre too, a mean over the teacher's logits."""
+    from lightly.loss import DINOLoss
+
+    student, teacher = ([torch.randn(n, k) for _ in range(count)] for count in (views, 2))
+    theirs, center = DINOLoss(k), torch.zeros(k)
+    return (
+        forward_backward(lambda *views: theirs(teacher, list(views)), *student),
+        forward_backward(lambda *views: dino(views, teacher, center, 0.1, 0.04), *student),
+    )
+
+
+CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
+    "NT-Xent, N 4096": lambda: nt_xent_jobs(4096),
+    "NT-Xent, N 1024": lambda: nt_xent_jobs(1024),
+    "MoCo, N 256, queue 65,536": lambda: queue_jobs(256, 65536),
+    "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
+    "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
+}
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--memory"]:
+        print(added_memory(*sys.argv[2:]))
+    else:
+        main()

@@ -1,0 +1,81 @@
+"""Small networks and batches for the suite that every method runs through."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import nn
+
+from densessl.backbones import create_backbone
+from densessl.data.views import ViewSpec
+from densessl.methods import Entry, methods
+from densessl.methods.registry import Progress
+
+SIZE = 16
+# Widths and counts are made small by their names, so that a new method's config needs no entry here.
+SMALL = {
+    "hidden": 16,
+    "dim": 8,
+    "bottleneck": 8,
+    "prototypes": 24,
+    "queue": 12,
+    "local_crops": 2,
+    "batch_norm_splits": 2,
+}
+NETWORKS = {
+    "resnet": ("resnet18", {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8, "stem": "small"}),
+    "vit": ("vit_tiny_patch16_224", {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 4}),
+}
+
+
+def config_of(entry: Entry, **changes: object) -> object:
+    """The method's config, small."""
+    known = {field.name for field in fields(entry.config)}
+    small = {name: value for name, value in SMALL.items() if name in known}
+    return replace(entry.config(), **(small | changes))
+
+
+def build(name: str, network: str = "resnet", data_size: int = 64, **changes: object) -> nn.Module:
+    """The method of that name on a small network, from seed 0."""
+    torch.manual_seed(0)
+    architecture, options = NETWORKS[network]
+    entry = methods()[name]
+    backbone = create_backbone(architecture, SIZE, options)
+    return entry.cls(backbone, config_of(entry, **changes), data_size).train()
+
+
+def batch_for(method: nn.Module, count: int = 8, seed: int = 0) -> dict:
+    """Random views of the sizes and in the number that the method asks for."""
+    generator = torch.Generator().manual_seed(seed)
+    specs: list[ViewSpec] = [spec for spec in method.views for _ in range(spec.count)]
+    views = [torch.randn(count, 3, spec.size or SIZE, spec.size or SIZE, generator=generator) for spec in specs]
+    return {"views": views, "index": torch.arange(count), "target": torch.arange(count) % 3}
+
+
+def progress(step: int = 0, total: int = 100) -> Progress:
+    return Progress(step, total, 10)
+
+
+def moment(method: nn.Module, name: str, at: Progress) -> None:
+    if hasattr(method, name):
+        getattr(method, name)(at)
+
+
+def one_step(method: nn.Module, optimizer: torch.optim.Optimizer, batch: dict, at: Progress) -> torch.Tensor:
+    """A step with every moment in its place, as the training loop does it; the loss."""
+    moment(method, "before_step", at)
+    loss = method(batch).loss
+    optimizer.zero_grad()
+    loss.backward()
+    moment(method, "after_backward", at)
+    optimizer.step()
+    moment(method, "after_step", at)
+    return loss.detach()
+
+
+@pytest.fixture(params=list(methods()))
+def name(request: pytest.FixtureRequest) -> str:
+    """Every registered method in turn."""
+    return request.param

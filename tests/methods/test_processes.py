@@ -1,0 +1,72 @@
+"""One process against two with the same global batch: loss, gradients and buffers agree, for every method."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from densessl.methods import methods
+from densessl.training.sync import synchronise
+from tests.methods.conftest import batch_for, build, moment, progress
+
+WORLD, COUNT = 2, 8
+
+
+def measure(name: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+    """Mean loss, mean gradients and buffers after one batch, this process taking its share of it, in float64."""
+    method = build(name, "resnet").double()
+    if hasattr(method.config, "batch_norm_splits"):
+        # A process is a part: two processes of one part are one process of two.
+        object.__setattr__(method.config, "batch_norm_splits", WORLD // world)
+    elif world > 1:
+        synchronise(method)
+    batch = batch_for(method, COUNT)
+    share = slice(rank * COUNT // world, (rank + 1) * COUNT // world)
+    batch = {key: value[share] for key, value in batch.items() if key != "views"} | {
+        "views": [view[share].double() for view in batch["views"]]
+    }
+    moment(method, "before_step", progress(20))
+    torch.manual_seed(7)
+    loss = method(batch).loss
+    loss.backward()
+    found = {"loss": loss.detach()}
+    found |= {f"{key} gradient": p.grad for key, p in method.named_parameters() if p.grad is not None}
+    if world > 1:
+        for value in found.values():
+            dist.all_reduce(value)
+            value /= world
+    # Running statistics of parts depend on which part comes last; all other buffers must agree.
+    own = hasattr(method.config, "batch_norm_splits")
+    buffers = {key: b for key, b in method.named_buffers() if not (own and "running" in key) and "num_" not in key}
+    return found | {f"{key} buffer": buffer.clone() for key, buffer in buffers.items()}
+
+
+def worker(rank: int, folder: str, names: list[str]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    found = {name: measure(name, rank, WORLD) for name in names}
+    if rank == 0:
+        torch.save(found, Path(folder) / "found.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("two")
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    mp.spawn(worker, (str(folder), list(methods())), nprocs=WORLD)
+    return torch.load(folder / "found.pt", weights_only=True)
+
+
+def test_two_processes_compute_what_one_does(name, two):
+    one = measure(name)
+    assert one.keys() == two[name].keys()
+    for key, expected in one.items():
+        torch.testing.assert_close(
+            two[name][key], expected, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
+        )

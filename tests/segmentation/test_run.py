@@ -1,0 +1,134 @@
+"""`segment`: a folder in, masks of the pictures' own sizes out; a saved model repeats them; mistakes are sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from densessl.config import build, read_yaml
+from densessl.errors import UserError
+from densessl.progress import Progress, silent
+from densessl.segmentation import SegmentConfig, segment
+from densessl.segmentation.model import load_model, save_model
+
+
+@pytest.fixture
+def folder(scenes, tmp_path) -> Path:
+    """Four pictures, one in a subfolder and two of one stem, and a broken one."""
+    names = ["a.jpg", "a.png", "sub/b.jpg", "c.jpg"]
+    for name, image in zip(names, scenes[0].images, strict=True):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    (tmp_path / "pictures" / "broken.jpg").write_text("this is text")
+    return tmp_path / "pictures"
+
+
+def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
+    config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu")
+    for key, value in changes.items():
+        setattr(config, key, value)
+    return config
+
+
+def masks(out: Path) -> dict[str, np.ndarray]:
+    return {
+        path.relative_to(out / "labels").as_posix(): cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for path in sorted((out / "labels").rglob("*.png"))
+    }
+
+
+def test_four_pictures_of_any_shape_and_a_broken_one(folder, scenes, tmp_path):
+    out = tmp_path / "out"
+    summary = segment(settings(folder, out), progress=silent)
+    assert (summary.pictures, summary.unreadable, summary.learned) == (4, 1, True)
+    assert sum(summary.shares) == pytest.approx(1) and "colours and gradients" in str(summary)
+    found = masks(out)
+    assert list(found) == ["a.jpg.png", "a.png.png", "c.png", "sub/b.png"]
+    sizes = {"a.jpg.png": 0, "a.png.png": 1, "sub/b.png": 2, "c.png": 3}
+    for name, index in sizes.items():
+        assert found[name].dtype == np.uint8
+        assert found[name].shape == scenes[0].images[index].shape[:2]
+        shown = cv2.imread(str((out / "overlays" / name).with_suffix(".jpg")))
+        assert shown.shape == scenes[0].images[index].shape
+    assert "broken.jpg" in (out / "unreadable.txt").read_text()
+    written = json.loads((out / "segments.json").read_text())
+    assert sum(each["pixels"] for each in written["classes"]) == sum(each.size for each in found.values())
+    assert not list(out.rglob(".*"))
+
+
+def test_a_saved_model_repeats_the_masks_of_its_run(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one"), progress=silent)
+    model = str(tmp_path / "one" / "model.safetensors")
+    summary = segment(settings(folder, tmp_path / "two", model=model, image_size=None, workers=2), progress=silent)
+    assert not summary.learned
+    one, two = masks(tmp_path / "one"), masks(tmp_path / "two")
+    assert list(one) == list(two) and all(np.array_equal(one[name], two[name]) for name in one)
+    segment(settings(folder / "sub", tmp_path / "three", model=str(tmp_path / "two"), image_size=None), progress=silent)
+    assert np.array_equal(masks(tmp_path / "three")["b.png"], one["sub/b.png"])
+
+
+def test_the_saved_config_runs_again_to_the_same_masks(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one"), progress=silent)
+    config = build(SegmentConfig, read_yaml(tmp_path / "one" / "config.yaml", "segment"))
+    config.out = str(tmp_path / "two")
+    segment(config, progress=silent)
+    one, two = masks(tmp_path / "one"), masks(tmp_path / "two")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
+    (folder / "broken.jpg").unlink()
+    assert segment(settings(folder, tmp_path / "out", learn_from=2), progress=silent).pictures == 4
+
+
+def test_a_cache_serves_another_number_of_classes(folder, tmp_path):
+    for classes in (2, 4):
+        config = settings(folder, tmp_path / f"out{classes}", cache=str(tmp_path / "cache"), classes=classes)
+        segment(config, progress=silent)
+    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": 1}, "classes=1"),
+        ({"classes": 5000}, "fewer with --classes"),
+        ({"method": "stegoo"}, "did you mean 'stego'"),
+        ({"precision": "16"}, "precision=16"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"model": "/nowhere/model.safetensors"}, "no model at"),
+        ({"out": "/proc/nothing/here"}, "could not be written"),
+    ],
+)
+def test_mistakes_are_sentences_and_write_no_mask(folder, tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        segment(settings(folder, **{"out": tmp_path / "out", **changes}), progress=silent)
+    assert not (tmp_path / "out" / "labels").exists()
+
+
+def test_a_model_refuses_another_backbone(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one"), progress=silent)
+    model, saved = load_model(tmp_path / "one")
+    save_model(tmp_path / "other.safetensors", model, saved.__class__(saved.backbone, "0" * 64, 64, {}))
+    with pytest.raises(UserError, match="another backbone"):
+        segment(settings(folder, tmp_path / "two", model=str(tmp_path / "other.safetensors")), progress=silent)
+
+
+def test_nothing_readable_is_a_sentence(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").write_text("text")
+    with pytest.raises(UserError):
+        segment(settings(tmp_path / "pictures", tmp_path / "out", unreadable=1.0), progress=silent)
+
+
+def test_plain_lines_are_printed_where_there_is_no_terminal(capsys):
+    progress = Progress(seconds=0)
+    for step in range(1, 4):
+        progress("Learning", step, 3, "loss 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and lines[0].startswith("Learning: 1/3") and "loss 0.5" in lines[-1]

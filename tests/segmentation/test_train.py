@@ -1,0 +1,155 @@
+"""STEGO learns on any number of pictures of any shape, repeats itself, and finds textures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from densessl.errors import RunStopped, UserError
+from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
+from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.correspondence import correspondence_loss
+from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.predict import mask
+from densessl.segmentation.sampling import corners, sample
+from densessl.segmentation.train import Trainer, learn
+
+
+def settings(**changes) -> SegmentConfig:
+    config = SegmentConfig(data="", out="", classes=2, steps=30)
+    for key, value in changes.items():
+        setattr(config, key, value)
+    return config
+
+
+def features(scenes, pictures: int = 4) -> Features:
+    return extract(scenes[0], Extractor(ColourBackbone(), 96), range(pictures))
+
+
+def accuracy(model, kept: Features, truths: list[np.ndarray]) -> float:
+    confusion = sum(
+        confusion_matrix(mask(model, kept.tokens(row), kept.shapes[row], truth.shape), truth, model.classes, 2)
+        for row, truth in enumerate(truths)
+    )
+    return segmentation_scores(confusion).accuracy
+
+
+@pytest.mark.parametrize("method", ["stego", "kmeans", "probe"])
+def test_two_textures_of_the_same_colour_are_told_apart(scenes, method):
+    kept = features(scenes)
+    config = settings(method="kmeans" if method == "kmeans" else "stego", steps=60)
+    config.stego.clusters = "probe" if method == "probe" else "kmeans"
+    learned = learn(kept, config)
+    chance = np.mean([max(truth.mean(), 1 - truth.mean()) for truth in scenes[1]])
+    assert chance < 0.7
+    assert accuracy(learned.model, kept, scenes[1]) > 0.9
+
+
+def test_the_loss_falls(scenes):
+    losses = learn(features(scenes), settings(steps=60)).losses
+    assert len(losses) == 60
+    assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.02
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(scenes):
+    kept = features(scenes)
+    torch.manual_seed(1)
+    first = learn(kept, settings(seed=3))
+    torch.manual_seed(2)
+    again, other = learn(kept, settings(seed=3)), learn(kept, settings(seed=4))
+    assert first.losses == again.losses != other.losses
+    for name, weight in first.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name])
+
+
+def test_learning_leaves_the_callers_random_state_alone(scenes):
+    before = torch.get_rng_state()
+    learn(features(scenes), settings(steps=2))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_few_pictures_are_enough(scenes, pictures):
+    learned = learn(features(scenes, pictures), settings(steps=5))
+    assert np.isfinite(learned.losses).all()
+
+
+def test_one_picture_is_compared_with_itself_alone(scenes):
+    config = settings(steps=1)
+    config.stego.dropout = 0.0
+    config.stego.feature_samples = 3
+    trainer = Trainer(features(scenes, 1), config, torch.Generator().manual_seed(0), "cpu")
+    state = trainer.generator.get_state()
+    loss, _ = trainer.losses(torch.tensor([0]))
+    trainer.generator.set_state(state)
+    tokens, layout = trainer.features.batch([0])
+    at = corners(trainer.points(1), layout)
+    f, s = sample(tokens, at), sample(trainer.head(tokens), at)
+    slow = config.stego.pos_intra_weight * correspondence_loss(f, f, s, s, config.stego.pos_intra_shift).mean()
+    torch.testing.assert_close(loss, slow)
+
+
+def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
+    """The same draws, with the neighbour's codes computed on its whole map."""
+    config = settings()
+    config.stego.dropout, config.stego.feature_samples, config.stego.neg_samples = 0.0, 4, 2
+    trainer = Trainer(features(scenes), config, torch.Generator().manual_seed(0), "cpu")
+    anchors = torch.tensor([2, 0, 1])
+    state = trainer.generator.get_state()
+    loss, cluster = trainer.losses(anchors)
+    trainer.generator.set_state(state)
+
+    def read(pictures: torch.Tensor, points: torch.Tensor):
+        tokens, layout = trainer.features.batch(pictures.tolist())
+        at = corners(points, layout)
+        return sample(tokens, at), sample(trainer.head(tokens), at)
+
+    def term(a, b, shift):
+        return correspondence_loss(a[0], b[0], a[1], b[1], shift).mean()
+
+    from densessl.segmentation.sampling import strangers
+
+    here, there = trainer.points(3), trainer.points(3)
+    choice = torch.randint(3, (3,), generator=trainer.generator)
+    near = read(trainer.neighbours[anchors, choice], there)
+    cycles = [strangers(3, trainer.generator) for _ in range(2)]
+    one, two = read(anchors, here), read(anchors, there)
+    negative = sum(term(two, (two[0][other], two[1][other]), 0.66) for other in cycles) / 2
+    slow = 0.67 * term(one, one, 0.08) + 0.25 * term(two, near, 0.02) + 0.63 * negative
+    torch.testing.assert_close(loss, slow)
+    assert -1 <= float(cluster.detach()) <= 1
+
+
+def test_an_epoch_holds_every_picture_once_and_a_batch_none_twice(scenes):
+    trainer = Trainer(features(scenes), settings(batch_size=2), torch.Generator().manual_seed(0), "cpu")
+    batches = trainer.batches()
+    for _ in range(3):
+        assert sorted(torch.cat([next(batches), next(batches)]).tolist()) == [0, 1, 2, 3]
+
+
+def test_epochs_count_when_steps_are_not_set(scenes):
+    assert len(learn(features(scenes), settings(steps=None, epochs=3, batch_size=2)).losses) == 6
+
+
+def test_more_segments_than_places_are_refused(scenes):
+    with pytest.raises(UserError, match="fewer with --classes"):
+        learn(features(scenes, 1), settings(classes=2000))
+    with pytest.raises(UserError, match="at least 2"):
+        learn(features(scenes, 1), settings(classes=1))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(scenes):
+    config = settings()
+    config.stego.pos_intra_shift = float("nan")
+    with pytest.raises(RunStopped, match="step 1 of 30"):
+        learn(features(scenes), config)
+
+
+def test_segments_are_numbered_by_their_size(scenes):
+    kept = features(scenes)
+    model = learn(kept, settings(classes=4)).model
+    places = torch.cat([model(kept.tokens(row)).argmax(dim=1) for row in range(4)])
+    counts = places.bincount(minlength=4).tolist()
+    assert counts == sorted(counts, reverse=True)

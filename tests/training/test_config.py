@@ -1,0 +1,81 @@
+"""Recipes and overrides become one checked config; mistakes are sentences that name the nearest right thing."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from densessl.config import recipes, save
+from densessl.data.views import ViewSpec
+from densessl.errors import UserError
+from densessl.methods import methods
+from densessl.training.config import differences, resolve
+
+
+@pytest.mark.parametrize("name", list(recipes("pretrain")))
+def test_every_shipped_recipe_is_valid_and_states_its_aim(name):
+    config = resolve(name, ["data=somewhere"])
+    assert config.method in methods() and config.out == f"runs/{name}"
+    text = recipes("pretrain")[name].read_text(encoding="utf-8")
+    assert text.startswith("#")
+
+
+def test_overrides_reach_into_the_method_and_its_views():
+    config = resolve("simclr", ["data=x", "simclr.temperature=0.2", "simclr.view.scale=[0.3, 1]", "optimizer.name=sgd"])
+    assert config.simclr.temperature == 0.2 and config.simclr.view == ViewSpec(count=2, scale=(0.3, 1.0))
+    assert config.optimizer.name == "sgd" and config.data == "x"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data=x", "simclr.temprature=1"], "did you mean 'simclr.temperature'"),
+        (["data=x", "batchsize=3"], "did you mean 'batch_size'"),
+        (["data=x", "byol.momentum=0.9"], "Unknown key 'byol'"),
+        (["data=x", "lr=fast"], "lr"),
+        (["data=x", "simclr=3"], "simclr"),
+        (["data=x", "lr"], "key=value"),
+        (["data=x", "batch_size=1"], "batch_size=1"),
+        (["data=x", "steps=0"], "steps=0"),
+        (["data=x", "precision=8"], "precision=8"),
+        (["data=x", "optimizer.name=adamv"], "adamv"),
+        (["data=x", "method=simclrr"], "did you mean 'simclr'"),
+        (["data=x", "simclr.view.blur=2"], "blur"),
+        ([], "data"),
+    ],
+)
+def test_mistakes_are_sentences(overrides, words):
+    with pytest.raises(UserError, match=words) as caught:
+        resolve("simclr", overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("lr: 0.1", "names no method"), ("a: [", "cannot be read as YAML"), ("- 1", "holds no recipe"), ("", "method")],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, words):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        resolve(path, ["data=x"])
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'simclr'"):
+        resolve("simcrl")
+
+
+def test_a_saved_config_resolves_to_itself(tmp_path):
+    config = resolve("dino-small", ["data=x", "out=here", "dino.local.scale=[0.1, 0.3]"])
+    save(OmegaConf.structured(config), tmp_path / "config.yaml")
+    again = resolve(tmp_path / "config.yaml")
+    assert again == config
+
+
+def test_differences_name_what_a_run_cannot_change_and_nothing_else():
+    old = OmegaConf.structured(resolve("simclr", ["data=x"]))
+    free = OmegaConf.structured(resolve("simclr", ["data=x", "workers=3", "log_steps=1", "checkpoint_minutes=1"]))
+    assert differences(old, free) == []
+    other = OmegaConf.structured(resolve("simclr", ["data=x", "lr=1", "simclr.temperature=1"]))
+    assert differences(old, other) == ["lr: 0.3, now 1.0", "simclr.temperature: 0.1, now 1.0"]

@@ -1,0 +1,70 @@
+"""Rates at the steps where they can be worked out by hand, groups, and clipping."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from densessl.training.config import OptimizerConfig
+from densessl.training.optimizer import Schedule, clip_gradients, create_optimizer, parameter_groups
+
+
+def schedule(lr: float = 0.1, batch_size: int = 512, **settings: object) -> Schedule:
+    return Schedule(OptimizerConfig(**settings), lr, batch_size, total_steps=1000, steps_per_epoch=10)
+
+
+def test_the_rate_rises_linearly_and_falls_along_a_cosine():
+    found = schedule(warmup_epochs=10)
+    assert found.peak == pytest.approx(0.2)
+    assert found.learning_rate(0) == pytest.approx(0.002) and found.learning_rate(49) == pytest.approx(0.1)
+    assert found.learning_rate(100) == pytest.approx(0.2) and found.learning_rate(550) == pytest.approx(0.1)
+    assert found.learning_rate(999) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_warm_up_is_a_tenth_of_the_run_at_most():
+    assert schedule(warmup_epochs=90).learning_rate(100) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("rule", "peak"), [("linear", 0.2), ("sqrt", 0.1 * 2**0.5), ("none", 0.1)])
+def test_scaling_with_the_batch(rule, peak):
+    assert schedule(lr_scaling=rule).peak == pytest.approx(peak)
+
+
+def test_weight_decay_follows_its_cosine_and_spares_biases_and_norms():
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    found = schedule(name="adamw", weight_decay=0.04, weight_decay_end=0.4, warmup_epochs=0)
+    optimizer = create_optimizer(network, found.config, found.peak)
+    found.apply(optimizer, 500)
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decays[id(network[0].weight)] == pytest.approx(0.22)
+    assert decays[id(network[0].bias)] == decays[id(network[1].weight)] == 0
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_decay_all_has_one_group_and_frozen_weights_have_none():
+    network = nn.Linear(3, 4)
+    network.bias.requires_grad_(False)
+    assert [len(group["params"]) for group in parameter_groups(network, decay_all=True)] == [1]
+    assert [len(group["params"]) for group in parameter_groups(network, decay_all=False)] == [1]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_timms_optimizers_take_our_settings(name):
+    network = nn.Linear(3, 4)
+    optimizer = create_optimizer(network, OptimizerConfig(name=name), 0.1)
+    network(torch.randn(2, 3)).sum().backward()
+    before = network.weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(before, network.weight)
+
+
+def test_clipping_all_together_or_each():
+    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([0.3, 0.4])
+    clip_gradients([a, b, nn.Parameter(torch.zeros(1))], 1.0, each=True)
+    torch.testing.assert_close(a.grad, torch.tensor([0.6, 0.8]))
+    torch.testing.assert_close(b.grad, torch.tensor([0.3, 0.4]))
+    a.grad, b.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
+    clip_gradients([a, b], 1.0, each=False)
+    torch.testing.assert_close(torch.cat((a.grad, b.grad)).norm(), torch.tensor(1.0))

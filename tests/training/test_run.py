@@ -1,0 +1,246 @@
+"""A run: what it leaves, how it goes on after any end, and what becomes of mistakes and of NaN."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from densessl.backbones import load_backbone
+from densessl.errors import RunStopped, UserError
+from densessl.methods import methods
+from densessl.training import pretrain
+from densessl.training.callbacks import Checkpoints
+from tests.training.conftest import HEADS, SMALL, recipe
+
+
+def run(method: str, data: Path, out: Path, *overrides: str) -> Path:
+    settings = [f"data={data}", f"out={out}", *SMALL, *HEADS.get(method, []), *overrides]
+    return pretrain(recipe(method), settings, say=lambda sentence: None)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All weights and buffers of the run's last checkpoint, heads and queues included."""
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+def assert_same(one: Path, two: Path) -> None:
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+    a, b = (load_file(each / "backbone.safetensors") for each in (one, two))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+# The package as the tests see it, whether installed or run from the checkout.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("method", "at", "accumulate"),
+    # In the midst of an epoch of three steps, at its end, and with each step in two parts.
+    [(method, *rest) for method in methods() for rest in ((2, 1), (3, 1), (2, 2), (3, 2))],
+)
+def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, pictures, tmp_path, monkeypatch):
+    settings = ("steps=7", f"accumulate={accumulate}")
+    whole = run(method, pictures, tmp_path / "whole", *settings)
+    save = Checkpoints.on_train_batch_end
+
+    def die(self, trainer, module, *rest):
+        self.seconds = 0 if module.steps_done == at else 1e9
+        save(self, trainer, module, *rest)
+        if module.steps_done == at + 2:
+            raise Stop  # two steps after the checkpoint
+
+    monkeypatch.setattr(Checkpoints, "on_train_batch_end", die)
+    with pytest.raises(Stop):
+        run(method, pictures, tmp_path / "again", *settings)
+    monkeypatch.undo()
+    again = run(method, pictures, tmp_path / "again", *settings, f"workers={2 if at == 2 else 0}")
+    assert_same(whole, again)
+    one, two = (rows_of(each) for each in (whole, again))
+    assert [row["step"] for row in two] == [str(step) for step in range(1, 8)]
+    assert [row["loss"] for row in one] == [row["loss"] for row in two]
+
+
+def test_what_a_run_leaves(pictures, tmp_path):
+    folder = run("simclr", pictures, tmp_path / "run", "epochs=2", "checkpoint_steps=4")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    wanted = {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "checkpoints/step-4.ckpt",
+        "backbone.safetensors",
+        "backbone.json",
+        "pictures/views.png",
+        "pictures/features.png",
+    }
+    assert wanted <= names and any(name.startswith("events.out.tfevents") for name in names)
+    assert not [name for name in names if "/." in name or name.startswith(".")]
+    rows = rows_of(folder)
+    assert len(rows) == 6 and {"loss", "learning_rate", "images_per_second", "waiting_for_data"} <= rows[0].keys()
+    assert all(0 <= float(row["waiting_for_data"]) <= 1 for row in rows)
+    assert float(rows[-1]["rankme"]) >= 1
+    assert json.loads((folder / "environment.json").read_text())["versions"]["torch"]
+    backbone = load_backbone(folder)
+    assert backbone(torch.randn(1, 3, 16, 16)).shape == (1, backbone.channels)
+    again = pretrain(folder / "config.yaml", [f"out={tmp_path / 'again'}"], say=lambda sentence: None)
+    assert_same(folder, again)
+
+
+def test_a_finished_run_is_left_alone_and_other_settings_are_refused(pictures, tmp_path):
+    folder = run("simclr", pictures, tmp_path / "run", "steps=2")
+    before = (folder / "backbone.safetensors").stat().st_mtime_ns
+    run("simclr", pictures, tmp_path / "run", "steps=2")
+    assert (folder / "backbone.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"other settings \(lr"):
+        run("simclr", pictures, tmp_path / "run", "steps=2", "lr=9")
+
+
+def test_a_run_goes_on_from_a_run_and_a_file(pictures, tmp_path):
+    first = run("simclr", pictures, tmp_path / "first", "steps=2")
+    for number, spec in enumerate((first, first / "backbone.safetensors")):
+        second = run("byol", pictures, tmp_path / f"second{number}", "steps=1", "lr=0", f"backbone={spec}")
+        a, b = load_file(first / "backbone.safetensors"), load_file(second / "backbone.safetensors")
+        assert all(torch.equal(a[key], b[key]) for key in a if "running" not in key and "num_batches" not in key)
+
+
+def test_views_made_on_the_device_train_as_well(pictures, tmp_path, monkeypatch):
+    from densessl.training import run as module
+
+    made = module.ViewDataset
+
+    def on_device(source, views, size, seed, device_views):
+        return made(source, views, size, seed, device_views=True)
+
+    monkeypatch.setattr(module, "ViewDataset", on_device)
+    on = run("simclr", pictures, tmp_path / "on", "steps=2")
+    monkeypatch.undo()
+    off = run("simclr", pictures, tmp_path / "off", "steps=2")
+    losses = [float(rows_of(each)[0]["loss"]) for each in (on, off)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["batch_size=100"], "larger than the data.*26 images"),
+        (["accumulate=3"], "cannot be cut into 3"),
+        (["devices=gpu:9"], "GPU"),
+        (["devices=tpu"], "devices=tpu"),
+        (["backbone=resnet81"], "resnet"),
+        (["backbone=nowhere.pth"], "nowhere.pth"),
+        (["data=/nowhere"], "/nowhere"),
+        (["out=/proc/nothing"], "could not be written"),
+    ],
+)
+def test_mistakes_cost_a_sentence_and_write_nothing(pictures, tmp_path, overrides, words):
+    with pytest.raises(UserError, match=words) as caught:
+        run("simclr", pictures, tmp_path / "run", "steps=1", *overrides)
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_unreadable_pictures_are_listed_and_too_many_end_the_run(pictures, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for index, path in enumerate(sorted(pictures.iterdir())):
+        (data / path.name).write_bytes(path.read_bytes() if index % 9 else b"no picture")
+    folder = run("simclr", data, tmp_path / "run", "steps=4", "unreadable=0.2")
+    assert "00.jpg" in (folder / "unreadable.txt").read_text()
+    with pytest.raises(UserError, match="jpg"):
+        run("simclr", data, tmp_path / "strict", "steps=4", "unreadable=0.05")
+
+
+def test_a_loss_that_is_not_finite_keeps_the_batch_and_the_weights(pictures, tmp_path):
+    with pytest.raises(RunStopped, match="not-finite"):
+        run("simclr", pictures, tmp_path / "run", "steps=40", "lr=1e38", "optimizer.lr_scaling=none")
+    batch = torch.load(tmp_path / "run" / "not-finite" / "batch.pt", weights_only=True)
+    assert batch["views"][0].shape == (8, 3, 16, 16) and len(batch["index"]) == 8
+    assert torch.load(tmp_path / "run" / "not-finite" / "state.pt", weights_only=True)
+
+
+def start(method: str, data: Path, out: Path, *overrides: str) -> subprocess.Popen:
+    settings = [f"data={data}", f"out={out}", *SMALL, *HEADS[method], *overrides]
+    command = [sys.executable, "-m", "densessl", "pretrain", recipe(method), *settings]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.02)
+    assert path.exists(), process.stderr.read() if process.poll() is not None else "it takes too long"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first_and_the_same_command_goes_on(number, pictures, tmp_path):
+    settings = ("steps=3000", "checkpoint_steps=2")
+    process = start("simclr", pictures, tmp_path / "run", *settings)
+    wait_for(tmp_path / "run" / "checkpoints" / "step-2.ckpt", process)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "Traceback" not in said and "same command" in said, said
+    saved = int(weights(tmp_path / "run")["step"])
+    assert 2 <= saved < 3000
+    process = start("simclr", pictures, tmp_path / "run", *settings)
+    wait_for(tmp_path / "run" / "checkpoints" / f"step-{saved // 2 * 2 + 2}.ckpt", process)
+    process.send_signal(signal.SIGTERM)
+    assert "going on from" in process.communicate(timeout=60)[1]
+
+
+def test_sigkill_at_random_moments_changes_no_bit(pictures, tmp_path):
+    """Two kills here; tests/benchmarks/kills.py does twenty."""
+    settings = ("steps=60", "checkpoint_minutes=0", "checkpoint_steps=20")
+    whole = start("moco", pictures, tmp_path / "whole", *settings)
+    killed = start("moco", pictures, tmp_path / "killed", *settings)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        wait_for(tmp_path / "killed" / "checkpoints" / "last.ckpt", killed)
+        time.sleep(rng.uniform(0, 0.3))
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        killed = start("moco", pictures, tmp_path / "killed", *settings)
+    for process in (whole, killed):
+        assert process.wait(timeout=120) == 0, process.stderr.read()
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_two_processes_learn_what_one_does(pictures, tmp_path):
+    """Gloo, DDP, the same images per step: equal up to rounding; tests/methods has every method's gradients."""
+    runs = {}
+    for devices in ("cpu", "cpu:2"):
+        process = start("byol", pictures, tmp_path / devices, "steps=3", f"devices={devices}")
+        assert process.wait(timeout=180) == 0, process.stderr.read()
+        runs[devices] = weights(tmp_path / devices)
+    for key, one in runs["cpu"].items():
+        torch.testing.assert_close(runs["cpu:2"][key], one, rtol=2e-3, atol=2e-4, msg=key)
+
+
+def test_a_command_ends_with_a_sentence_and_status_2(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for data in ("empty", "missing"):
+        command = [sys.executable, "-m", "densessl", "pretrain", "simclr-cifar", f"data={tmp_path / data}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "runs").exists()
