@@ -96,7 +96,6 @@ def methods(name: Annotated[str | None, typer.Argument(help="One method, to read
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
-    application: Annotated[bool, typer.Option("--app/--no-app", help="Open the application at the end.")] = True,
 ) -> None:
     """Pretrain and segment on what the package ships: minutes, and nothing is downloaded.
 
@@ -104,7 +103,7 @@ def demo(
     """
     from densessl.demo import demo as run
 
-    run(out, application)
+    run(out)
 
 
 def main() -> None:

@@ -31,12 +31,11 @@ LAYER, SEEN_AT = -1, 128  # which feature map, and the short side in pixels at w
 Figures = dict[str, tuple[float, float]]
 
 
-def demo(out: str | Path, app: bool = False, say: Callable[[str], None] = print) -> None:
+def demo(out: str | Path, say: Callable[[str], None] = print) -> None:
     """Write scenes, a run, masks, `figures.json` and `demo.png` below `out`, and print the figures.
 
     Called again on the same folder it keeps scenes and a finished run, goes on with one that was stopped, and does
-    the rest anew. app: open the application at the end; there is none yet, and nothing happens. Raises `UserError`
-    when `out` cannot be written.
+    the rest anew. Raises `UserError` when `out` cannot be written.
     """
     begun = time.monotonic()
     out = output_folder(out)

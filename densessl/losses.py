@@ -168,11 +168,11 @@ class _LogSumExpOfOthers(torch.autograd.Function):
         result, shares = torch.zeros_like(z), gradient * (-log_sums).exp()
         # The thread that runs this may be under autocast again.
         with _no_autocast(z):
-            for rows, columns, tile in _upper_tiles(z):
+            for rows, columns, tile, spare in _upper_tiles(z):
                 if ctx.unshifted:
-                    tile.exp_().mul_(shares[rows, None] + shares[columns])
+                    tile.exp_().mul_(torch.add(shares[rows, None], shares[columns], out=spare))
                 else:
-                    mirrored = (tile - log_sums[columns]).exp_().mul_(gradient[columns])
+                    mirrored = torch.sub(tile, log_sums[columns], out=spare).exp_().mul_(gradient[columns])
                     tile.sub_(log_sums[rows, None]).exp_().mul_(gradient[rows, None]).add_(mirrored)
                 result[rows].addmm_(tile, z[columns])
                 if rows != columns:
@@ -182,7 +182,7 @@ class _LogSumExpOfOthers(torch.autograd.Function):
 
 def _log_sums_unshifted(z: Tensor) -> Tensor:
     sums = z.new_zeros(len(z))
-    for rows, columns, tile in _upper_tiles(z):
+    for rows, columns, tile, _ in _upper_tiles(z):
         tile.exp_()
         sums[rows] += tile.sum(1)
         if rows != columns:
@@ -192,29 +192,38 @@ def _log_sums_unshifted(z: Tensor) -> Tensor:
 
 def _log_sums_shifted(z: Tensor) -> Tensor:
     log_sums = z.new_full((len(z),), -math.inf)
-    for rows, columns, tile in _upper_tiles(z):
-        log_sums[rows] = torch.logaddexp(log_sums[rows], tile.logsumexp(1))
+    for rows, columns, tile, spare in _upper_tiles(z):
+        log_sums[rows] = torch.logaddexp(log_sums[rows], _log_sum_exp(tile, 1, spare))
         if rows != columns:
-            log_sums[columns] = torch.logaddexp(log_sums[columns], tile.logsumexp(0))
+            log_sums[columns] = torch.logaddexp(log_sums[columns], _log_sum_exp(tile, 0, spare))
     return log_sums
 
 
-def _upper_tiles(z: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+def _log_sum_exp(tile: Tensor, dim: int, spare: Tensor) -> Tensor:
+    """`tile.logsumexp(dim)` in the memory of `spare`."""
+    # A row of -inf alone, which is one of a single element on the diagonal, has no shift.
+    largest = tile.amax(dim, keepdim=True).clamp_min_(torch.finfo(tile.dtype).min)
+    return torch.sub(tile, largest, out=spare).exp_().sum(dim).log_() + largest.squeeze(dim)
+
+
+def _upper_tiles(z: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """Rows, columns and z[rows] @ z[columns].T of every square on and above the diagonal, which itself is -inf.
 
-    The squares are written one after the other into the same memory.
+    The squares are written one after the other into the same memory; the last of the four is spare memory of the same
+    shape, since squares allocated and freed in between would leave the process holding several times as much.
     """
     # Two squares to a side, unless they would be small, or nothing would be gained by the symmetry.
     size = min(len(z), max(1024, (len(z) + 1) // 2), math.isqrt(_tile_elements(z)))
-    memory = z.new_empty(size * size)
+    memory = z.new_empty(2, size * size)
     starts = range(0, len(z), size)
     for i in starts:
         for j in starts[i // size :]:
             a, b = z[i : i + size], z[j : j + size]
-            tile = torch.mm(a, b.T, out=memory[: len(a) * len(b)].view(len(a), len(b)))
+            tile, spare = memory[:, : len(a) * len(b)].view(2, len(a), len(b))
+            torch.mm(a, b.T, out=tile)
             if i == j:
                 tile.fill_diagonal_(-math.inf)
-            yield slice(i, i + size), slice(j, j + size), tile
+            yield slice(i, i + size), slice(j, j + size), tile, spare
 
 
 class _CrossViewEntropy(torch.autograd.Function):

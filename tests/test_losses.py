@@ -409,7 +409,7 @@ def test_nt_xent_never_makes_the_matrix(temperature, tile, monkeypatch):
     z_a, z_b = batch(n, d, dtype=torch.float32), batch(n, d, seed=1, dtype=torch.float32)
     kept, largest = memory_of(lambda a, b: nt_xent(a, b, temperature), z_a, z_b)
     assert kept < 0.05 * 4 * dense
-    assert largest == tile <= dense / 4
+    assert largest == 2 * tile <= dense / 2  # a tile and its spare
 
 
 def test_info_nce_never_makes_all_logits():

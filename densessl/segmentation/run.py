@@ -44,7 +44,7 @@ class Summary:
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
-        skipped = f"; {self.unreadable} unreadable ones are listed in {self.folder / 'unreadable.txt'}"
+        skipped = f"; unreadable: {self.unreadable}, listed in {self.folder / 'unreadable.txt'}"
         shares = ", ".join(f"{index}: {share:.1%}" for index, share in enumerate(self.shares))
         return (
             f"{self.pictures} masks by {how} in {self.seconds:.0f} s{skipped if self.unreadable else ''}.\n"

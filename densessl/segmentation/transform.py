@@ -73,7 +73,10 @@ def pictures(
 ) -> DataLoader:
     """Read and resize these pictures of a source, in order, in `workers` processes (0: in this one)."""
     data = _Pictures(source, indices, image_size, stride, originals)
-    return DataLoader(data, batch_size=None, num_workers=min(workers, len(indices)), worker_init_fn=_one_thread)
+    # A generator of its own: a loader draws a seed whenever it begins, from the caller's numbers without one.
+    generator = torch.Generator().manual_seed(0)
+    count = min(workers, len(indices))
+    return DataLoader(data, batch_size=None, num_workers=count, worker_init_fn=_one_thread, generator=generator)
 
 
 def _one_thread(_: int) -> None:

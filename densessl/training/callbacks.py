@@ -7,7 +7,7 @@ import io
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from densessl.errors import RunStopped
 from densessl.files import write_text, writing
 from densessl.training.module import PretrainModule
 from densessl.training.monitors import ChanceMonitor, CollapseMonitor
+
+FLUSH_SECONDS = 30.0  # between writes of metrics.csv
 
 
 class Checkpoints(Callback):
@@ -73,24 +75,22 @@ class Checkpoints(Callback):
 
     def save(self, trainer: pl.Trainer, name: str) -> None:
         """Write a checkpoint, whole or not at all; every process takes part."""
-        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        if trainer.is_global_zero:
-            with writing(self.folder / name) as temporary:
-                torch.save(checkpoint, temporary)
-        trainer.strategy.barrier()
+        path = self.folder / name
+        with writing(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            trainer.save_checkpoint(temporary)
 
 
 class Log(Callback):
     """metrics.csv, TensorBoard and progress: loss, rates, images per second, share of the time spent waiting for data.
 
-    `resume_at`: rows of later steps, left by a run that was killed after its last checkpoint, are dropped.
+    Rows of later steps, left by a run that was killed after its last checkpoint, are dropped when it goes on.
     """
 
     def __init__(self, folder: Path, every: int, report: Callable[[str, int, int, str], None]) -> None:
         self.folder, self.every, self.report = folder, every, report
         self.rows: list[dict[str, str]] = []
         self.writer: SummaryWriter | None = None
-        self.ended = self.begun = self.since = time.monotonic()
+        self.ended = self.since = self.flushed = time.monotonic()
         self.waited, self.losses, self.images = 0.0, [], 0
 
     @property
@@ -134,6 +134,8 @@ class Log(Callback):
         self.rows.append({"step": str(step), "epoch": f"{step / module.schedule.steps_per_epoch:.4f}"})
         self.record(values, step)
         self.waited, self.losses, self.images, self.since = 0.0, [], 0, self.ended
+        if self.ended - self.flushed > FLUSH_SECONDS:
+            self.flush()
 
     def record(self, values: dict[str, float], step: int) -> None:
         """Add figures to the newest row and to TensorBoard."""
@@ -141,10 +143,15 @@ class Log(Callback):
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: PretrainModule, checkpoint: dict[str, Any]) -> None:
+        # Before the checkpoint, so that a kill between the two leaves rows too many, which the next start drops.
+        self.flush()
+
     def flush(self) -> None:
         """Write metrics.csv, whole or not at all."""
         if not self.rows or self.writer is None:
             return
+        self.flushed = time.monotonic()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         table = csv.DictWriter(text, names, lineterminator="\n")

@@ -24,8 +24,8 @@ def settings(**changes) -> SegmentConfig:
     return config
 
 
-def features(scenes, pictures: int = 4) -> Features:
-    return extract(scenes[0], Extractor(ColourBackbone(), 96), range(pictures))
+def features(scenes, pictures: int = 4, image_size: int = 96) -> Features:
+    return extract(scenes[0], Extractor(ColourBackbone(), image_size), range(pictures))
 
 
 def accuracy(model, kept: Features, truths: list[np.ndarray]) -> float:
@@ -38,7 +38,8 @@ def accuracy(model, kept: Features, truths: list[np.ndarray]) -> float:
 
 @pytest.mark.parametrize("method", ["stego", "kmeans", "probe"])
 def test_two_textures_of_the_same_colour_are_told_apart(scenes, method):
-    kept = features(scenes)
+    # Enlarged, so that the widest window (72 px) sees mostly one texture.
+    kept = features(scenes, image_size=256)
     config = settings(method="kmeans" if method == "kmeans" else "stego", steps=60)
     config.stego.clusters = "probe" if method == "probe" else "kmeans"
     learned = learn(kept, config)
