@@ -74,7 +74,7 @@ def _check_batches(config: PretrainConfig, hardware: Hardware, images: int) -> N
     if config.batch_size > images:
         raise UserError(
             f"batch_size={config.batch_size} is larger than the data: {config.data} has {images} images. "
-            f"Give batch_size={images} or less."
+            + (f"Give batch_size={images} or less." if images > 1 else "Give a folder with more of them.")
         )
     parts = hardware.processes * config.accumulate
     if config.batch_size % parts or config.batch_size // parts < 2:

@@ -1,8 +1,8 @@
 """Kill a small run with SIGKILL at random moments, start it again each time, and compare with one that was left alone.
 
 `python tests/benchmarks/kills.py [--kills 20] [METHOD ...]` prints, per method, how many weights and buffers of the
-last checkpoint (heads, queues, optimizer, step included) differ in any bit. Checkpoints are written after every step, so
-that many kills fall into a write.
+last checkpoint (heads, queues, optimizer, step included) differ in any bit. Checkpoints are written after every step,
+so that many kills fall into a write.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""The command line: light to start, whole from any folder, and a sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from densessl import cli
+from densessl.data.synthetic import write_scenes
+from densessl.errors import RunStopped, UserError
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+HEAVY = ("torch", "timm", "lightning", "cv2", "numpy", "transformers", "omegaconf")
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "densessl", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """The command in this process, which is much faster than a new one."""
+    monkeypatch.setattr(sys, "argv", ["densessl", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+
+
+def test_help_imports_nothing_heavy():
+    code = f"import sys, densessl.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_command_has_help_with_an_example(tmp_path):
+    listed = run("--help", cwd=tmp_path).stdout
+    for name in ("pretrain", "segment", "evaluate", "methods", "demo"):
+        assert name in listed
+        assert f"densessl {name}" in run(name, "--help", cwd=tmp_path).stdout
+
+
+def test_from_pictures_to_a_backbone_masks_and_a_score(monkeypatch, tmp_path, capsys):
+    write_scenes(tmp_path / "scenes", 9, seed=0, size=(48, 64))
+    (tmp_path / "scenes" / "images" / "broken.jpg").write_text("no picture")
+    data = tmp_path / "scenes" / "images"
+    small = "backbone_options={channels: [8, 8, 16, 16], layers: [1, 1, 1, 1], stem_width: 8}"
+    settings = ["image_size=32", "batch_size=4", "steps=2", "unreadable=0.5", "devices=cpu", small]
+    call(monkeypatch, "pretrain", "simclr-cifar", f"data={data}", f"out={tmp_path / 'run'}", *settings)
+    masks = tmp_path / "masks"
+    call(monkeypatch, "segment", data, "--backbone", tmp_path / "run", "--out", masks, "--classes", 3, "steps=2")
+    for path in data.glob("0*.*"):
+        mask = cv2.imread(str(masks / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert mask.shape == cv2.imread(str(path)).shape[:2] and mask.max() < 3
+    assert "broken.jpg" in (masks / "unreadable.txt").read_text()
+    for index in range(20):
+        folder = tmp_path / "labelled" / ("dark" if index % 2 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(index).integers(0, 60, (32, 32, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), noise if index % 2 else noise + 190)
+    arguments = ["--data", tmp_path / "labelled", "--out", tmp_path / "knn.json", "k=3"]
+    call(monkeypatch, "evaluate", tmp_path / "run", *arguments)
+    record = json.loads((tmp_path / "knn.json").read_text())
+    assert 0 <= record["figures"]["top1"] <= 1 and record["protocol"] == "knn"
+    assert "top1" in capsys.readouterr().out
+
+
+def test_methods_are_listed_and_described(monkeypatch, capsys):
+    call(monkeypatch, "methods")
+    listed = capsys.readouterr().out
+    assert "2002.05709" in listed and "dino-small" in listed
+    call(monkeypatch, "methods", "moco")
+    assert "moco.momentum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UserError("The folder is empty."), 2, "The folder is empty."),
+        (RunStopped("The loss became nan."), 1, "nan"),
+        (KeyboardInterrupt(), 1, "Stopped"),
+        (OSError(28, "No space left on device", "/x/y"), 2, "/x/y"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_a_status(monkeypatch, capsys, error, status, words):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == status and words in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["segment", "missing", "--out", "masks"], "missing"),
+        (["segment", "x", "--out", "masks", "stegoo.dim=3"], "did you mean 'stego'"),
+        (["evaluate", "missing", "--data", "missing"], "missing"),
+        (["evaluate", "x", "--data", "y", "--protocol", "kn"], "did you mean 'knn'"),
+        (["methods", "byo"], "did you mean 'byol'"),
+    ],
+)
+def test_mistakes_end_with_status_2(monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["densessl", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
