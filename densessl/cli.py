@@ -88,7 +88,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="One method, to read
 
     densessl methods byol
     """
-    from densessl.methods.describe import describe, table
+    from densessl.describe import describe, table
 
     print(describe(name) if name else table())
 

@@ -65,8 +65,10 @@ def parse_overrides(overrides: Sequence[str]) -> DictConfig:
     for item in overrides:
         if not re.match(r"^[A-Za-z_][\w.]*=", item):
             raise UserError(f"{item!r} is not of the form key=value, such as lr=0.1 or optimizer.weight_decay=0.04.")
+    # YAML would read the folder 2024_05 as the number 202405.
+    quoted = [re.sub(r"^([^=]+)=(\d+(?:_\d+)+)$", r"\1='\2'", item) for item in overrides]
     try:
-        return OmegaConf.from_dotlist(list(overrides))
+        return OmegaConf.from_dotlist(quoted)
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"The overrides {' '.join(overrides)} cannot be read: {_first_line(error)}") from None
 
@@ -89,8 +91,8 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
     merged = schema if isinstance(schema, DictConfig) else OmegaConf.structured(schema)
     _unfreeze(merged)
     for layer in layers:
-        _check_keys(layer, merged, where)
         try:
+            _check_keys(layer, merged, where)
             merged = OmegaConf.merge(merged, layer)
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             key = getattr(error, "full_key", None)

@@ -29,7 +29,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
         # A copy that keeps only this rank's slice, as several libraries had it, loses the others' losses.
-        gradient = gradient.contiguous()
+        gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
@@ -56,3 +56,22 @@ def from_first(value: Tensor) -> Tensor:
         value = value.contiguous()
         dist.broadcast(value, src=0)
     return value
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is true in any process; all must call it, and all get the same answer."""
+    if world_size() == 1:
+        return flag
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return bool(found)
+
+
+def from_all(value: object) -> list:
+    """Every process's `value`, in order of rank; small objects of our own only, since they travel as pickles."""
+    if world_size() == 1:
+        return [value]
+    values: list = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values

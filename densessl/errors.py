@@ -13,3 +13,9 @@ class RunStopped(Exception):
 
     The command line prints the sentence alone and ends with exit status 1.
     """
+
+
+def require(fine: bool, sentence: str) -> None:
+    """Raise `UserError` with this sentence unless `fine`."""
+    if not fine:
+        raise UserError(sentence)

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from densessl.data.views import ViewSpec
+from densessl.errors import require
 from densessl.losses import byol
 from densessl.methods.parts import cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -35,6 +36,11 @@ class BYOLConfig:
     dim: int = 256  # of projection and prediction
     view_a: ViewSpec = field(default_factory=lambda: _view(blur=1.0, solarize=0.0))
     view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
+
+    def __post_init__(self) -> None:
+        require(0 <= self.momentum <= 1, f"byol.momentum={self.momentum} must be from 0 to 1.")
+        counts = (self.view_a.count, self.view_b.count)
+        require(counts == (1, 1), f"byol.view_a.count and view_b.count are {counts}, but BYOL compares one of each.")
 
 
 @register(

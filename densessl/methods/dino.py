@@ -5,9 +5,9 @@
 averaged over the pairs; the teacher sees the two global views, the student all. theta_t <- l theta_t + (1 - l) theta_s
 after the step, l from its base to 1 along a cosine; c <- m c + (1 - m) mean(g_t) after the loss, over all processes.
 
-Defaults are the official code's for ViT-S/16 over 100 epochs: tau_s 0.1; tau_t 0.04, to 0.07 over 30 epochs; K 65,536;
-l 0.996; m 0.9; head of three layers, 2048 wide, to 256, then weight-normalised prototypes, which get no gradient in the
-first epoch; crops of more than, and of less than, 0.4 of the area (the 0.25 of the README with more crops).
+Defaults are the paper's (section 3.1 and appendix) and the official code's: tau_s 0.1; tau_t from 0.04 to 0.07 over 30
+epochs; K 65,536; l 0.996; m 0.9; a head of three layers, 2048 wide, to 256, then weight-normalised prototypes, which
+get no gradient in the first epoch; global crops of 0.4 to 1 of the area, local ones of 0.05 to 0.4.
 The backbone that a run exports is the teacher's, as the paper evaluates it.
 Where we differ: without a stated size local crops are 96/224 of the global ones, cut to the backbone's stride; the
 warm-up of tau_t takes at most 0.3 of the run, so that short runs are not all warm-up.
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
+from densessl.errors import require
 from densessl.losses import dino
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -51,6 +52,16 @@ class DINOConfig:
     global_a: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=1.0))
     global_b: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=0.1, solarize=0.2))
     local: ViewSpec = field(default_factory=lambda: _view((0.05, 0.4), blur=0.5))
+
+    def __post_init__(self) -> None:
+        for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
+            require(getattr(self, name) > 0, f"dino.{name}={getattr(self, name)} must be above 0.")
+        for name in ("momentum", "center_momentum"):
+            require(0 <= getattr(self, name) <= 1, f"dino.{name}={getattr(self, name)} must be from 0 to 1.")
+        counts = (self.global_a.count, self.global_b.count, self.local.count)
+        require(counts == (1, 1, 1), "dino's views have a count of 1 each; dino.local_crops sets how many local ones.")
+        require(self.local_crops >= 0, f"dino.local_crops={self.local_crops} must be 0 or more.")
+        require(self.global_a.size == self.global_b.size, "dino.global_a.size and global_b.size must be the same.")
 
 
 class Head(nn.Module):

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
+from densessl.errors import require
 from densessl.losses import info_nce
 from densessl.methods.parts import (
     Queue,
@@ -46,11 +47,18 @@ class MoCoConfig:
     temperature: float = 0.2  # tau
     momentum: float = 0.999  # m; 0.99 on CIFAR-10 (the authors' notebook)
     queue: int = 65536  # K, keys
-    hidden: int = 2048  # width of the head's hidden layer
+    hidden: int = 2048  # width of the head's hidden layer; 0 for a linear head, as v1 and the notebook have it
     dim: int = 128  # of q and k
-    symmetric: bool = False  # each view once the query, once the key; twice the work
+    symmetric: bool = False  # each view once the query, once the key, both losses summed; twice the work
     batch_norm_splits: int = 8  # parts of a process's batch that batch norm sees apart; 1 leaves it whole
     view: ViewSpec = field(default_factory=_view)
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"moco.temperature={self.temperature} must be above 0.")
+        require(0 <= self.momentum <= 1, f"moco.momentum={self.momentum} must be from 0 to 1.")
+        require(self.queue >= 1, f"moco.queue={self.queue} must be 1 or more.")
+        require(self.batch_norm_splits >= 1, f"moco.batch_norm_splits={self.batch_norm_splits} must be 1 or more.")
+        require(self.view.count == 2, f"moco.view.count={self.view.count}, but MoCo compares 2 views.")
 
 
 @register(
@@ -67,7 +75,7 @@ class MoCo(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone
-        sizes = (backbone.channels, config.hidden, config.dim)
+        sizes = (backbone.channels, *([config.hidden] if config.hidden else []), config.dim)
         self.projector = mlp(sizes, hidden_bias=True, last_bias=True, hidden_norm=False, last_norm=False)
         slow_batch_norm(self.backbone, config.batch_norm_splits)
         self.key = momentum_copy(self.query)
@@ -82,8 +90,8 @@ class MoCo(nn.Module):
         return [self.config.view]
 
     def chance(self, batch_size: int) -> float:
-        """ln(K + 1): the positive is no nearer than any key of the queue."""
-        return log(len(self.queue.keys) + 1)
+        """ln(K + 1): the positive is no nearer than any key of the queue; twice that when symmetric."""
+        return (1 + self.config.symmetric) * log(len(self.queue.keys) + 1)
 
     def before_step(self, progress: Progress) -> None:
         move_towards(self.key, self.query, self.config.momentum)
@@ -93,7 +101,7 @@ class MoCo(nn.Module):
         loss, keys, h, q = self.contrast(x_q, x_k)
         if self.config.symmetric:
             other, more, *_ = self.contrast(x_k, x_q)
-            loss, keys = (loss + other) / 2, torch.cat((keys, more))
+            loss, keys = loss + other, torch.cat((keys, more))
         self.queue.push(keys)
         return Output(loss, embedding=h.detach(), projection=q.detach())
 
@@ -105,4 +113,4 @@ class MoCo(nn.Module):
             x_k, order = shuffled(x_k)
             k = F.normalize(in_parts(self.key, x_k, self.config.batch_norm_splits).float(), dim=1)
             k, keys = unshuffled(k, order)
-        return info_nce(q, k, self.queue.keys.clone(), self.config.temperature), keys, h, q
+        return info_nce(q, k, self.queue.keys, self.config.temperature), keys, h, q

@@ -77,9 +77,10 @@ class Queue(nn.Module):
 def in_parts(network: nn.Module, images: Tensor, parts: int) -> Tensor:
     """Run equal parts of the batch one after another, so that batch norm sees each part alone.
 
-    images (N, ...) -> (N, D). One process stands in for `parts` GPUs that way. `slow_batch_norm` keeps the running
-    statistics moving at the pace of whole batches.
+    images (N, ...) -> (N, D). One process stands in for `parts` GPUs that way, with two images a part at least.
+    `slow_batch_norm` keeps the running statistics moving at the pace of whole batches.
     """
+    parts = min(parts, len(images) // 2)
     if parts <= 1:
         return network(images)
     return torch.cat([network(part) for part in images.tensor_split(parts)])

@@ -7,7 +7,8 @@ with the mean of l over both orders of every positive pair: 2N anchors, 2(N - 1)
 Defaults: tau 0.1 and strength 1 of the colour jitter are the paper's best on ImageNet (tables 5 and 1); the projection
 has batch norm after each layer, the last included, and ends in 128 dimensions (official code, `model_util.py`).
 Both views go through the network as one batch, so that batch norm sees 2N images, of all processes.
-Where we differ from the official code: it sums the losses of the two sides, which doubles ours; LARS does not see that.
+Where we differ from the official code: it sums the losses of the two sides, which doubles ours. LARS scales that away
+for weights, not for biases and norms.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
+from densessl.errors import require
 from densessl.losses import nt_xent
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -31,6 +33,10 @@ class SimCLRConfig:
     hidden: int = 2048  # width of the projection's hidden layer; as ResNet-50's h
     dim: int = 128  # of z
     view: ViewSpec = field(default_factory=lambda: ViewSpec(count=2))
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"simclr.temperature={self.temperature} must be above 0.")
+        require(self.view.count == 2, f"simclr.view.count={self.view.count}, but SimCLR compares 2 views.")
 
 
 @register(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from densessl.data.dataset import ImageSource
 from densessl.data.sources import Unreadable
-from densessl.distributed import world_size
+from densessl.distributed import any_process, from_all, mean_over_processes, world_size
 from densessl.errors import RunStopped
 from densessl.files import write_text, writing
 from densessl.training.module import PretrainModule
@@ -40,16 +41,21 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
         self.saved_at = time.monotonic()
+        # Only here, since Lightning puts handlers of its own in place before, which end a run with nothing saved.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._ask)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over SIGTERM and SIGINT for the while."""
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        """Give the signals back to who had them before the run."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
         self.asked = signal.Signals(number)
@@ -60,21 +66,22 @@ class Checkpoints(Callback):
             return
         step, total = module.steps_done, module.schedule.total_steps
         if self.keep_every and step % self.keep_every == 0:
-            self.save(trainer, f"step-{step}.ckpt")
-        asked = trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
+            self.save(trainer, module, f"step-{step}.ckpt")
         due = time.monotonic() - self.saved_at >= self.seconds
-        if asked or step >= total or trainer.strategy.reduce_boolean_decision(due, all=False):
-            self.save(trainer, "last.ckpt")
-            self.saved_at = time.monotonic()
-        if asked and step < total:
+        if not any_process(self.asked is not None or due or step >= total):
+            return
+        self.save(trainer, module, "last.ckpt")
+        self.saved_at = time.monotonic()
+        if step < total and any_process(self.asked is not None):
             name = self.asked.name if self.asked else "A signal to another process"
             raise RunStopped(
                 f"{name} ended the run after step {step} of {total}; all is saved, "
                 "and the same command goes on from there."
             )
 
-    def save(self, trainer: pl.Trainer, name: str) -> None:
-        """Write a checkpoint, whole or not at all; every process takes part."""
+    def save(self, trainer: pl.Trainer, module: PretrainModule, name: str) -> None:
+        """Write a checkpoint, whole or not at all; every process takes part. Raises `NotFinite` for broken weights."""
+        module.check_finite()
         path = self.folder / name
         with writing(path) if trainer.is_global_zero else nullcontext(path) as temporary:
             trainer.save_checkpoint(temporary)
@@ -113,17 +120,19 @@ class Log(Callback):
         self.ended = time.monotonic()
         self.losses.append(module.output.loss)
         self.images += len(batch["index"]) * world_size()
-        if (batch_idx + 1) % module.config.accumulate or not trainer.is_global_zero:
+        if (batch_idx + 1) % module.config.accumulate:
             return
         step, total = module.steps_done, module.schedule.total_steps
         if step % self.every == 0 or step in (1, total):
-            self._row(module, step)
-        loss = self.rows[-1]["loss"] if self.rows else "?"
-        self.report("Pretraining", step, total, f"loss {float(loss):.4f}" if loss != "?" else "")
+            loss = float(mean_over_processes(torch.stack(self.losses).float().mean()))
+            if trainer.is_global_zero:
+                self._row(module, step, loss)
+            self.waited, self.losses, self.images, self.since = 0.0, [], 0, self.ended
+        if trainer.is_global_zero:
+            self.report("Pretraining", step, total, f"loss {float(self.rows[-1]['loss']):.4f}" if self.rows else "")
 
-    def _row(self, module: PretrainModule, step: int) -> None:
+    def _row(self, module: PretrainModule, step: int, loss: float) -> None:
         seconds = max(1e-9, self.ended - self.since)
-        loss = float(torch.stack(self.losses).float().mean())
         values = {
             "loss": loss,
             "learning_rate": module.schedule.learning_rate(step - 1),
@@ -133,7 +142,6 @@ class Log(Callback):
         values |= {name: float(value) for name, value in module.output.metrics.items()}
         self.rows.append({"step": str(step), "epoch": f"{step / module.schedule.steps_per_epoch:.4f}"})
         self.record(values, step)
-        self.waited, self.losses, self.images, self.since = 0.0, [], 0, self.ended
         if self.ended - self.flushed > FLUSH_SECONDS:
             self.flush()
 
@@ -160,6 +168,12 @@ class Log(Callback):
         write_text(self.path, text.getvalue())
         self.writer.flush()
 
+    def close(self) -> None:
+        """Write what is left, and end TensorBoard's file."""
+        self.flush()
+        if self.writer is not None:
+            self.writer.close()
+
 
 class Monitors(Callback):
     """Says once when the loss still stands at chance, and once when the embeddings have collapsed."""
@@ -174,9 +188,10 @@ class Monitors(Callback):
         watched = module.output.embedding if module.output.projection is None else module.output.projection
         if watched is not None:
             self.collapse.update(watched)
-        sentences = [self.chance.update(module.output.loss)]
-        step, whole = module.steps_done, not (batch_idx + 1) % module.config.accumulate
-        if whole and (step % (10 * self.metrics.every) == 0 or step == module.schedule.total_steps):
+        if (batch_idx + 1) % module.config.accumulate:
+            return
+        step, sentences = module.steps_done, [self.chance.update(module.output.loss)]
+        if step % (10 * self.metrics.every) == 0 or step == module.schedule.total_steps:
             figures, sentence = self.collapse.check()
             self.metrics.record(figures, step)
             sentences.append(sentence)
@@ -200,9 +215,10 @@ class CountUnreadable(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
         new = {index: reason for index, reason in batch["unreadable"] if index not in self.seen}
-        if not new:
+        if not any_process(bool(new)):
             return
-        self.seen |= new
+        for found in from_all(new):
+            self.seen |= found
         unreadable = Unreadable()
         for index, reason in sorted(self.seen.items()):
             unreadable.add(self.source.name(index), reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +14,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
-from densessl.errors import UserError
+from densessl.errors import UserError, require
+from densessl.hardware import Hardware
 from densessl.methods import method
 
 
@@ -21,7 +23,7 @@ from densessl.methods import method
 class OptimizerConfig:
     """Optimizer and schedules. Rates follow a linear warm-up, then half a cosine, step by step.
 
-    name: any of timm's (`sgd`, `adamw`, `lars`, ...).
+    name: any of timm's (`adamw`, `lars`, ...); `sgd` is SGD with plain momentum, `nesterov` with Nesterov's.
     weight_decay_end: reached along half a cosine; None keeps weight_decay.
     decay_all: decay biases and norms too, as MoCo's official code does.
     lr_scaling: `lr` is per 256 images: times batch_size / 256 ("linear"), times its square root ("sqrt"), as it is
@@ -125,15 +127,27 @@ def check(config: PretrainConfig) -> None:
         given = str(OmegaConf.select(OmegaConf.structured(config), key))
         if given not in known:
             raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
-    _check_optimizer(config.optimizer.name)
+    _check_optimizer(config.optimizer)
+    for key in ("lr", "optimizer.lr_end"):
+        value = OmegaConf.select(OmegaConf.structured(config), key)
+        require(math.isfinite(value), f"{key}={value} is not a number that one can train with.")
+    if config.precision == "16" and Hardware.of(config.devices).accelerator == "cpu":
+        raise UserError("precision=16 needs a GPU: give precision=32, or bf16 where the processor has it.")
 
 
-def _check_optimizer(name: str) -> None:
+def _check_optimizer(config: OptimizerConfig) -> None:
     from timm.optim import list_optimizers
 
     known = list_optimizers()
-    if name not in known:
-        raise UserError(f"optimizer.name={name} is not known to timm{nearest(name, known)}")
+    require(config.name in known, f"optimizer.name={config.name} is not known to timm{nearest(config.name, known)}")
+    betas = tuple(config.betas)
+    require(
+        len(betas) == 2 and all(0 <= beta < 1 for beta in betas), f"optimizer.betas={betas} must be two from 0 to 1."
+    )
+    for key in ("momentum", "weight_decay", "weight_decay_end", "warmup_epochs", "lr_end"):
+        value = getattr(config, key)
+        require(value is None or value >= 0, f"optimizer.{key}={value} must be 0 or more.")
+    require(config.clip is None or config.clip > 0, f"optimizer.clip={config.clip} must be above 0, or null for none.")
 
 
 def differences(old: DictConfig, new: DictConfig) -> list[str]:

@@ -17,8 +17,7 @@ class EpochSampler(Sampler):
     Each epoch is a permutation drawn from (seed, epoch), cut into steps of `batch_size`, each step into
     `accumulate` parts and each part into equal shares of the processes. What is left over of an epoch is dropped.
 
-    step: called when an epoch begins; the number of steps done. order: replaces the permutation where a method
-    chooses its own images for an epoch; called as order(epoch), -> (N,) indices.
+    step: called when an epoch begins; the number of steps done.
     """
 
     def __init__(
@@ -30,10 +29,9 @@ class EpochSampler(Sampler):
         accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
-        order: Callable[[int], np.ndarray] | None = None,
     ) -> None:
         self.size, self.batch_size, self.seed, self.step = size, batch_size, seed, step
-        self.accumulate, self.rank, self.world, self.order = accumulate, rank, world, order
+        self.accumulate, self.rank, self.world = accumulate, rank, world
 
     @property
     def steps_per_epoch(self) -> int:
@@ -45,7 +43,7 @@ class EpochSampler(Sampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, done = divmod(self.step(), self.steps_per_epoch)
-        order = self.permutation(epoch) if self.order is None else self.order(epoch)
+        order = self.permutation(epoch)
         share = self.batch_size // (self.accumulate * self.world)
         for step in range(done, self.steps_per_epoch):
             for part in range(self.accumulate):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from densessl.data.dataset import render_views
-from densessl.distributed import rank
-from densessl.errors import RunStopped
+from densessl.distributed import any_process, rank
+from densessl.errors import RunStopped, UserError
 from densessl.methods.registry import Output, Progress
 from densessl.training.config import PretrainConfig
 from densessl.training.optimizer import Schedule, clip_gradients, create_optimizer
@@ -30,7 +30,7 @@ class PretrainModule(pl.LightningModule):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.steps_done = 0  # the same on the host, so that reading it never waits for a GPU
         self.output: Output | None = None
-        self.current: dict[str, Any] | None = None
+        self.batches: list[dict[str, Any]] = []  # the one under way and the one before it
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return create_optimizer(self.method, self.config.optimizer, self.schedule.peak)
@@ -42,14 +42,22 @@ class PretrainModule(pl.LightningModule):
     def progress_now(self) -> Progress:
         return Progress(self.steps_done, self.schedule.total_steps, self.schedule.steps_per_epoch)
 
+    def check_finite(self) -> None:
+        """Raise `NotFinite` when a weight is not; what is saved must be worth going on from."""
+        norms = torch._foreach_norm([parameter.detach() for parameter in self.method.parameters()])
+        if any_process(not torch.isfinite(torch.stack(norms)).all()):
+            raise NotFinite(f"A weight became NaN or infinite at step {self.steps_done}")
+
     def moment(self, name: str) -> None:
         """Call the method's moment of that name, if its paper has one."""
         if hasattr(self.method, name):
             getattr(self.method, name)(self.progress_now)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        if any_process("failed" in batch):
+            raise UserError(batch.get("failed", "Another process could not read its images."))
         part = batch_idx % self.config.accumulate
-        # What a step draws hangs on its place alone, so that a restart draws the same without any saved state.
+        # What a step draws depends on its place alone, so that a restart draws the same without any saved state.
         torch.manual_seed(hash((self.config.seed, self.steps_done, part, rank())) & (2**63 - 1))
         if part:
             return
@@ -59,12 +67,13 @@ class PretrainModule(pl.LightningModule):
         self.moment("before_step")
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        self.current = batch
+        self.batches = [*self.batches[-1:], batch]
         batch = render_views(batch, self.sizes)
         views = [self.method.backbone.normalise(view) for view in batch["views"]]
         output = self.method(batch | {"views": views})
         self.output = replace(output, loss=output.loss.detach())
-        if not torch.isfinite(output.loss):
+        # All processes stop together: one that went on alone would wait for the others for ever.
+        if any_process(not torch.isfinite(output.loss)):
             raise NotFinite(f"The loss became {float(output.loss.detach())} at step {self.steps_done + 1}")
         return output.loss
 
@@ -87,4 +96,4 @@ class PretrainModule(pl.LightningModule):
 
 
 class NotFinite(RunStopped):
-    """The loss became NaN or infinite."""
+    """The loss, or a weight, became NaN or infinite."""

@@ -23,7 +23,7 @@ def parameter_groups(method: nn.Module, decay_all: bool) -> list[dict]:
         return [{"params": learning}]
     groups = [
         {"params": [parameter for parameter in learning if parameter.ndim > 1]},
-        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0, "decays": False},
     ]
     return [group for group in groups if group["params"]]
 
@@ -32,8 +32,10 @@ def create_optimizer(method: nn.Module, config: OptimizerConfig, lr: float) -> t
     """timm's optimizer of that name over the method's groups."""
     options = {"betas": tuple(config.betas)} if "adam" in config.name or "lamb" in config.name else {}
     groups = parameter_groups(method, config.decay_all)
+    # timm's "sgd" is Nesterov's; the papers' is plain, which timm calls "momentum".
+    name = "momentum" if config.name == "sgd" else config.name
     return create_optimizer_v2(
-        groups, opt=config.name, lr=lr, weight_decay=config.weight_decay, momentum=config.momentum, **options
+        groups, opt=name, lr=lr, weight_decay=config.weight_decay, momentum=config.momentum, **options
     )
 
 
@@ -65,10 +67,10 @@ class Schedule:
         return cosine_ramp(self.config.weight_decay, end, step / max(1, self.total_steps))
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Set both on the optimizer; a group whose weight decay is 0 keeps it, a group's `lr_scale` is a factor."""
+        """Set both on the optimizer; a group with `decays` False keeps its weight decay, its `lr_scale` is a factor."""
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step) * group.get("lr_scale", 1.0)
-            if group["weight_decay"] > 0:
+            if group.get("decays", True):
                 group["weight_decay"] = self.weight_decay(step)
 
     def _scaled(self, lr: float) -> float:

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from densessl.errors import UserError
-from densessl.files import writing
+from densessl.data.resize import fit, middle, resize
+from densessl.files import write_image
 
 CELL = 168  # pixels of the longest side of the largest picture of a sheet, about
 MARGIN, GAP = 24, 8
@@ -62,17 +62,7 @@ def features_picture(backbone: nn.Module, images: Sequence[np.ndarray], layers: 
 
 def save_picture(array: np.ndarray, path: str | Path) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the suffix, whole or not at all."""
-    path = Path(path)
-    try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        done = False
-    if not done:
-        raise UserError(
-            f"{path} cannot be written: {path.suffix or 'no suffix'} is no picture format; use .png or .jpg."
-        )
-    with writing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+    write_image(path, array)
 
 
 def _fit(image: np.ndarray, backbone: nn.Module) -> np.ndarray:
@@ -80,17 +70,11 @@ def _fit(image: np.ndarray, backbone: nn.Module) -> np.ndarray:
 
     For a backbone that takes a single size, the square in the middle at that size.
     """
-    height, width = image.shape[:2]
-    size, stride, fixed = backbone.image_size, backbone.stride, getattr(backbone, "fixed_size", None)
+    fixed = getattr(backbone, "fixed_size", None)
     if fixed:
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        image, target = image[top : top + side, left : left + side], fixed
-    else:
-        scale = min(size / min(height, width), 2 * size / max(height, width))
-        target = tuple(max(1, round(side * scale / stride)) * stride for side in (height, width))
-    shrinks = target[0] < image.shape[0]
-    return cv2.resize(image, target[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        side = min(image.shape[:2])
+        return resize(middle(image, side, side), *fixed)
+    return resize(image, *fit(*image.shape[:2], backbone.image_size, backbone.stride, longest=2))
 
 
 def _maps(backbone: nn.Module, images: Sequence[np.ndarray], layers: Sequence[int]) -> list[list[np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from omegaconf import OmegaConf
 
 from densessl import config as configs
 from densessl.backbones import save_backbone
-from densessl.data.dataset import ViewDataset, collate, render_views
+from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
 from densessl.environment import environment
 from densessl.files import write_text, writing
@@ -22,15 +24,26 @@ PICTURED = 8  # images in a picture
 
 
 def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
-    """Write config.yaml, environment.json and pictures/views.png, unless they lie there from an earlier start."""
-    if not (folder / "config.yaml").exists():
-        configs.save(OmegaConf.structured(config), folder / "config.yaml")
+    """Write config.yaml, data.json, environment.json and, at the first start, pictures/views.png."""
+    configs.save(OmegaConf.structured(config), folder / "config.yaml")
+    write_text(folder / "data.json", json.dumps(data_summary(dataset.source), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
-    if not (folder / "pictures" / "views.png").exists():
+    if not begun(folder):
         shown = min(PICTURED, len(dataset))
         batch = render_views(collate([dataset[0, index] for index in _spread(len(dataset), shown)]), dataset.sizes)
         names = [dataset.source.name(int(index)) for index in batch["index"]]
         save_picture(views_picture(batch["views"], names), folder / "pictures" / "views.png")
+
+
+def data_summary(source: ImageSource) -> dict:
+    """How many images there are and a hash of their names, by which a restart knows that they are the same."""
+    digest = hashlib.sha256("\n".join(source.name(index) for index in range(len(source))).encode())
+    return {"images": len(source), "names": digest.hexdigest()}
+
+
+def begun(folder: Path) -> bool:
+    """Whether there is something to go on from."""
+    return (folder / "checkpoints" / "last.ckpt").exists() or finished(folder)
 
 
 def finished(folder: Path) -> bool:
@@ -39,7 +52,7 @@ def finished(folder: Path) -> bool:
         record = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(record.get("record", record).get("finished")) and (folder / "backbone.safetensors").exists()
+    return bool(record.get("finished")) and (folder / "backbone.safetensors").exists()
 
 
 def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
@@ -68,17 +81,21 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
 
 
 def keep_not_finite(error: NotFinite, module: PretrainModule, dataset: ViewDataset, folder: Path) -> NotFinite:
-    """Keep the batch and the weights that gave NaN, and say where."""
+    """Keep the batches and the weights that gave NaN, and say where."""
     kept = folder / "not-finite"
-    batch = {key: value for key, value in module.current.items() if key != "unreadable"}
-    with writing(kept / "batch.pt") as temporary:
-        torch.save(batch, temporary)
+    state = {
+        "batches": [{key: value for key, value in batch.items() if key != "unreadable"} for batch in module.batches],
+        "weights": module.state_dict(),
+        "optimizer": module.optimizers().optimizer.state_dict(),
+    }
+    data = io.BytesIO()
+    torch.save(state, data)
     with writing(kept / "state.pt") as temporary:
-        torch.save(module.state_dict(), temporary)
-    names = ", ".join(dataset.source.name(int(index)) for index in batch["index"][:3])
+        temporary.write_bytes(data.getbuffer())
+    names = ", ".join(dataset.source.name(int(index)) for index in module.batches[-1]["index"][:3])
     return NotFinite(
-        f"{error}. The batch ({names}, ...) and the weights are kept in {kept} for a look. Usual causes: a learning "
-        "rate that is too high, precision=16, or no warm-up."
+        f"{error}. The last two batches ({names}, ...), the weights and the optimizer are kept in "
+        f"{kept / 'state.pt'} for a look. Usual causes: a learning rate that is too high, precision=16, or no warm-up."
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -54,7 +56,8 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
     _check_batches(config, hardware, len(source))
     config.data = _absolute(config.data)
     folder = Path(config.out).expanduser()
-    _check_same(config, folder)
+    _check_apart(config, folder)
+    _check_same(config, folder, source)
     if results.finished(folder):
         say(f"{folder} is finished already. For another run give out=FOLDER.")
         return folder
@@ -86,17 +89,33 @@ def _check_batches(config: PretrainConfig, hardware: Hardware, images: int) -> N
 
 
 def _absolute(data: Any) -> Any:
-    """Paths that stay right when the saved config is run from another folder."""
+    """Paths and globs that stay right when the saved config is run from another folder."""
     if isinstance(data, (list, tuple)):
         return [_absolute(each) for each in data]
-    path = Path(str(data)).expanduser()
-    return str(path.resolve()) if path.exists() else str(data)
+    return str(Path(os.path.abspath(Path(str(data)).expanduser())))
 
 
-def _check_same(config: PretrainConfig, folder: Path) -> None:
-    """A folder holds one run: refuse to go on with other settings than it began with."""
-    if not (folder / "config.yaml").exists():
-        return
+def _check_apart(config: PretrainConfig, folder: Path) -> None:
+    """A run's pictures below its data would be trained on at the next start."""
+    data = config.data if isinstance(config.data, list) else [config.data]
+    for each in data:
+        if Path(each).is_dir() and Path(each).resolve() in [folder.resolve(), *folder.resolve().parents]:
+            raise UserError(f"out={folder} lies in the data folder {each}: give another place with out=FOLDER.")
+
+
+def _check_same(config: PretrainConfig, folder: Path, source: Any) -> None:
+    """A folder holds one run: refuse to go on with other settings or other images than it began with."""
+    try:
+        if not results.begun(folder):
+            return
+        data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds a run that cannot be read ({error}): give another out=FOLDER.") from None
+    if data != results.data_summary(source):
+        raise UserError(
+            f"{folder} holds a run on {data.get('images')} images of other names than the {len(source)} that are in "
+            f"{config.data} now: give another out=FOLDER, or the same images."
+        )
     changed = differences(configs.read_yaml(folder / "config.yaml", "pretrain"), OmegaConf.structured(config))
     if changed:
         raise UserError(
@@ -115,6 +134,7 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
         trained = trained.to(memory_format=torch.channels_last)
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
+    _check_sizes(backbone, dataset.sizes)
     for needed in entry.needs:
         if needed == "target" and source.label(0) is None:
             raise UserError(f"{entry.name} needs labels, and {config.data} has none.")
@@ -122,6 +142,14 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     total = config.steps or config.epochs * per_epoch
     schedule = Schedule(config.optimizer, config.lr, config.batch_size, total, per_epoch)
     return PretrainModule(trained, config, schedule, dataset.sizes), dataset
+
+
+def _check_sizes(backbone: Backbone, sizes: Sequence[int]) -> None:
+    for size in sorted(set(sizes)):
+        try:
+            backbone.check_size(size, size)
+        except ValueError as error:
+            raise UserError(f"{backbone.architecture} cannot take views of {size} px: {error}") from None
 
 
 def _backbone(config: PretrainConfig) -> Backbone:
@@ -138,9 +166,8 @@ def _fit(
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint_minutes, config.checkpoint_steps)
     log = Log(folder, config.log_steps, Progress())
     part = config.batch_size // (hardware.processes * config.accumulate)
-    together = hardware.processes > 1 and module.method.sync_batch_norm
-    if together and hardware.accelerator == "cpu":
-        synchronise(module.method)
+    if hardware.processes > 1 and module.method.sync_batch_norm:
+        module.method = synchronise(module.method, hardware.accelerator)
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.processes,
@@ -149,7 +176,6 @@ def _fit(
         max_steps=schedule.total_steps,
         max_epochs=-1,
         accumulate_grad_batches=config.accumulate,
-        sync_batchnorm=together and hardware.accelerator == "gpu",
         use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
@@ -178,10 +204,11 @@ def _fit(
         with checkpoints.listening():
             trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     except NotFinite as error:
-        raise results.keep_not_finite(error, module, dataset, folder) from None
+        kept = results.keep_not_finite(error, module, dataset, folder) if trainer.is_global_zero else error
+        raise kept from None
     finally:
         if trainer.is_global_zero:
-            log.flush()
+            log.close()
 
 
 def _introduce(module: PretrainModule, dataset: ViewDataset, config: PretrainConfig, last: Path, say: Say) -> None:

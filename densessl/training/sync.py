@@ -1,8 +1,9 @@
-"""Batch norm over all processes on CPUs, where torch's SyncBatchNorm refuses to work."""
+"""Batch norm over all processes: timm's way on GPUs, our own on CPUs, where torch's refuses to work."""
 
 from __future__ import annotations
 
 import torch
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
@@ -38,11 +39,29 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance, momentum)
 
 
-def synchronise(module: nn.Module) -> None:
-    """Turn every BatchNorm1d, 2d and 3d below `module` into one over all processes, in place, with its weights."""
+class CPUSyncBatchNormAct(CPUSyncBatchNorm):
+    """timm's BatchNormAct2d, which has dropout and activation in it, over all processes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(input)))
+
+
+_ON_CPU = {
+    nn.BatchNorm1d: CPUSyncBatchNorm,
+    nn.BatchNorm2d: CPUSyncBatchNorm,
+    nn.BatchNorm3d: CPUSyncBatchNorm,
+    BatchNormAct2d: CPUSyncBatchNormAct,
+}
+
+
+def synchronise(module: nn.Module, accelerator: str) -> nn.Module:
+    """`module` with every batch norm over all processes, with its weights; on a CPU it is changed in place."""
+    if accelerator == "gpu":
+        # torch's own conversion would drop the activation that timm's batch norms carry.
+        return convert_sync_batchnorm(module)
     for part in module.modules():
-        if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-            part.__class__ = CPUSyncBatchNorm
+        part.__class__ = _ON_CPU.get(type(part), type(part))
+    return module
 
 
 def _channels(values: Tensor, like: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from densessl.config import read_yaml, recipes
+from densessl.describe import describe, table
 from densessl.methods import methods
-from densessl.methods.describe import describe, table
 from tests.methods.conftest import NETWORKS, batch_for, build, config_of, moment, one_step, progress
 
 
@@ -54,9 +54,13 @@ def test_every_weight_that_learns_gets_a_gradient_and_no_other_does(name, networ
     assert first.grad.abs().max() > 0
 
 
-def test_what_moves_by_momentum_starts_as_a_copy_and_follows(name):
+def test_what_moves_by_momentum_starts_as_a_copy_and_moves(name):
+    """How it moves is each paper's own, in test_papers.py."""
     method = build(name)
     frozen = {key: each.clone() for key, each in method.named_parameters() if not each.requires_grad}
+    sources = [each.detach().clone() for each in learning(method).values()]
+    for key, copy in frozen.items():
+        assert any(copy.shape == source.shape and torch.equal(copy, source) for source in sources), key
     optimizer = torch.optim.SGD(learning(method).values(), lr=0.1)
     for step in range(3):
         one_step(method, optimizer, batch_for(method, seed=step), progress(step))

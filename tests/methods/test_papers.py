@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from densessl.methods import methods
 from densessl.methods.parts import Queue, cosine_ramp, in_parts, momentum_copy, move_towards, slow_batch_norm
 from tests.methods.conftest import batch_for, build, one_step, progress
 
@@ -166,3 +167,60 @@ def test_dino_exports_the_teacher_and_drops_paths_in_the_student_alone():
     assert float((student - teacher).abs().max()) > 0
     local = method.views[-1]
     assert local.size % method.backbone.stride == 0 and local.count == 2
+
+
+DEFAULTS = {
+    # SimCLR tables 5 and B.1 and model_util.py; MoCo section 4.1 and v2; BYOL appendix J; DINO section 3.1, main_dino.py.
+    "simclr": {"temperature": 0.1, "dim": 128},
+    "moco": {"temperature": 0.2, "momentum": 0.999, "queue": 65536, "dim": 128, "hidden": 2048, "symmetric": False},
+    "byol": {"momentum": 0.996, "hidden": 4096, "dim": 256},
+    "dino": {
+        "prototypes": 65536,
+        "hidden": 2048,
+        "bottleneck": 256,
+        "student_temperature": 0.1,
+        "teacher_temperature_start": 0.04,
+        "teacher_temperature": 0.07,
+        "warmup_epochs": 30,
+        "momentum": 0.996,
+        "center_momentum": 0.9,
+        "frozen_epochs": 1,
+        "local_crops": 8,
+    },
+}
+VIEWS = {
+    ("simclr", "view"): {
+        "scale": (0.08, 1.0),
+        "brightness": 0.8,
+        "hue": 0.2,
+        "grey": 0.2,
+        "blur": 0.5,
+        "solarize": 0.0,
+    },
+    ("moco", "view"): {"scale": (0.2, 1.0), "brightness": 0.4, "saturation": 0.4, "hue": 0.1, "blur": 0.5},
+    ("byol", "view_a"): {"brightness": 0.4, "saturation": 0.2, "hue": 0.1, "blur": 1.0, "solarize": 0.0},
+    ("byol", "view_b"): {"brightness": 0.4, "saturation": 0.2, "hue": 0.1, "blur": 0.1, "solarize": 0.2},
+    ("dino", "global_a"): {"scale": (0.4, 1.0), "blur": 1.0, "solarize": 0.0, "saturation": 0.2},
+    ("dino", "global_b"): {"scale": (0.4, 1.0), "blur": 0.1, "solarize": 0.2},
+    ("dino", "local"): {"scale": (0.05, 0.4), "blur": 0.5, "solarize": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", list(DEFAULTS))
+def test_the_defaults_are_the_papers(name):
+    config = methods()[name].config()
+    assert {key: getattr(config, key) for key in DEFAULTS[name]} == DEFAULTS[name]
+
+
+@pytest.mark.parametrize(("name", "view"), list(VIEWS))
+def test_the_views_are_the_papers(name, view):
+    spec = getattr(methods()[name].config(), view)
+    assert {key: getattr(spec, key) for key in VIEWS[name, view]} == VIEWS[name, view]
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("simclr", math.log(15)), ("moco", math.log(13)), ("byol", 4.0), ("dino", math.log(24))]
+)
+def test_the_chance_level_is_the_loss_when_nothing_can_be_told_apart(name, level):
+    """All cosines equal: ln of the count of candidates; for BYOL, 2 - 2 cos of orthogonal vectors, twice."""
+    assert build(name).chance(8) == pytest.approx(level)

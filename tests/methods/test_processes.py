@@ -24,7 +24,7 @@ def measure(name: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
         # A process is a part: two processes of one part are one process of two.
         object.__setattr__(method.config, "batch_norm_splits", WORLD // world)
     elif world > 1:
-        synchronise(method)
+        synchronise(method, "cpu")
     batch = batch_for(method, COUNT)
     share = slice(rank * COUNT // world, (rank + 1) * COUNT // world)
     batch = {key: value[share] for key, value in batch.items() if key != "views"} | {
@@ -70,3 +70,14 @@ def test_two_processes_compute_what_one_does(name, two):
         torch.testing.assert_close(
             two[name][key], expected, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
         )
+
+
+def test_a_batch_norm_with_an_activation_keeps_it():
+    from timm.layers import BatchNormAct2d
+
+    plain = BatchNormAct2d(3)
+    twin = synchronise(BatchNormAct2d(3), "cpu")
+    x = torch.randn(4, 3, 5, 5)
+    torch.testing.assert_close(twin(x), plain(x))
+    torch.testing.assert_close(twin.running_var, plain.running_var)
+    assert type(twin) is not type(plain) and (twin(x) >= 0).all()

@@ -40,8 +40,3 @@ def test_processes_and_parts_share_out_each_step():
     for step in range(4):
         pieces = [key for part in range(2) for rank in range(3) for key in shares[rank][2 * step + part]]
         assert pieces == whole[step]
-
-
-def test_a_method_may_choose_its_own_images_for_an_epoch():
-    chosen = EpochSampler(24, 12, 0, lambda: 2, order=lambda epoch: np.full(24, epoch))
-    assert list(chosen) == [[(1, 1)] * 12] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,23 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(pictures, t
         run("simclr", pictures, tmp_path / "run", "steps=2", "lr=9")
 
 
+def test_other_images_and_a_folder_among_the_images_are_refused(pictures, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    run("moco", data, tmp_path / "run", "steps=2")
+    shutil.copy(data / "00.jpg", data / "more.jpg")
+    with pytest.raises(UserError, match="26 images of other names than the 27"):
+        run("moco", data, tmp_path / "run", "steps=2")
+    with pytest.raises(UserError, match="lies in the data folder"):
+        run("moco", data, data / "run", "steps=2")
+
+
+def test_a_start_that_failed_does_not_stand_in_the_way(pictures, tmp_path):
+    with pytest.raises(RunStopped):
+        run("simclr", pictures, tmp_path / "run", "steps=1", "lr=1e38", "optimizer.lr_scaling=none")
+    assert run("simclr", pictures, tmp_path / "run", "steps=1")
+
+
 def test_a_run_goes_on_from_a_run_and_a_file(pictures, tmp_path):
     first = run("simclr", pictures, tmp_path / "first", "steps=2")
     for number, spec in enumerate((first, first / "backbone.safetensors")):
@@ -149,6 +167,10 @@ def test_views_made_on_the_device_train_as_well(pictures, tmp_path, monkeypatch)
         (["accumulate=3"], "cannot be cut into 3"),
         (["devices=gpu:9"], "GPU"),
         (["devices=tpu"], "devices=tpu"),
+        (["precision=16"], "precision=16 needs a GPU"),
+        (["simclr.view.size=30"], "views of 30 px"),
+        (["optimizer.clip=0"], "clip=0"),
+        (["lr=nan"], "lr=nan"),
         (["backbone=resnet81"], "resnet"),
         (["backbone=nowhere.pth"], "nowhere.pth"),
         (["data=/nowhere"], "/nowhere"),
@@ -175,9 +197,15 @@ def test_unreadable_pictures_are_listed_and_too_many_end_the_run(pictures, tmp_p
 def test_a_loss_that_is_not_finite_keeps_the_batch_and_the_weights(pictures, tmp_path):
     with pytest.raises(RunStopped, match="not-finite"):
         run("simclr", pictures, tmp_path / "run", "steps=40", "lr=1e38", "optimizer.lr_scaling=none")
-    batch = torch.load(tmp_path / "run" / "not-finite" / "batch.pt", weights_only=True)
-    assert batch["views"][0].shape == (8, 3, 16, 16) and len(batch["index"]) == 8
-    assert torch.load(tmp_path / "run" / "not-finite" / "state.pt", weights_only=True)
+    state = torch.load(tmp_path / "run" / "not-finite" / "state.pt", weights_only=True)
+    assert state["batches"][-1]["views"][0].shape == (8, 3, 16, 16) and len(state["batches"][-1]["index"]) == 8
+    assert state["weights"] and state["optimizer"]
+
+
+def test_weights_that_are_not_finite_are_never_saved(pictures, tmp_path):
+    with pytest.raises(RunStopped, match="weight became NaN"):
+        run("simclr", pictures, tmp_path / "run", "steps=1", "lr=1e38", "optimizer.lr_scaling=none")
+    assert not list((tmp_path / "run").glob("checkpoints/*.ckpt")) and not (tmp_path / "run" / "backbone.json").exists()
 
 
 def start(method: str, data: Path, out: Path, *overrides: str) -> subprocess.Popen:
@@ -193,9 +221,9 @@ def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> Non
     assert path.exists(), process.stderr.read() if process.poll() is not None else "it takes too long"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first_and_the_same_command_goes_on(number, pictures, tmp_path):
-    settings = ("steps=3000", "checkpoint_steps=2")
+@pytest.mark.parametrize(("number", "extra"), [(signal.SIGTERM, "accumulate=4"), (signal.SIGINT, "accumulate=1")])
+def test_a_signal_saves_first_and_the_same_command_goes_on(number, extra, pictures, tmp_path):
+    settings = ("steps=3000", "checkpoint_steps=2", extra)
     process = start("simclr", pictures, tmp_path / "run", *settings)
     wait_for(tmp_path / "run" / "checkpoints" / "step-2.ckpt", process)
     process.send_signal(number)
