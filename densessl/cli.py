@@ -10,10 +10,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from densessl.errors import RunStopped, UserError
 
+
+class _Commands(TyperGroup):
+    """Commands that Ctrl-C ends as `main` says: typer itself would end the process without a word."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise RunStopped("Stopped.") from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="densessl",
     help="From a folder of unlabeled images to a pretrained backbone and to masks, without a label.",
     no_args_is_help=True,
@@ -114,11 +127,11 @@ def main() -> None:
         _end(str(error), 2)
     except RunStopped as error:
         _end(str(error), 1)
-    except KeyboardInterrupt:
-        _end("Stopped.", 1)
     except OSError as error:
+        from densessl.files import FULL
+
         # A full disk can show itself in any library that writes.
-        if error.errno != 28:
+        if error.errno not in FULL:
             raise
         _end(
             f"The disk is full: {error.filename or 'a file'} could not be written. Free some space and start again.", 2

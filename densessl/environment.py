@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 
@@ -11,7 +12,7 @@ PACKAGES = ("densessl", "torch", "torchvision", "timm", "transformers", "lightni
 
 
 def environment() -> dict:
-    """Versions, processor, cores, GPUs and the command, ready for JSON."""
+    """Versions, processor, cores, GPUs and the command as it can be typed again, ready for JSON."""
     import torch
 
     return {
@@ -22,7 +23,7 @@ def environment() -> dict:
         "torch_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "versions": {name: _version(name) for name in PACKAGES},
-        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
     }
 
 

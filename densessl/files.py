@@ -5,11 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from densessl.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PREFIX = ".densessl-"  # of temporary names, by which those that a killed process left are known
+FORGOTTEN = 60.0  # seconds without a change after which nobody is writing a temporary file any more
+FULL = {  # what ends a write for want of space, and how that is told
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The disk is full as far as your quota goes",
+    errno.EFBIG: "The disk is full, or the limit on the size of a file (ulimit -f) is reached",
+}
+_TEMPORARY = re.compile(re.escape(PREFIX) + r".*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
 @contextlib.contextmanager
@@ -23,7 +38,7 @@ def writing(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PREFIX}{path.stem[:40]}-", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -38,10 +53,63 @@ def writing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data`, whole or not at all.
+
+    Libraries that write files themselves (safetensors, `torch.save`) hide a full disk in errors of their own: let them
+    make bytes, and write those here.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_image(path: str | Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+    """Write a picture in the format of the suffix, whole or not at all.
+
+    image: RGB (H, W, 3) uint8, or a label map (H, W) of uint8 or uint16. options: of `cv2.imencode`, such as
+    `[cv2.IMWRITE_JPEG_QUALITY, 92]`. Raises `UserError` when the format is none, or cannot hold the picture.
+    """
+    import cv2
+    import numpy as np
+
+    path = Path(path)
+    pixels = np.ascontiguousarray(image if image.ndim == 2 else image[..., ::-1])
+    if not (path.suffix and cv2.haveImageWriter(path.name)):
+        raise UserError(
+            f"{path} cannot be written: {path.suffix or 'no suffix'} is no picture format; use .png or .jpg."
+        )
+    try:
+        done, data = cv2.imencode(path.suffix, pixels, list(options))
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = image.shape[:2]
+        raise UserError(
+            f"{path} cannot be written: a picture of {width} x {height} pixels does not fit the format {path.suffix}."
+        )
+    write_bytes(path, data.tobytes())
+
+
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Delete what killed processes left below `folder`; returns the paths.
+
+    Only plain files that `writing` named are touched, and only when unchanged for `FORGOTTEN` seconds, so that another
+    process may be at work in the folder. What cannot be deleted stays.
+    """
+    removed = []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name)):
+            with contextlib.suppress(OSError):
+                if path.is_file() and not path.is_symlink() and time.time() - path.stat().st_mtime > FORGOTTEN:
+                    path.unlink()
+                    removed.append(path)
+    return removed
 
 
 def output_folder(path: str | Path) -> Path:
@@ -60,9 +128,9 @@ def output_folder(path: str | Path) -> Path:
 
 
 def _explain(path: Path, error: OSError) -> UserError:
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return UserError(
-            f"The disk is full: {path} could not be written. Free some space or choose another out folder."
+            f"{FULL[error.errno]}: {path} could not be written. Free some space or choose another out folder."
         )
     reason = (error.strerror or str(error)).lower()
     return UserError(f"{path} could not be written: {reason}. Choose another place with out=FOLDER or --out FOLDER.")

@@ -14,26 +14,26 @@ class Progress:
     """Called as `progress(stage, done, total, note)`; what it prints goes to `stream` (standard error).
 
     On a terminal one bar per stage with the remaining time; otherwise a line at most every `seconds`, and at the end
-    of each stage.
+    of each stage. A stage may begin at any number, as after a resume: the rate is that of what was done here.
     """
 
     def __init__(self, stream: TextIO | None = None, seconds: float = 10.0) -> None:
         self.stream = stream or sys.stderr
         self.seconds = seconds
         self.stage, self.begun, self.said, self.bar = "", 0.0, 0.0, None
+        self.first = 0  # how much was done when the stage was first heard of
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
         if stage != self.stage:
             self.close()
-            self.stage, self.begun, self.said = stage, now, now
+            self.stage, self.begun, self.said, self.first = stage, now, now, done
         if self.stream.isatty():
             self._bar(done, total, note)
         elif done >= total or now - self.said >= self.seconds:
             self.said = now
-            left = (now - self.begun) / max(done, 1) * (total - done)
-            remaining = f", {left:.0f} s left" if done < total else f" in {now - self.begun:.1f} s"
-            print(f"{stage}: {done}/{total}{remaining}{', ' + note if note else ''}", file=self.stream, flush=True)
+            time_ = self._time(now - self.begun, done, total)
+            print(f"{stage}: {done}/{total}{time_}{', ' + note if note else ''}", file=self.stream, flush=True)
         if done >= total:
             self.close()
 
@@ -43,11 +43,18 @@ class Progress:
             self.bar.close()
         self.bar, self.stage = None, ""
 
+    def _time(self, passed: float, done: int, total: int) -> str:
+        """The remaining time of a stage, or all of its time at its end; nothing while there is no rate yet."""
+        if done >= total:
+            return f" in {passed:.1f} s"
+        here = done - self.first
+        return f", {passed / here * (total - done):.0f} s left" if here > 0 else ""
+
     def _bar(self, done: int, total: int, note: str) -> None:
         from tqdm import tqdm
 
         if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.stage, file=self.stream, dynamic_ncols=True)
+            self.bar = tqdm(total=total, initial=done, desc=self.stage, file=self.stream, dynamic_ncols=True)
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
 

@@ -84,7 +84,6 @@ def test_methods_are_listed_and_described(monkeypatch, capsys):
     [
         (UserError("The folder is empty."), 2, "The folder is empty."),
         (RunStopped("The loss became nan."), 1, "nan"),
-        (KeyboardInterrupt(), 1, "Stopped"),
         (OSError(28, "No space left on device", "/x/y"), 2, "/x/y"),
     ],
 )

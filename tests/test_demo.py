@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from densessl import demo as demonstration
 from densessl.data.images import read_image
 from densessl.data.synthetic import CLASSES, write_scenes
+from densessl.demo import run as demonstration
 
 PHOTOGRAPHS = Path(str(resources.files("densessl"))) / "photographs"
 

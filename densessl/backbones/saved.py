@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from densessl.backbones import weights
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_image_size
 from densessl.errors import UserError
-from densessl.files import write_text, writing
+from densessl.files import write_bytes, write_text
 
 WEIGHTS, DESCRIPTION = "backbone.safetensors", "backbone.json"
 _KEY = "densessl"  # of the description in the metadata of the safetensors file, for a file that travels alone
@@ -28,8 +28,7 @@ def save_backbone(backbone: Backbone, folder: str | Path, record: dict[str, Any]
     described = {**record, **describe(backbone)}
     text = json.dumps(described, indent=2)
     state = {name: value.detach().cpu().contiguous() for name, value in backbone.model.state_dict().items()}
-    with writing(Path(folder) / WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", _KEY: text})
+    write_bytes(Path(folder) / WEIGHTS, save(state, metadata={"format": "pt", _KEY: text}))
     write_text(Path(folder) / DESCRIPTION, text + "\n")
 
 

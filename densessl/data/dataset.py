@@ -3,6 +3,9 @@
 A batch is a dict: `views`, a list of uint8 tensors (B, 3, s, s) in channels_last memory format, one per view in the
 order of the specs; `index` (B,) int64; `target` (B,) int64 when every image has a label; `unreadable`, a list of
 (index, reason) of images that were passed over. What is drawn depends on (seed, epoch, index) alone.
+
+A batch that cannot be made has `failed` in place of views and targets: a sentence for the user. It is data because
+torch buries an exception of a worker under its traceback; whoever takes the batch raises `UserError(batch["failed"])`.
 """
 
 from __future__ import annotations
@@ -49,8 +52,8 @@ class ViewDataset(Dataset):
 
     An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8;
     with device_views instead of them `canvas` (h, w, 3) uint8 and `draws` (V, 13) float32. An unreadable image is
-    replaced by the next readable one, and `index` is that one's. Raises `UserError` when `MOST_UNREADABLE` follow on
-    each other.
+    replaced by the next readable one, and `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the
+    source raises `UserError`, the item is `failed` (a sentence), `index` (the one asked for) and `unreadable`.
     """
 
     def __init__(
@@ -74,27 +77,30 @@ class ViewDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, asked = key
-        image, index, unreadable = self._read(asked)
-        # The place asked for seeds the views, so that a neighbour which stands in does not come twice with the same.
-        rng = generator(self.seed, epoch, asked)
-        draws = [draw(spec, *image.shape[:2], rng, spec.size) for spec in self.views]
+        unreadable: list[tuple[int, str]] = []
+        try:
+            image, index = self._read(asked, unreadable)
+            # The place asked for seeds the views, so that a neighbour that stands in does not come twice with the same.
+            rng = generator(self.seed, epoch, asked)
+            draws = [draw(spec, *image.shape[:2], rng, spec.size) for spec in self.views]
+            label = self.source.label(index)
+        except UserError as error:
+            return {"failed": str(error), "index": asked, "unreadable": unreadable}
         item: dict[str, Any] = {"index": index, "unreadable": unreadable}
         if self.device_views:
             item["canvas"], item["draws"] = to_canvas(image, draws, self.canvas)
         else:
             item["views"] = [render(image, drawn, size) for drawn, size in zip(draws, self.sizes, strict=True)]
-        label = self.source.label(index)
         if label is not None:
             item["target"] = label
         return item
 
-    def _read(self, asked: int) -> tuple[np.ndarray, int, list[tuple[int, str]]]:
-        """The first readable image from `asked` on, its index, and those passed over."""
-        unreadable: list[tuple[int, str]] = []
+    def _read(self, asked: int, unreadable: list[tuple[int, str]]) -> tuple[np.ndarray, int]:
+        """The first readable image from `asked` on, and its index; those passed over are added to `unreadable`."""
         for step in range(min(len(self), MOST_UNREADABLE)):
             index = (asked + step) % len(self)
             try:
-                return self.source.read(index), index, unreadable
+                return self.source.read(index), index
             except UnreadableImage as error:
                 unreadable.append((index, str(error)))
         names = ", ".join(self.source.name(index) for index, _ in unreadable[:3])
@@ -109,12 +115,15 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Items of `ViewDataset` -> one batch; see the module docstring.
 
     With device_views: `canvas` (B, 3, H, W) uint8, padded with zeros to the largest of the batch, and `draws`
-    (B, V, 13) float32 in place of `views`.
+    (B, V, 13) float32 in place of `views`. When an item has failed: `failed`, `index` and `unreadable` alone.
     """
     batch: dict[str, Any] = {
         "index": torch.tensor([item["index"] for item in items], dtype=torch.int64),
         "unreadable": [pair for item in items for pair in item["unreadable"]],
     }
+    failed = [item["failed"] for item in items if "failed" in item]
+    if failed:
+        return batch | {"failed": failed[0]}
     if all("target" in item for item in items):
         batch["target"] = torch.tensor([item["target"] for item in items], dtype=torch.int64)
     if "canvas" in items[0]:
@@ -129,9 +138,9 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def render_views(batch: dict[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
     """A batch of device_views -> the batch dict with `views`, made where its tensors lie; sizes: `ViewDataset.sizes`.
 
-    A batch that already has its views is returned as it is.
+    A batch that already has its views, or has failed, is returned as it is.
     """
-    if "views" in batch:
+    if "views" in batch or "failed" in batch:
         return batch
     canvas, draws = batch["canvas"], batch["draws"]
     rest = {key: value for key, value in batch.items() if key not in ("canvas", "draws")}

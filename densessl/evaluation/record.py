@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,10 @@ from densessl.environment import environment
 from densessl.files import write_text
 
 
-def command() -> str:
-    """The command line that is running, as it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
 def surroundings() -> dict[str, Any]:
     """The part of a record that is alike for every protocol: command, hardware, versions."""
     found = environment()
-    return {"command": command(), "environment": {key: value for key, value in found.items() if key != "command"}}
+    return {"command": found.pop("command"), "environment": found}
 
 
 def write_record(record: dict[str, Any], path: str | Path) -> None:

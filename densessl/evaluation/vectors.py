@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from densessl.data.dataset import ImageSource, worker_init
 from densessl.data.images import UnreadableImage
+from densessl.data.resize import middle, resize
 
 SMALL = 64  # px of a side up to which nothing is cut off
 
@@ -29,11 +29,8 @@ def prepare(image: np.ndarray, size: int) -> np.ndarray:
     short = size if size <= SMALL else round(size * 256 / 224)
     if min(height, width) != short:
         scale = short / min(height, width)
-        height, width = (max(short, round(side * scale)) for side in (height, width))
-        shrinks = scale < 1
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    top, left = (height - size) // 2, (width - size) // 2
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
+        image = resize(image, *(max(short, round(side * scale)) for side in (height, width)))
+    return np.ascontiguousarray(middle(image, size, size))
 
 
 def preparation(size: int) -> str:

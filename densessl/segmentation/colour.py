@@ -39,6 +39,7 @@ class ColourBackbone(nn.Module):
     architecture = "colour"
     stride = 8
     channels = 42
+    layer_channels = (42,)
 
     def __init__(self, image_size: int = 320) -> None:
         super().__init__()

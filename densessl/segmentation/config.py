@@ -71,7 +71,7 @@ class SegmentConfig:
     lr: float = 5e-4  # Adam, for the head
     workers: int = 0
     seed: int = 0
-    devices: str = "auto"  # "auto", "cpu" or "gpu"; one process
+    devices: str = "auto"  # "auto", "cpu" or "gpu"; one process, one GPU
     precision: str = "32"  # "32", or "bf16" for the backbone
     learn_from: int = 5000
     cache: str | None = None

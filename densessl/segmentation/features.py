@@ -47,8 +47,8 @@ class Extractor:
         layer: int = -1,
     ) -> None:
         self.backbone = backbone.to(device).eval().requires_grad_(False)
-        self.stride = int(backbone.stride)
-        self.image_size = int(image_size or backbone.image_size)
+        size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
+        self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
         self.device, self.precision, self.layer = torch.device(device), precision, layer
         self.together = 1 if self.device.type == "cpu" else 32
 
@@ -75,8 +75,8 @@ class Extractor:
 
     def key(self) -> str:
         """What the features depend on beside the picture: weights, layer, size, precision, transform."""
-        numbers = f"layer {self.layer}, {self.image_size} px, stride {self.stride}"
-        parts = [weights_hash(self.backbone), numbers, self.precision, transform.VERSION, self.device.type]
+        shown = f"layer {self.layer}, {self.frame}"
+        parts = [weights_hash(self.backbone), shown, self.precision, transform.VERSION, self.device.type]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -176,7 +176,7 @@ def extract(
 
 def _stream(source, extractor: Extractor, indices: Sequence[int], workers: int, advance) -> Iterator[tuple]:
     """Yield (picture, map or None) in order, as many at a time as the extractor takes."""
-    loader = transform.pictures(source, indices, extractor.image_size, extractor.stride, workers)
+    loader = transform.pictures(source, indices, extractor.frame, workers)
     iterator, done = iter(loader), 0
     while chunk := list(islice(iterator, 1 if extractor.together == 1 else 2 * extractor.together)):
         readable = [picture for picture in chunk if picture.image is not None]

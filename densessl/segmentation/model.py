@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from densessl.errors import UserError
-from densessl.files import writing
+from densessl.files import write_bytes
 from densessl.segmentation.head import StegoHead
 
 FORMAT = "densessl-segment-1"
@@ -80,8 +80,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         else {"channels": head.linear.in_features, "dim": head.linear.out_features, "dropout": head.dropout},
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with writing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": FORMAT, "densessl": json.dumps(record)})
+    write_bytes(path, save(tensors, metadata={"format": FORMAT, "densessl": json.dumps(record)}))
 
 
 def load_model(path: str | Path) -> tuple[Segmenter, Saved]:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densessl.errors import UserError
-from densessl.files import write_text, writing
+from densessl.files import write_image, write_text
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.overlay import overlay, palette
 
@@ -83,8 +82,8 @@ class MaskWriter:
     def write(self, name: str, stem: str, image: np.ndarray, labels: np.ndarray) -> None:
         """Write `labels/STEM.png` and `overlays/STEM.jpg` of one picture, each whole or not at all."""
         shown = overlay(image, labels, self.classes)
-        _encode(self.folder / "labels" / f"{stem}.png", labels, [])
-        _encode(self.folder / "overlays" / f"{stem}.jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        write_image(self.folder / "labels" / f"{stem}.png", labels)
+        write_image(self.folder / "overlays" / f"{stem}.jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, 92])
         counts = np.bincount(labels.reshape(-1), minlength=self.classes)
         self.pixels += counts
         self.images += counts > 0
@@ -105,11 +104,3 @@ class MaskWriter:
             for index, colour in enumerate(palette(self.classes))
         ]
         write_text(self.folder / "segments.json", json.dumps({"classes": classes, "files": self.files}, indent=1))
-
-
-def _encode(path: Path, image: np.ndarray, options: list[int]) -> None:
-    done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image), options)
-    if not done:
-        raise UserError(f"{path} could not be encoded: a picture of {image.shape[1]} x {image.shape[0]} is too large.")
-    with writing(path) as temporary:
-        temporary.write_bytes(data.tobytes())

@@ -13,7 +13,8 @@ from torch import nn
 from densessl.config import nearest, save
 from densessl.data.sources import Unreadable, open_source
 from densessl.errors import UserError
-from densessl.files import output_folder
+from densessl.files import output_folder, remove_leftovers
+from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
 from densessl.segmentation import transform
 from densessl.segmentation.colour import ColourBackbone
@@ -44,10 +45,15 @@ class Summary:
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
-        skipped = f"; unreadable: {self.unreadable}, listed in {self.folder / 'unreadable.txt'}"
+        one = self.unreadable == 1
+        skipped = (
+            f"{self.unreadable} {'picture' if one else 'pictures'} could not be read and {'has' if one else 'have'} "
+            f"none: see {self.folder / 'unreadable.txt'}.\n"
+        )
         shares = ", ".join(f"{index}: {share:.1%}" for index, share in enumerate(self.shares))
         return (
-            f"{self.pictures} masks by {how} in {self.seconds:.0f} s{skipped if self.unreadable else ''}.\n"
+            f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'} by {how} in {self.seconds:.0f} s.\n"
+            f"{skipped if self.unreadable else ''}"
             f"Share of the pixels per segment: {shares}\n"
             f"Masks: {self.folder / 'labels'}\nPictures to look at: {self.folder / 'overlays'}"
         )
@@ -67,6 +73,7 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     model, saved = (None, None) if config.model is None else load_model(config.model)
     extractor, spec = _extractor(config, saved)
     folder = output_folder(config.out)
+    remove_leftovers(folder)
     save(config, folder / "config.yaml")
     unreadable = Unreadable()
     kept = Features()
@@ -76,7 +83,7 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
             unreadable.add(name, reason)
         _check_readable(kept, unreadable, config, folder)
         model = learn(kept, config, str(extractor.device), progress).model
-        saved = Saved(spec, weights_hash(extractor.backbone), extractor.image_size, dataclasses.asdict(config))
+        saved = Saved(spec, weights_hash(extractor.backbone), extractor.frame.image_size, dataclasses.asdict(config))
     model = model.to(extractor.device).eval()
     writer = _write_masks(source, extractor, model, kept, config, folder, unreadable, progress)
     save_model(folder / "model.safetensors", model, saved)
@@ -94,7 +101,8 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
 
 
 def _check(config: SegmentConfig) -> None:
-    choices = {"method": ("stego", "kmeans"), "devices": ("auto", "cpu", "gpu"), "precision": ("32", "bf16")}
+    _device(config.devices)
+    choices = {"method": ("stego", "kmeans"), "precision": ("32", "bf16")}
     for key, known in choices.items():
         given = str(getattr(config, key))
         if given not in known:
@@ -121,17 +129,21 @@ def _check_least(section: object, least: dict[str, float], prefix: str) -> None:
 
 
 def _device(devices: str) -> str:
-    if devices == "gpu" and not torch.cuda.is_available():
-        raise UserError("devices=gpu, but torch finds no GPU here: give devices=cpu or leave it out.")
-    return "cuda" if devices != "cpu" and torch.cuda.is_available() else "cpu"
+    """The torch device of the one process; `UserError` for what is not there, and for more than one."""
+    hardware = Hardware.of(devices)
+    if hardware.processes > 1 and str(devices) not in ("auto", "gpu"):
+        raise UserError(
+            f"devices={devices}, but segments are found by one process: give {hardware.accelerator}, or leave it out."
+        )
+    return "cuda" if hardware.accelerator == "gpu" else "cpu"
 
 
 def _extractor(config: SegmentConfig, saved: Saved | None) -> tuple[Extractor, str]:
     """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
     spec = config.backbone or (saved.backbone if saved else "colour")
-    image_size = config.image_size or (saved.image_size if saved else None)
     try:
-        backbone = _backbone(spec, config.image_size)
+        # As the model's run loaded it: positions and stems depend on the size that was asked for.
+        backbone = _backbone(spec, config.image_size or (saved.config.get("image_size") if saved else None))
     except UserError as error:
         if saved is None or config.backbone:
             raise
@@ -144,9 +156,14 @@ def _extractor(config: SegmentConfig, saved: Saved | None) -> tuple[Extractor, s
             f"{config.model} was trained on another backbone than {spec}: its own was {saved.backbone}, with other "
             "weights. Give that one with --backbone, or learn anew without --model."
         )
+    layer = config.layer if saved is None else saved.layer
+    count = len(backbone.layer_channels)
+    if not -count <= layer < count:
+        known = f"{count} layers" if count > 1 else "1 layer"
+        raise UserError(f"layer={layer}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
     path = Path(spec).expanduser()
     spec = str(path.resolve()) if path.exists() and spec != "colour" else spec
-    layer = config.layer if saved is None else saved.layer
+    image_size = config.image_size or (saved.image_size if saved else None)
     return Extractor(backbone, image_size, _device(config.devices), config.precision, layer), spec
 
 
@@ -195,9 +212,7 @@ def _write_masks(
     row_of = {index: row for row, index in enumerate(kept.indices)}
     known = {name for name, _ in kept.unreadable}
     writer = MaskWriter(folder, model.classes)
-    loader = transform.pictures(
-        source, range(len(source)), extractor.image_size, extractor.stride, config.workers, originals=True
-    )
+    loader = transform.pictures(source, range(len(source)), extractor.frame, config.workers, originals=True)
     for done, picture in enumerate(loader, start=1):
         name = names[picture.index]
         if picture.image is None:

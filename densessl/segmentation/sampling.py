@@ -68,11 +68,11 @@ def sample(tokens: Tensor, at: Corners) -> Tensor:
     return read.view(batch, side, side, -1).permute(0, 3, 1, 2)
 
 
-def strangers(batch: int, generator: torch.Generator) -> Tensor:
+def negatives(batch: int, generator: torch.Generator) -> Tensor:
     """(B,) another picture of the batch for each picture: a random cycle through all of them.
 
     Never the picture itself and never one picture twice; the official `super_perm` keeps only the first promise.
-    A batch of one has no strangers: `ValueError`.
+    A batch of one has no negatives: `ValueError`.
     """
     if batch < 2:
         raise ValueError("A batch of one picture has no other pictures to be told apart from.")

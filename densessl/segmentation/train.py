@@ -31,7 +31,7 @@ from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import plus_plus, spherical_kmeans
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import Corners, corners, sample, strangers
+from densessl.segmentation.sampling import Corners, corners, negatives, sample
 
 SAMPLE = 32768
 RESTARTS = 8
@@ -130,7 +130,7 @@ class Trainer:
         if len(anchors) > 1 and stego.neg_samples:
             terms = []
             for _ in range(stego.neg_samples):
-                other = strangers(len(anchors), self.generator)
+                other = negatives(len(anchors), self.generator)
                 terms.append(_term(f, f[other], s, s[other], stego.neg_inter_shift, stego))
             loss = loss + stego.neg_inter_weight * torch.stack(terms).mean()
         return loss, self.probe.loss(codes)

@@ -2,8 +2,9 @@
 
 The short side becomes `image_size` and the long side follows, up to four times that; a longer picture is made
 smaller as a whole. Each side is then rounded to the nearest multiple of the backbone's stride, which changes the
-aspect by half a stride at most. Nothing is cropped or padded, so that the map covers the picture exactly. (The
-official code crops a square from the centre, and never sees the rest.)
+aspect by half a stride at most. A backbone that takes a single size is shown every picture at that size, whatever its
+aspect. Nothing is cropped or padded, so that the map covers the picture exactly. (The official code crops a square
+from the centre, and never sees the rest.)
 """
 
 from __future__ import annotations
@@ -11,30 +12,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from densessl.data.dataset import worker_init
 from densessl.data.images import UnreadableImage
+from densessl.data.resize import fit, resize
 
 LONGEST = 4
-VERSION = f"short side, area or linear, longest {LONGEST}, whole picture"
+VERSION = f"short side, area where a side shrinks, linear where it grows, longest {LONGEST}, whole picture"
 
 
-def fit(height: int, width: int, image_size: int, stride: int) -> tuple[int, int]:
-    """The (height, width) in pixels at which a picture of this size is shown to the backbone."""
-    scale = min(image_size / min(height, width), LONGEST * image_size / max(height, width))
-    return tuple(max(1, round(side * scale / stride)) * stride for side in (height, width))
+@dataclass(frozen=True)
+class Frame:
+    """The sizes at which a backbone is shown pictures.
 
+    image_size: of the short side in pixels. stride: of the backbone. fixed: the (height, width) of a backbone that
+    takes no other; every picture then has that size, and the other two say nothing.
+    """
 
-def resize(image: np.ndarray, image_size: int, stride: int) -> np.ndarray:
-    """uint8 (H, W, 3) at the size of `fit`, by area where it shrinks and linearly where it grows."""
-    height, width = fit(*image.shape[:2], image_size, stride)
-    if (height, width) == image.shape[:2]:
-        return image
-    shrinks = height < image.shape[0] and width < image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    image_size: int
+    stride: int
+    fixed: tuple[int, int] | None = None
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) in pixels at which a picture of this size is shown."""
+        return self.fixed or fit(height, width, self.image_size, self.stride, LONGEST)
+
+    def show(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3), all of it, at that size."""
+        return resize(image, *self.size(*image.shape[:2]))
 
 
 @dataclass
@@ -51,9 +59,8 @@ class Picture:
 
 
 class _Pictures(Dataset):
-    def __init__(self, source, indices: Sequence[int], image_size: int, stride: int, originals: bool) -> None:
-        self.source, self.indices, self.originals = source, indices, originals
-        self.image_size, self.stride = image_size, stride
+    def __init__(self, source, indices: Sequence[int], frame: Frame, originals: bool) -> None:
+        self.source, self.indices, self.frame, self.originals = source, indices, frame, originals
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -64,22 +71,14 @@ class _Pictures(Dataset):
             original = self.source.read(index)
         except UnreadableImage as error:
             return Picture(index, reason=str(error))
-        image = resize(original, self.image_size, self.stride)
+        image = self.frame.show(original)
         return Picture(index, image, original if self.originals else None)
 
 
-def pictures(
-    source, indices: Sequence[int], image_size: int, stride: int, workers: int = 0, originals: bool = False
-) -> DataLoader:
+def pictures(source, indices: Sequence[int], frame: Frame, workers: int = 0, originals: bool = False) -> DataLoader:
     """Read and resize these pictures of a source, in order, in `workers` processes (0: in this one)."""
-    data = _Pictures(source, indices, image_size, stride, originals)
+    data = _Pictures(source, indices, frame, originals)
     # A generator of its own: a loader draws a seed whenever it begins, from the caller's numbers without one.
     generator = torch.Generator().manual_seed(0)
     count = min(workers, len(indices))
-    return DataLoader(data, batch_size=None, num_workers=count, worker_init_fn=_one_thread, generator=generator)
-
-
-def _one_thread(_: int) -> None:
-    # 0 rather than 1: in a forked worker 1 waits for ever for the threads that the parent had.
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    return DataLoader(data, batch_size=None, num_workers=count, worker_init_fn=worker_init, generator=generator)

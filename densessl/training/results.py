@@ -15,7 +15,7 @@ from densessl.backbones import save_backbone
 from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
 from densessl.environment import environment
-from densessl.files import write_text, writing
+from densessl.files import remove_leftovers, write_bytes, write_text
 from densessl.training.config import PretrainConfig
 from densessl.training.module import NotFinite, PretrainModule
 from densessl.training.pictures import features_picture, save_picture, views_picture
@@ -25,6 +25,7 @@ PICTURED = 8  # images in a picture
 
 def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
     """Write config.yaml, data.json, environment.json and, at the first start, pictures/views.png."""
+    remove_leftovers(folder)
     configs.save(OmegaConf.structured(config), folder / "config.yaml")
     write_text(folder / "data.json", json.dumps(data_summary(dataset.source), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
@@ -90,8 +91,7 @@ def keep_not_finite(error: NotFinite, module: PretrainModule, dataset: ViewDatas
     }
     data = io.BytesIO()
     torch.save(state, data)
-    with writing(kept / "state.pt") as temporary:
-        temporary.write_bytes(data.getbuffer())
+    write_bytes(kept / "state.pt", data.getvalue())
     names = ", ".join(dataset.source.name(int(index)) for index in module.batches[-1]["index"][:3])
     return NotFinite(
         f"{error}. The last two batches ({names}, ...), the weights and the optimizer are kept in "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -73,18 +76,23 @@ def test_weights_in_channels_last_are_saved_too(tmp_path):
     torch.testing.assert_close(load_backbone(tmp_path).eval()(images), backbone(images))
 
 
-def test_a_save_that_fails_leaves_the_old_files(run, monkeypatch):
+def test_a_full_disk_leaves_the_old_files_and_is_a_sentence(run):
     before = (run / "backbone.safetensors").read_bytes()
-    monkeypatch.setattr("densessl.backbones.saved.save_file", _full_disk)
-    with pytest.raises(UserError, match="disk is full"):
-        save_backbone(small("resnet"), run, {})
-    assert (run / "backbone.safetensors").read_bytes() == before
+    program = f"""
+import resource
+from densessl.backbones import load_backbone, save_backbone
+from densessl.errors import UserError
+backbone = load_backbone({str(run)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    save_backbone(backbone, {str(run)!r}, {{}})
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert re.fullmatch(r"The disk is full.*backbone\.safetensors could not be written\. .*\n", done.stdout), done
+    assert len(before) > 20_000 and (run / "backbone.safetensors").read_bytes() == before
     assert sorted(path.name for path in run.iterdir()) == ["backbone.json", "backbone.safetensors"]
-
-
-def _full_disk(_state, path, metadata):
-    path.write_bytes(b"half")
-    raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1, 0.5])

@@ -18,7 +18,7 @@ from densessl.training import pretrain
 
 SHARED = [
     "backbone=resnet18",
-    "backbone_options={channels: [32, 64, 128, 256], layers: [1, 1, 1, 1], stem_width: 32, stem: half}",
+    "backbone_options={channels: [16, 32, 64, 128], layers: [1, 1, 1, 1], stem_width: 16, stem: half}",
     "batch_size=128",
     "optimizer.lr_scaling=none",
     "optimizer.warmup_epochs=0.5",
@@ -27,9 +27,9 @@ SHARED = [
 ]
 # What differs from the recipes, which are meant for 200 epochs: a run of a few needs faster targets.
 METHODS = {
-    "simclr": ["lr=0.06", "simclr.temperature=0.2", "simclr.hidden=256"],
-    "moco": ["lr=0.06", "moco.hidden=256", "moco.queue=4096", "moco.symmetric=false"],
-    "byol": ["lr=0.06", "byol.momentum=0.98", "byol.hidden=512", "byol.dim=128"],
+    "simclr": ["lr=0.12", "simclr.temperature=0.2", "simclr.hidden=256"],
+    "moco": ["lr=0.06", "moco.hidden=256", "moco.queue=4096", "moco.temperature=0.2"],
+    "byol": ["lr=0.2", "byol.momentum=0.98", "byol.hidden=512", "byol.dim=128"],
     "dino": ["lr=0.06", "dino.hidden=512", "dino.bottleneck=128", "dino.prototypes=1024", "dino.momentum=0.98"],
 }
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", default=list(METHODS))
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2].parent / "shared" / "data" / "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar"))
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--set", nargs="*", default=[], help="more key=value")
     parser.add_argument("--limit", type=int, help="score on this many images a split")
     arguments = parser.parse_args()

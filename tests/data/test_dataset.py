@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import cv2
@@ -105,11 +106,33 @@ def test_an_image_that_stands_in_has_views_of_its_own():
     assert not np.array_equal(dataset[0, 3]["views"][0], dataset[0, 4]["views"][0])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("count", [3, MOST_UNREADABLE + 50])
-def test_nothing_readable_ends_with_a_sentence_that_names_some(count):
+def test_nothing_readable_is_a_batch_with_a_sentence_that_names_some(count, workers):
     dataset = ViewDataset(Pictures(count, broken=tuple(range(count))), SPECS, 32, seed=0)
-    with pytest.raises(UserError, match=r"picture-1\.jpg, picture-2\.jpg.*truncated"):
-        dataset[0, 1]
+    first = batches(dataset, workers=workers, batch_size=2)[0]
+    assert set(first) == {"failed", "index", "unreadable"} and first["index"].tolist() == [0, 1]
+    assert re.search(r"^\d+ images in a row .* picture-0\.jpg, picture-1\.jpg.*truncated", first["failed"])
+    assert "\n" not in first["failed"] and "Traceback" not in first["failed"]
+    assert first["unreadable"][0] == (0, "picture 0 is truncated")
+    assert render_views(first, dataset.sizes) is first
+
+
+class Gone(Pictures):
+    """A source one of whose pictures lies in a file that the user has to bring back."""
+
+    def read(self, index: int) -> np.ndarray:
+        if index == 2:
+            raise UserError("shard-3.tar is gone: put it back.")
+        return super().read(index)
+
+
+@pytest.mark.parametrize("device_views", [False, True])
+def test_what_the_user_must_mend_comes_back_from_a_worker_as_its_sentence(device_views):
+    dataset = ViewDataset(Gone(), SPECS, 32, seed=0, device_views=device_views)
+    first, second, _ = batches(dataset, workers=1)
+    assert first["failed"] == "shard-3.tar is gone: put it back." and first["index"].tolist() == [0, 1, 2, 3]
+    assert "failed" not in second
 
 
 def test_device_views_are_the_workers_views():

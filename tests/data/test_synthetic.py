@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from densessl.data.scenery import ROAD, SKY, WATER, Canvas, Dice
-from densessl.data.synthetic import CLASSES, _reduce, scene, write_scenes
+from densessl.data.synthetic import CLASSES, scene, write_scenes
+from densessl.data.synthetic.canvas import ROAD, SKY, WATER, Canvas, Dice
+from densessl.data.synthetic.scenes import _reduce
 
 
 def test_a_scene_is_a_picture_and_a_class_for_each_pixel():

@@ -59,8 +59,8 @@ def test_what_moves_by_momentum_starts_as_a_copy_and_moves(name):
     method = build(name)
     frozen = {key: each.clone() for key, each in method.named_parameters() if not each.requires_grad}
     sources = [each.detach().clone() for each in learning(method).values()]
-    for key, copy in frozen.items():
-        assert any(copy.shape == source.shape and torch.equal(copy, source) for source in sources), key
+    for key, start in frozen.items():
+        assert any(start.shape == source.shape and torch.equal(start, source) for source in sources), key
     optimizer = torch.optim.SGD(learning(method).values(), lr=0.1)
     for step in range(3):
         one_step(method, optimizer, batch_for(method, seed=step), progress(step))

@@ -170,7 +170,7 @@ def test_dino_exports_the_teacher_and_drops_paths_in_the_student_alone():
 
 
 DEFAULTS = {
-    # SimCLR tables 5 and B.1 and model_util.py; MoCo section 4.1 and v2; BYOL appendix J; DINO section 3.1, main_dino.py.
+    # SimCLR table 5 and model_util.py; MoCo section 4.1 and v2; BYOL appendix J; DINO section 3.1 and main_dino.py.
     "simclr": {"temperature": 0.1, "dim": 128},
     "moco": {"temperature": 0.2, "momentum": 0.999, "queue": 65536, "dim": 128, "hidden": 2048, "symmetric": False},
     "byol": {"momentum": 0.996, "hidden": 4096, "dim": 256},

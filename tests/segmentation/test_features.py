@@ -38,9 +38,17 @@ def same(a, b) -> bool:
     ],
 )
 def test_the_short_side_is_the_image_size_and_the_whole_picture_is_seen(size, expected):
-    assert transform.fit(*size, image_size=64, stride=8) == expected
-    image = np.zeros((*size, 3), dtype=np.uint8)
-    assert transform.resize(image, 64, 8).shape[:2] == expected
+    frame = transform.Frame(image_size=64, stride=8)
+    assert frame.size(*size) == expected
+    assert frame.show(np.zeros((*size, 3), dtype=np.uint8)).shape[:2] == expected
+
+
+def test_a_backbone_of_one_size_is_shown_all_of_every_picture_at_that_size():
+    image = np.zeros((30, 90, 3), dtype=np.uint8)
+    image[:, :45] = 200
+    shown = transform.Frame(image_size=48, stride=8, fixed=(48, 48)).show(image)
+    assert shown.shape == (48, 48, 3)
+    assert (shown[:, :23] == 200).all() and (shown[:, 25:] == 0).all()
 
 
 def test_the_colour_backbone_measures_means_in_its_windows():
@@ -67,7 +75,7 @@ def test_kept_features_equal_those_computed_directly_bit_by_bit(scenes, tmp_path
     assert any(isinstance(each, np.memmap) for each in spilled.arrays)
     assert same(kept, on_disk) and same(kept, spilled)
     for row in range(4):
-        image = transform.resize(source.images[row], 64, 8)
+        image = run.frame.show(source.images[row])
         with torch.no_grad():
             batch = run.backbone.normalise(torch.from_numpy(image).permute(2, 0, 1)[None])
             map_ = run.backbone.feature_maps(batch)[-1][0]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -98,6 +101,26 @@ def test_a_saved_model_reads_back_as_it_was(tmp_path):
         assert origin == saved
         tokens = torch.randn(9, 6)
         assert torch.equal(again(tokens), model(tokens))
+
+
+def test_a_model_on_a_full_disk_leaves_the_old_one_and_is_a_sentence(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, Segmenter(None, torch.randn(100, 100)), Saved("colour", "abc", 96, {}))
+    before = path.read_bytes()
+    program = f"""
+import resource
+from densessl.errors import UserError
+from densessl.segmentation.model import load_model, save_model
+model, saved = load_model({str(path)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    save_model({str(path)!r}, model, saved)
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert re.fullmatch(r"The disk is full.*model\.safetensors could not be written\. .*\n", done.stdout), done
+    assert len(before) > 20_000 and [each.read_bytes() for each in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\0\0\0\0\0\0\0{}      "])

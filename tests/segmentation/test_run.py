@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +18,7 @@ from densessl.config import build, read_yaml
 from densessl.errors import UserError
 from densessl.progress import Progress, silent
 from densessl.segmentation import SegmentConfig, segment
+from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.model import load_model, save_model
 
 
@@ -100,6 +106,9 @@ def test_a_cache_serves_another_number_of_classes(folder, tmp_path):
         ({"classes": 5000}, "fewer with --classes"),
         ({"method": "stegoo"}, "did you mean 'stego'"),
         ({"precision": "16"}, "precision=16"),
+        ({"layer": 99}, "layer=99, but the backbone colour has 1 layer: give one of -1 to 0"),
+        ({"devices": "cpu:2"}, "devices=cpu:2, but segments are found by one process: give cpu"),
+        ({"devices": "gpus"}, "devices=gpus is not one of"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"model": "/nowhere/model.safetensors"}, "no model at"),
         ({"out": "/proc/nothing/here"}, "could not be written"),
@@ -124,6 +133,103 @@ def test_nothing_readable_is_a_sentence(tmp_path):
     (tmp_path / "pictures" / "a.jpg").write_text("text")
     with pytest.raises(UserError):
         segment(settings(tmp_path / "pictures", tmp_path / "out", unreadable=1.0), progress=silent)
+
+
+@pytest.fixture(scope="module")
+def one_size(tmp_path_factory) -> Path:
+    """The folder of a backbone that takes images of 240 x 240 pixels alone."""
+    from densessl.backbones import create_backbone, save_backbone
+
+    backbone = create_backbone("crossvit_9_240")
+    assert backbone.fixed_size == (240, 240)
+    folder = tmp_path_factory.mktemp("backbones") / "one size"
+    save_backbone(backbone, folder, {})
+    return folder
+
+
+def test_a_backbone_of_one_size_segments_pictures_of_every_size(folder, one_size, scenes, tmp_path):
+    changes = {"backbone": str(one_size), "image_size": None, "steps": 2}
+    segment(settings(folder, tmp_path / "one", **changes), progress=silent)
+    one = masks(tmp_path / "one")
+    assert one["sub/b.png"].shape == scenes[0].images[2].shape[:2]
+    model = str(tmp_path / "one" / "model.safetensors")
+    segment(settings(folder, tmp_path / "two", model=model, image_size=None), progress=silent)
+    two = masks(tmp_path / "two")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_the_layers_of_a_backbone_are_counted_in_the_sentence(folder, one_size, tmp_path):
+    for layer in (6, -7):
+        with pytest.raises(UserError, match=rf"^layer={layer}, but .* has 6 layers: give one of -6 to 5\.$"):
+            segment(settings(folder, tmp_path / "out", backbone=str(one_size), image_size=None, layer=layer))
+
+
+def test_a_model_finds_its_backbone_again_at_the_size_that_was_asked_for(folder, tmp_path, monkeypatch):
+    asked = []
+
+    def load(spec, image_size):
+        asked.append(image_size)
+        return ColourBackbone()
+
+    monkeypatch.setattr("densessl.segmentation.run._backbone", load)
+    segment(settings(folder, tmp_path / "one", image_size=72), progress=silent)
+    segment(settings(folder, tmp_path / "two", image_size=None), progress=silent)
+    for name in ("one", "two"):
+        model = str(tmp_path / name / "model.safetensors")
+        segment(settings(folder, tmp_path / "again", model=model, image_size=None), progress=silent)
+    assert asked == [72, None, 72, None]
+
+
+@pytest.mark.parametrize(("broken", "words"), [(1, "1 picture could not be read and has none: see "), (0, None)])
+def test_the_summary_says_what_could_not_be_read(folder, tmp_path, broken, words):
+    if not broken:
+        (folder / "broken.jpg").unlink()
+    lines = str(segment(settings(folder, tmp_path / "out"), progress=silent)).splitlines()
+    assert lines[0].startswith("4 masks by stego") and lines[0].endswith(" s.")
+    found = [line for line in lines if "could not be read" in line]
+    assert found == ([f"{words}{tmp_path / 'out' / 'unreadable.txt'}."] if words else [])
+
+
+def test_what_a_killed_run_left_in_the_folder_is_removed(folder, tmp_path):
+    left = tmp_path / "out" / "labels" / ".densessl-a-abcdefgh.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    segment(settings(folder, tmp_path / "out"), progress=silent)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(("stage", "workers"), [("Reading features", 1), ("Learning segments", 0)])
+def test_ctrl_c_ends_with_a_sentence_and_no_traceback(folder, tmp_path, stage, workers):
+    """As a terminal does it: the signal reaches the command and its workers at once."""
+    for number in range(200):
+        shutil.copy(folder / "a.jpg", folder / f"copy-{number}.jpg")
+    # Every step is told, so that the signal comes in the middle of the stage, while workers live.
+    program = (
+        "from densessl import cli, progress; progress.Progress.__init__.__defaults__ = (None, 0.0);"
+        f"import sys; sys.argv = ['densessl', 'segment', {str(folder)!r}, '--out', {str(tmp_path / 'out')!r},"
+        f" 'devices=cpu', 'image_size=64', 'steps=100000', 'workers={workers}']; cli.main()"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        told = ""
+        while not told.startswith(stage):
+            told = running.stderr.readline()
+            assert told, "it ended before that stage"
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    rest = [line for line in err.splitlines() if not line.startswith(stage)]
+    assert rest == ["Stopped."] and out == "" and running.returncode == 1
+    assert not (tmp_path / "out" / "labels").exists()
 
 
 def test_plain_lines_are_printed_where_there_is_no_terminal(capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densessl.segmentation.sampling import Layout, corners, sample, strangers
+from densessl.segmentation.sampling import Layout, corners, negatives, sample
 
 
 def test_points_of_maps_of_different_shapes_are_read_as_grid_sample_reads_each():
@@ -33,17 +33,17 @@ def test_layout_says_which_picture_a_token_belongs_to():
 
 
 @pytest.mark.parametrize("batch", [2, 3, 16])
-def test_strangers_are_a_permutation_without_a_fixed_point(batch):
+def test_negatives_are_a_permutation_without_a_fixed_point(batch):
     generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(200):
-        chosen = strangers(batch, generator)
+        chosen = negatives(batch, generator)
         assert sorted(chosen.tolist()) == list(range(batch))
         assert (chosen != torch.arange(batch)).all()
         seen.add(int(chosen[0]))
     assert len(seen) == batch - 1
 
 
-def test_a_picture_alone_has_no_strangers():
+def test_a_picture_alone_has_no_negatives():
     with pytest.raises(ValueError, match="one picture"):
-        strangers(1, torch.Generator())
+        negatives(1, torch.Generator())

@@ -110,12 +110,12 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
     def term(a, b, shift):
         return correspondence_loss(a[0], b[0], a[1], b[1], shift).mean()
 
-    from densessl.segmentation.sampling import strangers
+    from densessl.segmentation.sampling import negatives
 
     here, there = trainer.points(3), trainer.points(3)
     choice = torch.randint(3, (3,), generator=trainer.generator)
     near = read(trainer.neighbours[anchors, choice], there)
-    cycles = [strangers(3, trainer.generator) for _ in range(2)]
+    cycles = [negatives(3, trainer.generator) for _ in range(2)]
     one, two = read(anchors, here), read(anchors, there)
     negative = sum(term(two, (two[0][other], two[1][other]), 0.66) for other in cycles) / 2
     slow = 0.67 * term(one, one, 0.08) + 0.25 * term(two, near, 0.02) + 0.63 * negative

@@ -1,8 +1,4 @@
-"""Generated scenes with exact ground truth: landscapes, coasts, villages and streets in eight classes.
-
-What a place is made of shows in its texture, shape and surroundings, not in its colour: walls and roofs take any hue,
-water mirrors the sky, seasons turn grass and leaves, and each scene has its own light, cast and grain.
-"""
+"""How a scene is put together, what a camera makes of it, and the folder that scenes are written to."""
 
 from __future__ import annotations
 
@@ -12,23 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from densessl.data.landmarks import paint_grove, paint_house, paint_lane, paint_street, paint_tree
-from densessl.data.scenery import (
-    CLASSES,
-    Canvas,
-    Dice,
-    Light,
-    draw_light,
-    paint_meadow,
-    paint_mountains,
-    paint_sand,
-    paint_sky,
-    paint_water,
-    ridge,
-)
-from densessl.files import output_folder, write_text, writing
-
-__all__ = ["CLASSES", "scene", "write_scenes"]
+from densessl.data.synthetic.canvas import CLASSES, Canvas, Dice, Light, draw_light, ridge
+from densessl.data.synthetic.landscape import paint_meadow, paint_mountains, paint_sand, paint_sky, paint_water
+from densessl.data.synthetic.objects import paint_grove, paint_house, paint_lane, paint_street, paint_tree
+from densessl.files import output_folder, write_image, write_text
 
 FINER = 2  # pixels of the canvas per pixel of the picture, each way
 
@@ -60,9 +43,8 @@ def write_scenes(folder: str | Path, count: int, seed: int = 0, size: tuple[int,
     names = [f"scene-{seed + i:05d}" for i in range(count)]
     for i, name in enumerate(names):
         image, labels = scene(seed + i, size)
-        for kind, pixels in (("images", image[..., ::-1]), ("labels", labels)):
-            with writing(folder / kind / f"{name}.png") as temporary:
-                temporary.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        write_image(folder / "images" / f"{name}.png", image)
+        write_image(folder / "labels" / f"{name}.png", labels)
     write_text(folder / "classes.json", json.dumps(list(CLASSES)))
     return names
 

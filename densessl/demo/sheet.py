@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from densessl.data.images import read_image
 from densessl.data.synthetic import CLASSES
-from densessl.files import writing
+from densessl.files import write_image
 
 COLOURS = ("a9d3ea", "8f88a8", "b9cf6f", "3f7f5a", "d9694f", "55585f", "3f7fb5", "ecd3a0")  # by class
 PAPER, INK, FAINT = (250, 248, 244), (38, 40, 46), (120, 122, 128)
@@ -36,7 +35,7 @@ def draw_sheet(out: Path, assignment: np.ndarray, photographs: Path, headline: s
     middle = top + -(-len(scenes) // SCENE_COLUMNS) * (SCENE[1] + GAP) + 96
     sheet = Image.new("RGB", (width, middle + rows * (PHOTOGRAPH[1] + GAP) + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN - 10), "densessl demo", INK, _font(44, "-Bold"))
+    pen.text((MARGIN, MARGIN - 10), "densessl demo", INK, _font(44))
     pen.text((MARGIN, MARGIN + 48), headline, FAINT, _font(22))
     _legend(pen, width)
     _place(sheet, scenes, SCENE_COLUMNS, SCENE, top)
@@ -47,8 +46,7 @@ def draw_sheet(out: Path, assignment: np.ndarray, photographs: Path, headline: s
     text = "Photographs and their segments, each colour found without a label by the network that saw only the scenes"
     pen.text((MARGIN, middle - 60), text, FAINT, _font(22))
     _place(sheet, pairs, PHOTOGRAPH_COLUMNS, PHOTOGRAPH, middle)
-    with writing(out / "demo.png") as temporary:
-        sheet.save(temporary, optimize=True)
+    write_image(out / "demo.png", np.asarray(sheet), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return out / "demo.png"
 
 
@@ -109,6 +107,6 @@ def _cut(picture: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(picture[y : y + high, x : x + wide]).resize(size, Image.Resampling.LANCZOS)
 
 
-def _font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{style}.ttf"), size)
+def _font(size: int) -> ImageFont.ImageFont:
+    """The one that Pillow brings."""
+    return ImageFont.load_default(size)

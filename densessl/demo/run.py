@@ -1,9 +1,4 @@
-"""`densessl demo`: the main job on what the package ships, from pretraining to masks and figures, in a few minutes.
-
-A small network is pretrained on generated scenes without their labels, segments the scenes it has not seen, and is
-compared with the same network untrained, with k-means on colour and gradients, and with chance. What it prints depends
-on nothing but the seed and the machine's arithmetic.
-"""
+"""What `densessl demo` does, step by step, and the figures it prints."""
 
 from __future__ import annotations
 
@@ -19,9 +14,9 @@ import torch
 
 from densessl.data.images import read_image
 from densessl.data.synthetic import CLASSES, write_scenes
-from densessl.demo_sheet import draw_sheet
+from densessl.demo.sheet import draw_sheet
 from densessl.evaluation.segmentation import SegmentationScores, confusion_matrix, segmentation_scores
-from densessl.files import output_folder, write_text, writing
+from densessl.files import output_folder, write_image, write_text
 
 TRAIN, VALIDATION = 360, 64  # scenes
 TRAIN_SEED, VALIDATION_SEED = 0, 1_000_000
@@ -134,8 +129,7 @@ def _write_close_ups(images: Path, folder: Path) -> None:
         for i, (y, x) in enumerate((y, x) for y in rows for x in columns):
             target = folder / f"{path.stem}-{i}.png"
             if not target.exists():
-                with writing(target) as temporary:
-                    cv2.imwrite(str(temporary), image[y : y + CLOSE_UP, x : x + CLOSE_UP, ::-1])
+                write_image(target, image[y : y + CLOSE_UP, x : x + CLOSE_UP])
 
 
 def _starts(side: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What stands on the ground of a generated scene: trees, houses and roads (see `densessl.data.scenery`)."""
+"""What stands or lies on the ground of a generated scene: trees, houses and roads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from densessl.data.scenery import (
+from densessl.data.synthetic.canvas import (
     ASPHALTS,
     HOUSE,
     LEAVES,

@@ -1,0 +1,112 @@
+"""What the package says of itself is true: its dependencies, and the licences of what it ships."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "densessl"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# torch.utils.tensorboard imports it, and torch does not bring it.
+BEHIND_OTHERS = {"tensorboard": "torch.utils.tensorboard"}
+SPDX = {"public domain": "LicenseRef-Public-Domain"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def distribution(requirement: str) -> str:
+    return normal(re.match(r"[A-Za-z0-9._-]+", requirement).group())
+
+
+def imports() -> dict[str, set[str]]:
+    """Module -> files of the package that import it, wherever in them."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module]
+            else:
+                continue
+            for module in modules:
+                found.setdefault(module, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def foreign() -> dict[str, set[str]]:
+    """Top-level name of what others wrote -> files that import it."""
+    found: dict[str, set[str]] = {}
+    for module, files in imports().items():
+        top = module.partition(".")[0]
+        if top != "densessl" and top not in sys.stdlib_module_names:
+            found.setdefault(top, set()).update(files)
+    return found
+
+
+def providers(top: str) -> set[str]:
+    """The distributions that bring a top-level name."""
+    return {normal(name) for name in _installed().get(top, ())}
+
+
+@cache
+def _installed() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def test_every_import_is_declared():
+    declared = {distribution(each) for each in PROJECT["dependencies"]}
+    missing = {top: sorted(files) for top, files in foreign().items() if not providers(top) & declared}
+    assert missing == {}
+
+
+def test_everything_declared_is_imported():
+    brought = set().union(*(providers(top) for top in foreign()))
+    brought |= {name for name, module in BEHIND_OTHERS.items() if module in imports()}
+    assert {distribution(each) for each in PROJECT["dependencies"]} - brought == set()
+
+
+def test_every_dependency_has_a_lower_bound():
+    extras = [each for names in PROJECT["optional-dependencies"].values() for each in names]
+    for requirement in [*PROJECT["dependencies"], *extras]:
+        assert ">=" in requirement, requirement
+
+
+def licences() -> dict[str, str]:
+    """File of densessl/photographs -> its licence, by LICENSES.md."""
+    text = (PACKAGE / "photographs" / "LICENSES.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \|.*\| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) == len({name for name, _ in rows})
+    return {name: re.sub(r"^\[(.+)\]\(.+\)$", r"\1", licence) for name, licence in rows}
+
+
+def test_every_photograph_has_an_entry_in_the_list_of_licences():
+    shipped = {path.name for path in (PACKAGE / "photographs").iterdir()}
+    assert shipped - {"LICENSES.md"} == set(licences())
+
+
+def test_the_licence_expression_names_every_licence_of_what_is_shipped():
+    names = {SPDX.get(licence, normal_licence(licence)) for licence in licences().values()}
+    assert set(PROJECT["license"].split(" AND ")) == {"Apache-2.0", *names}
+
+
+def normal_licence(name: str) -> str:
+    """SPDX's name of a Creative Commons licence: CC-BY-SA-4.0 for "CC BY-SA 4.0"."""
+    return name.replace(" ", "-")
+
+
+def test_the_texts_of_the_licences_are_shipped():
+    assert PROJECT["license-files"] == ["LICENSE", "densessl/photographs/LICENSES.md"]
+    assert all((ROOT / name).is_file() for name in PROJECT["license-files"])
