@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from densessl.evaluation.knn import KnnConfig, evaluate_knn
+from densessl.evaluation.record import write_record
 from densessl.training import pretrain
 
 SHARED = [
@@ -29,8 +30,14 @@ SHARED = [
 METHODS = {
     "simclr": ["lr=0.12", "simclr.temperature=0.2", "simclr.hidden=256"],
     "moco": ["lr=0.06", "moco.hidden=256", "moco.queue=4096", "moco.temperature=0.2"],
-    "byol": ["lr=0.2", "byol.momentum=0.98", "byol.hidden=512", "byol.dim=128"],
-    "dino": ["lr=0.06", "dino.hidden=512", "dino.bottleneck=128", "dino.prototypes=1024", "dino.momentum=0.98"],
+    "byol": ["lr=0.2", "byol.momentum=0.98", "byol.hidden=2048"],
+    "dino": [
+        "lr=0.2",
+        "dino.hidden=1024",
+        "dino.momentum=0.95",
+        "dino.frozen_epochs=0.2",
+        "dino.teacher_temperature=0.04",
+    ],
 }
 
 
@@ -51,7 +58,10 @@ def main() -> None:
         minutes = (time.monotonic() - begun) / 60
         config = KnnConfig(str(run), str(arguments.data), limit=arguments.limit, baselines=name == arguments.methods[0])
         record = evaluate_knn(config)
-        print(name, f"{minutes:.1f} min", record["figures"], flush=True)
+        write_record(record, run / "knn.json")
+        for other, figures in record.get("baselines", {}).items():
+            print(f"{other:12}          kNN {figures['top1']:.2%}", flush=True)
+        print(f"{name:12} {minutes:5.1f} min kNN {record['figures']['top1']:.2%}", flush=True)
 
 
 if __name__ == "__main__":
