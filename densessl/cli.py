@@ -88,7 +88,10 @@ def evaluate(
     """
     from densessl.evaluation import evaluate as run
     from densessl.evaluation.record import describe, write_record
+    from densessl.files import output_folder
 
+    if out:
+        output_folder(out.parent)
     record = run(backbone, protocol, data, overrides or [])
     print(describe(record))
     if out:

@@ -64,7 +64,8 @@ def parse_overrides(overrides: Sequence[str]) -> DictConfig:
     """`["lr=0.1", "dino.momentum=0.99"]` -> a nested config; values are read as YAML."""
     for item in overrides:
         if not re.match(r"^[A-Za-z_][\w.]*=", item):
-            raise UserError(f"{item!r} is not of the form key=value, such as lr=0.1 or optimizer.weight_decay=0.04.")
+            meant = f"; did you mean data={item}?" if Path(item).exists() else ", such as lr=0.1 or data=photos."
+            raise UserError(f"{item!r} is not of the form key=value{meant}")
     # YAML would read the folder 2024_05 as the number 202405.
     quoted = [re.sub(r"^([^=]+)=(\d+(?:_\d+)+)$", r"\1='\2'", item) for item in overrides]
     try:

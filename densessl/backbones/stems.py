@@ -30,28 +30,31 @@ def choose(model: nn.Module, image_size: int) -> tuple[dict[str, Any], str]:
     if isinstance(model, (ResNet, ResNetV2)) and image_size <= SMALL:
         return {"stem": "small"}, (
             f"begins with a 3x3 convolution of stride 1 and no pooling, for pictures of {image_size} pixels "
-            "(as SimCLR on CIFAR-10; options.stem=standard keeps the 7x7 and the pooling)"
+            "(as SimCLR on CIFAR-10; backbone_options.stem=standard keeps the 7x7 and the pooling)"
         )
     if isinstance(model, ConvNeXt) and image_size <= SMALL:
         patch = 1 if image_size <= SMALL // 2 else 2
         return {"stem": f"patch{patch}"}, (
             f"begins with patches of {patch} x {patch} instead of 4 x 4 pixels, for pictures of {image_size} "
-            "pixels (options.stem=standard keeps 4)"
+            "pixels (backbone_options.stem=standard keeps 4)"
         )
     if isinstance(model, (SwinTransformer, SwinTransformerV2)) and image_size <= SMALL:
         patch = 1 if image_size <= SMALL // 2 else 2
         return {"patch_size": patch}, (
             f"begins with patches of {patch} x {patch} instead of 4 x 4 pixels, for pictures of {image_size} "
-            "pixels (options.patch_size=4 keeps 4)"
+            "pixels (backbone_options.patch_size=4 keeps 4)"
         )
     patch = _patch(model)
     if patch is None or patch <= image_size / 8:
         return {}, ""
-    smaller = max((size for size in (1, 2, 4, 8, 16) if size <= image_size / 8 and not image_size % size), default=1)
+    fitting = [size for size in (1, 2, 4, 8, 16) if image_size / 16 <= size <= image_size / 8 and not image_size % size]
+    if not fitting:
+        return {}, ""  # a size that no sensible patch divides is refused as such
+    smaller = max(fitting)
     return {"patch_size": smaller}, (
         f"has patches of {smaller} x {smaller} instead of {patch} x {patch} pixels, so that a picture of {image_size} "
         f"pixels gives {image_size // smaller} x {image_size // smaller} of them "
-        f"(options.patch_size={patch} keeps the larger)"
+        f"(backbone_options.patch_size={patch} keeps the larger)"
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import pickle
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def read_torch(path: Path) -> Any:
     """
     try:
         # DINO's, iBOT's and MAE's full checkpoints carry the arguments of their run; a Namespace holds them, no more.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, on files that are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if re.search(r"Unsupported (global|class|operand)|not an allowed global|GLOBAL", str(error)):

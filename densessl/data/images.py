@@ -67,7 +67,17 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The picture in the bytes of a file, (H, W, 3) uint8 RGB, C-contiguous; raises `UnreadableImage`."""
+    """The picture in the bytes of a file, (H, W, 3) uint8 RGB, C-contiguous; raises `UnreadableImage`.
+
+    A picture of a single pixel, such as web pages count visitors with, is refused too: it teaches nothing.
+    """
+    image = _decode(data)
+    if image.shape[:2] == (1, 1):
+        raise UnreadableImage("it is a single pixel")
+    return image
+
+
+def _decode(data: bytes) -> np.ndarray:
     if not data:
         raise UnreadableImage("it is empty")
     if _is_ordinary_jpeg(data) or _is_ordinary_png(data):

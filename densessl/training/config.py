@@ -152,7 +152,8 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 
 def differences(old: DictConfig, new: DictConfig) -> list[str]:
     """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on."""
-    before, after = _flat(old), _flat(new)
+    # Both through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
+    before, after = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new))
     keys = sorted(before.keys() | after.keys())
     return [
         f"{key}: {before.get(key)}, now {after.get(key)}"

@@ -24,9 +24,17 @@ class PretrainModule(pl.LightningModule):
     so that it comes back with the weights.
     """
 
-    def __init__(self, method: nn.Module, config: PretrainConfig, schedule: Schedule, sizes: list[int]) -> None:
+    def __init__(
+        self,
+        method: nn.Module,
+        config: PretrainConfig,
+        schedule: Schedule,
+        sizes: list[int],
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
         super().__init__()
         self.method, self.config, self.schedule, self.sizes = method, config, schedule, sizes
+        self.memory_format = memory_format  # of the views that the method is given
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.steps_done = 0  # the same on the host, so that reading it never waits for a GPU
         self.output: Output | None = None
@@ -69,7 +77,8 @@ class PretrainModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         self.batches = [*self.batches[-1:], batch]
         batch = render_views(batch, self.sizes)
-        views = [self.method.backbone.normalise(view) for view in batch["views"]]
+        normalise, memory_format = self.method.backbone.normalise, self.memory_format
+        views = [normalise(view).contiguous(memory_format=memory_format) for view in batch["views"]]
         output = self.method(batch | {"views": views})
         self.output = replace(output, loss=output.loss.detach())
         # All processes stop together: one that went on alone would wait for the others for ever.

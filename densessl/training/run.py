@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 from densessl import config as configs
 from densessl.backbones import Backbone, create_backbone, load_backbone
 from densessl.data.dataset import ViewDataset
-from densessl.data.sources import open_source
+from densessl.data.images import UnreadableImage
+from densessl.data.sources import Source, open_source
 from densessl.errors import UserError
 from densessl.files import output_folder
 from densessl.hardware import Hardware
@@ -53,7 +54,7 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
     config = resolve(recipe, overrides)
     hardware = Hardware.of(config.devices)
     source = open_source(config.data, config.split)
-    _check_batches(config, hardware, len(source))
+    _check_batches(config, hardware, source)
     config.data = _absolute(config.data)
     folder = Path(config.out).expanduser()
     _check_apart(config, folder)
@@ -69,12 +70,16 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
         _fit(module, dataset, config, hardware, folder, say)
     if rank_zero_only.rank == 0:
         results.finish(module, dataset, folder)
+        if (folder / "unreadable.txt").exists():
+            say(f"Some images could not be read and were left out: {folder / 'unreadable.txt'} lists them.")
         say(f"The backbone lies in {folder / 'backbone.safetensors'}, pictures in {folder / 'pictures'}.")
     return folder
 
 
-def _check_batches(config: PretrainConfig, hardware: Hardware, images: int) -> None:
+def _check_batches(config: PretrainConfig, hardware: Hardware, source: Source) -> None:
+    images = len(source)
     if config.batch_size > images:
+        _check_readable(source, config.data)
         raise UserError(
             f"batch_size={config.batch_size} is larger than the data: {config.data} has {images} images. "
             + (f"Give batch_size={images} or less." if images > 1 else "Give a folder with more of them.")
@@ -86,6 +91,18 @@ def _check_batches(config: PretrainConfig, hardware: Hardware, images: int) -> N
             f"batch_size={config.batch_size} cannot be cut into {parts} equal parts of at least 2 images "
             f"({hardware.processes} processes, accumulate={config.accumulate}): give batch_size={fitting}."
         )
+
+
+def _check_readable(source: Source, data: Any) -> None:
+    """Of a few images, tell what is wrong with them before their number is found too small."""
+    reasons = []
+    for index in range(min(3, len(source))):
+        try:
+            source.read(index)
+        except UnreadableImage as error:
+            reasons.append(f"{source.name(index)}: {error}")
+    if len(reasons) == min(3, len(source)):
+        raise UserError(f"No image of {data} can be read ({'; '.join(reasons)}): give another data=FOLDER.")
 
 
 def _absolute(data: Any) -> Any:
@@ -130,8 +147,9 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     torch.manual_seed(config.seed)
     backbone = _backbone(config)
     trained = entry.cls(backbone, getattr(config, entry.name), len(source))
-    if config.channels_last:
-        trained = trained.to(memory_format=torch.channels_last)
+    channels_last = config.channels_last and not _too_narrow(trained)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    trained = trained.to(memory_format=memory_format)
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
     _check_sizes(backbone, dataset.sizes)
@@ -141,7 +159,13 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     per_epoch = len(source) // config.batch_size
     total = config.steps or config.epochs * per_epoch
     schedule = Schedule(config.optimizer, config.lr, config.batch_size, total, per_epoch)
-    return PretrainModule(trained, config, schedule, dataset.sizes), dataset
+    return PretrainModule(trained, config, schedule, dataset.sizes, memory_format), dataset
+
+
+def _too_narrow(module: torch.nn.Module) -> bool:
+    """Whether a convolution has fewer than 16 channels: torch 2.14's CPU kernels for channels_last crash on some."""
+    convolutions = [part for part in module.modules() if isinstance(part, torch.nn.Conv2d)]
+    return any(part.out_channels // part.groups < 16 and part.groups == 1 for part in convolutions)
 
 
 def _check_sizes(backbone: Backbone, sizes: Sequence[int]) -> None:

@@ -173,7 +173,9 @@ def test_of_an_animation_the_first_frame_is_read(kind):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
 def test_a_picture_of_one_pixel_is_read(kind):
-    assert decode(encoded(Image.new("RGB", (1, 1), "white"), kind)).tolist() == [[[255, 255, 255]]]
+    assert decode(encoded(Image.new("RGB", (2, 1), "white"), kind)).tolist() == [[[255, 255, 255]] * 2]
+    with pytest.raises(UnreadableImage, match="single pixel"):
+        decode(encoded(Image.new("RGB", (1, 1), "white"), kind))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP"])

@@ -239,8 +239,8 @@ def _nothing(place: str, missing: str) -> UserError:
         path = path.parent
     beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]
     of = "" if missing == os.path.expanduser(place) else f", of {place}"
-    hint = nearest(path.name, beside) if beside else "; check the path in data."
-    return UserError(f"There is no file or folder {missing}{of}{hint}")
+    hint = nearest(path.name, beside) if beside else "."
+    return UserError(f"There is no file or folder {missing!r}{of}{'; check the path.' if hint == '.' else hint}")
 
 
 def _no_match(place: str, pattern: str) -> UserError:
