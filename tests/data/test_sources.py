@@ -207,7 +207,7 @@ def test_a_large_source_is_cheap_to_send(tmp_path):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("photoz", "no file or folder .*photoz; did you mean 'photos'"),
+        ("photoz", "no file or folder '.*photoz'; did you mean 'photos'"),
         ("photos/1.pgn", "did you mean '1.png'"),
         ("nowhere/to/be/found", "no file or folder"),
         ("empty", "no images in the folder .*empty: it is empty"),
@@ -215,7 +215,7 @@ def test_a_large_source_is_cheap_to_send(tmp_path):
         ("photos/*.jpg", r"No file matches .*photos/\*.jpg"),
         ("photoz/*.jpg", "no file or folder .*photoz.*did you mean 'photos'"),
         ("texts/*", "no images in"),
-        ("photos/{1..3}.png", "no file or folder .*2.png, of .*did you mean '1.png'"),
+        ("photos/{1..3}.png", "no file or folder '.*2.png', of .*did you mean '1.png'"),
         ("texts/list.txt", "names no file that exists, 'gone.jpg'"),
         ("texts/../blank.txt", "names no images"),
     ],
