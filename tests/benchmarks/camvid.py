@@ -49,7 +49,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("/work/shared/data/camvid"))
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2].parent / "shared" / "data" / "camvid")
     parser.add_argument("--backbone", help="a run's folder, a file, timm:NAME; none: untrained")
     parser.add_argument("--image-size", type=int, default=224, help="short side in pixels")
     parser.add_argument("--learn-on", choices=("train", "val"), default="train")
