@@ -96,7 +96,7 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
             _check_keys(layer, merged, where)
             merged = OmegaConf.merge(merged, layer)
         except (OmegaConfBaseException, ValueError, TypeError) as error:
-            key = getattr(error, "full_key", None)
+            key = getattr(error, "full_key", None) or " or ".join(_leaves(layer))
             raise UserError(f"The value of {key or 'a key'} in {where} is wrong: {_first_line(error)}") from None
     return merged
 
@@ -106,6 +106,15 @@ def save(config: DictConfig | Any, path: str | Path) -> None:
     if not isinstance(config, DictConfig):
         config = OmegaConf.structured(config)
     write_text(path, OmegaConf.to_yaml(config, resolve=True))
+
+
+def _leaves(layer: DictConfig, prefix: str = "") -> list[str]:
+    """The dotted names of the values in a layer."""
+    names = []
+    for key in layer:
+        node = layer._get_node(key)
+        names += _leaves(node, f"{prefix}{key}.") if isinstance(node, DictConfig) else [f"{prefix}{key}"]
+    return names
 
 
 def _unfreeze(config: DictConfig) -> None:

@@ -37,6 +37,7 @@ METHODS = {
         "dino.momentum=0.95",
         "dino.frozen_epochs=0.2",
         "dino.teacher_temperature=0.04",
+        "optimizer.decay_all=false",
     ],
 }
 

@@ -43,7 +43,7 @@ def test_overrides_reach_into_the_method_and_its_views():
         (["data=x", "simclr.view.blur=2"], "blur"),
         (["data=x", "simclr.view.count=3"], "compares 2 views"),
         (["data=x", "simclr.temperature=0"], "temperature=0"),
-        (["data=x", "optimizer.betas=[0.9]"], "betas|length 1"),
+        (["data=x", "optimizer.betas=[0.9]"], "betas"),
         (["data=x", "out=${nope}"], "nope"),
         ([], "data"),
     ],

@@ -144,6 +144,12 @@ def test_a_run_goes_on_from_a_run_and_a_file(pictures, tmp_path):
         assert all(torch.equal(a[key], b[key]) for key in a if "running" not in key and "num_batches" not in key)
 
 
+def test_a_network_with_few_channels_runs(pictures, tmp_path):
+    """With channels_last, torch 2.14 on a CPU ends the process in the backward pass of this one."""
+    options = "backbone_options={channels: [8, 16, 16, 32], layers: [1, 1, 1, 1]}"
+    assert run("simclr", pictures, tmp_path / "run", "steps=2", "image_size=64", options)
+
+
 def test_views_made_on_the_device_train_as_well(pictures, tmp_path, monkeypatch):
     from densessl.training import run as module
 
