@@ -1,0 +1,165 @@
+"""Objectives that tell positives from negatives: MoCo's queue, SimCLR's batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from densessl.losses.common import (
+    check,
+    check_pair,
+    check_temperature,
+    directions,
+    first_derivative_only,
+    no_autocast,
+    tile_elements,
+)
+
+
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """MoCo's loss (arXiv 1911.05722, equation 1): which of the key and the queue belongs to the query; mean over N.
+
+    query, key: (N, D), normalised here. No gradient flows into the key: in MoCo it comes from the momentum encoder.
+    queue: (K, D), taken as it is, for it holds keys that were normalised when they came in; it gets no gradient and
+        may be written to before the backward pass. Chance level: ln(K + 1).
+    """
+    check_pair("info_nce", "query", query, "key", key)
+    fits = queue.ndim == 2 and len(queue) > 0 and queue.shape[1] == query.shape[1]
+    check(fits, f"info_nce needs a queue (K, {query.shape[1]}) as wide as the queries; it is {tuple(queue.shape)}.")
+    check_temperature("temperature", temperature)
+    with no_autocast(query):
+        query, key = directions(query), directions(key.detach())
+        positive = (query * key).sum(1) / temperature
+        negative = _LogSumExpOfQueue.apply(query / temperature, queue.detach())
+        return (torch.logaddexp(positive, negative) - positive).mean()
+
+
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
+    """SimCLR's loss (arXiv 2002.05709, equation 1): which of the 2N - 1 other views is of the same image.
+
+    z_a, z_b: (N, D), row i of both from the same image. Mean over the 2N anchors; the official code sums the means of
+    the two views, which is twice that. Chance level: ln(2N - 1).
+    """
+    check_pair("nt_xent", "z_a", z_a, "z_b", z_b)
+    check_temperature("temperature", temperature)
+    with no_autocast(z_a):
+        a, b = directions(z_a), directions(z_b)
+        z = torch.cat([a, b]) / math.sqrt(temperature)
+        positive = (a * b).sum(1) / temperature
+        return _LogSumExpOfOthers.apply(z, 1 / temperature).mean() - positive.mean()
+
+
+class _LogSumExpOfQueue(torch.autograd.Function):
+    """log sum over k of exp(query_i . queue_k): (N, D), (K, D) -> (N,), in one sweep over the queue.
+
+    Its gradient is the queue's mean weighted by the softmax, (N, D). The sweep gathers that as well, rescaling what it
+    has whenever it meets a larger logit, so that nothing is left to recompute.
+    """
+
+    @staticmethod
+    def forward(ctx, query: Tensor, queue: Tensor) -> Tensor:
+        largest = query.new_full((len(query), 1), -math.inf)
+        total, gathered = torch.zeros_like(largest), torch.zeros_like(query)
+        columns = max(64, tile_elements(query) // len(query))
+        memory = query.new_empty(len(query) * min(columns, len(queue)))
+        for part in queue.split(columns):
+            part = part.to(query.dtype)
+            tile = torch.mm(query, part.T, out=memory[: len(query) * len(part)].view(len(query), len(part)))
+            before, largest = largest, torch.maximum(largest, tile.amax(1, keepdim=True))
+            scale = (before - largest).exp_()
+            tile.sub_(largest).exp_()
+            total.mul_(scale).add_(tile.sum(1, keepdim=True))
+            if ctx.needs_input_grad[0]:
+                gathered.mul_(scale).addmm_(tile, part)
+        ctx.save_for_backward(gathered.div_(total))
+        return (largest + total.log()).squeeze(1)
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (mean,) = ctx.saved_tensors
+        return gradient[:, None] * mean, None
+
+
+class _LogSumExpOfOthers(torch.autograd.Function):
+    """log sum over j != i of exp(z_i . z_j): (M, D) -> (M,), never keeping the M x M matrix.
+
+    The matrix is symmetric: a tile above the diagonal stands for its mirror image too, and one exp per element serves
+    row i and row j. That needs sums without a shift of their own, safe while no |z_i . z_j| exceeds two thirds
+    of the largest exponent (59 in float32). `bound` says what they may reach; beyond it, every row has its own shift.
+    """
+
+    @staticmethod
+    def forward(ctx, z: Tensor, bound: float) -> Tensor:
+        ctx.unshifted = bound <= math.log(torch.finfo(z.dtype).max) * 2 / 3
+        log_sums = _log_sums_unshifted(z) if ctx.unshifted else _log_sums_shifted(z)
+        ctx.save_for_backward(z, log_sums)
+        return log_sums
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        """sum over j of (g_i p_ij + g_j p_ji) z_j, where p_ij = exp(z_i . z_j) / (row sum of i)."""
+        z, log_sums = ctx.saved_tensors
+        result, shares = torch.zeros_like(z), gradient * (-log_sums).exp()
+        # The thread that runs this may be under autocast again.
+        with no_autocast(z):
+            for rows, columns, tile, spare in _upper_tiles(z):
+                if ctx.unshifted:
+                    tile.exp_().mul_(torch.add(shares[rows, None], shares[columns], out=spare))
+                else:
+                    mirrored = torch.sub(tile, log_sums[columns], out=spare).exp_().mul_(gradient[columns])
+                    tile.sub_(log_sums[rows, None]).exp_().mul_(gradient[rows, None]).add_(mirrored)
+                result[rows].addmm_(tile, z[columns])
+                if rows != columns:
+                    result[columns].addmm_(tile.T, z[rows])
+        return result, None
+
+
+def _log_sums_unshifted(z: Tensor) -> Tensor:
+    sums = z.new_zeros(len(z))
+    for rows, columns, tile, _ in _upper_tiles(z):
+        tile.exp_()
+        sums[rows] += tile.sum(1)
+        if rows != columns:
+            sums[columns] += tile.sum(0)
+    return sums.log_()
+
+
+def _log_sums_shifted(z: Tensor) -> Tensor:
+    log_sums = z.new_full((len(z),), -math.inf)
+    for rows, columns, tile, spare in _upper_tiles(z):
+        log_sums[rows] = torch.logaddexp(log_sums[rows], _log_sum_exp(tile, 1, spare))
+        if rows != columns:
+            log_sums[columns] = torch.logaddexp(log_sums[columns], _log_sum_exp(tile, 0, spare))
+    return log_sums
+
+
+def _log_sum_exp(tile: Tensor, dim: int, spare: Tensor) -> Tensor:
+    """`tile.logsumexp(dim)` in the memory of `spare`."""
+    # A row of -inf alone, which is one of a single element on the diagonal, has no shift.
+    largest = tile.amax(dim, keepdim=True).clamp_min_(torch.finfo(tile.dtype).min)
+    return torch.sub(tile, largest, out=spare).exp_().sum(dim).log_() + largest.squeeze(dim)
+
+
+def _upper_tiles(z: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Rows, columns and z[rows] @ z[columns].T of every square on and above the diagonal, which itself is -inf.
+
+    The squares are written one after the other into the same memory; the last of the four is spare memory of the same
+    shape, since squares allocated and freed in between would leave the process holding several times as much.
+    """
+    # Two squares to a side, unless they would be small, or nothing would be gained by the symmetry.
+    size = min(len(z), max(1024, (len(z) + 1) // 2), math.isqrt(tile_elements(z)))
+    memory = z.new_empty(2, size * size)
+    starts = range(0, len(z), size)
+    for i in starts:
+        for j in starts[i // size :]:
+            a, b = z[i : i + size], z[j : j + size]
+            tile, spare = memory[:, : len(a) * len(b)].view(2, len(a), len(b))
+            torch.mm(a, b.T, out=tile)
+            if i == j:
+                tile.fill_diagonal_(-math.inf)
+            yield slice(i, i + size), slice(j, j + size), tile, spare

@@ -1,0 +1,125 @@
+"""The losses of SimSiam, BYOL and DINO are their papers' formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from densessl.losses import byol, common, dino, negative_cosine
+from tests.losses.slow import assert_equal, batch, cosine, memory_of, value_and_gradients
+
+
+def dino_by_loops(student, teacher, center, student_temperature: float, teacher_temperature: float) -> torch.Tensor:
+    total, pairs = 0.0 * sum(view.sum() for view in student), 0  # so that every view has a gradient
+    for t, teacher_view in enumerate(teacher):
+        for s, student_view in enumerate(student):
+            if s == t:
+                continue
+            pairs += 1
+            for said, logits in zip(teacher_view, student_view, strict=True):
+                wanted = ((said - center) / teacher_temperature).softmax(0)
+                log_p = (logits / student_temperature).log_softmax(0)
+                total = total - sum(q * p for q, p in zip(wanted, log_p, strict=True))
+    return total / (pairs * len(student[0]))
+
+
+def test_negative_cosine_and_byol_equal_their_formulas_and_leave_the_target_alone():
+    p, z = batch(6, 5), batch(6, 5, seed=1)
+    formula = lambda p: sum(cosine(u, v) for u, v in zip(p, z, strict=True)) / 6  # noqa: E731
+    assert_equal(lambda p: negative_cosine(p, z), lambda p: -formula(p), p)
+    assert_equal(lambda p: byol(p, z), lambda p: 2 - 2 * formula(p), p)
+    z.requires_grad_()
+    byol(p.requires_grad_(), z).backward()
+    assert z.grad is None and p.grad is not None
+
+
+def test_negative_cosine_and_byol_worked_by_hand():
+    axes = torch.eye(4)
+    for target, cos in ((5 * axes, 1), (-axes, -1), (axes.roll(1, 0), 0)):
+        assert float(negative_cosine(axes, target)) == -cos
+        assert float(byol(axes, target)) == 2 - 2 * cos
+
+
+@pytest.mark.parametrize("teachers, students", [(1, 2), (1, 4), (2, 2), (2, 5), (3, 3), (3, 4)])
+@pytest.mark.parametrize("tile", [1, 2 * 7, 1000])
+def test_dino_equals_the_formula(teachers, students, tile, monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 8 * tile)  # one row, two rows and all five rows at a time
+    teacher, center = [batch(5, 7, seed=20 + t) for t in range(teachers)], batch(7, seed=40)
+    student = [batch(5, 7, seed=s) for s in range(students)]
+    assert_equal(
+        lambda *views: dino(views, teacher, center, 0.1, 0.04),
+        lambda *views: dino_by_loops(views, teacher, center, 0.1, 0.04),
+        *student,
+    )
+
+
+def test_dino_worked_by_hand():
+    k, n = 12, 3
+    flat, center = [torch.zeros(n, k)] * 4, torch.zeros(k)
+    assert float(dino(flat, flat[:2], center, 0.1, 0.04)) == pytest.approx(math.log(k), rel=1e-6)
+    # A teacher that is sure of entry 0 and a student whose logit of it is 1 above the others.
+    sure = [torch.nn.functional.one_hot(torch.zeros(n, dtype=torch.long), k).float() * 100] * 2
+    by_hand = math.log(math.exp(1 / 0.5) + k - 1) - 1 / 0.5
+    assert float(dino([each / 100 for each in sure], sure, center, 0.5, 0.04)) == pytest.approx(by_hand, rel=1e-6)
+    # A centre that takes away all that the teacher says.
+    assert float(dino(flat, sure, sure[0][0], 0.5, 0.04)) == pytest.approx(math.log(k), rel=1e-6)
+
+
+def test_dino_leaves_pairs_of_the_same_view_out():
+    teacher, center = [batch(4, 6, seed=20), batch(4, 6, seed=21)], torch.zeros(6, dtype=torch.float64)
+    student = [batch(4, 6, seed=s) for s in range(3)]
+    gradients = value_and_gradients(lambda *views: dino(views, teacher, center, 0.1, 0.04), *student)[1:]
+    teacher[0] = batch(4, 6, seed=30)
+    others = value_and_gradients(lambda *views: dino(views, teacher, center, 0.1, 0.04), *student)[1:]
+    assert [torch.equal(a, b) for a, b in zip(gradients, others, strict=True)] == [True, False, False]
+
+
+def test_dino_is_blind_to_order_and_to_what_is_added_to_all_logits():
+    teacher, center = [batch(4, 6, seed=20), batch(4, 6, seed=21)], batch(6, seed=22)
+    student = [batch(4, 6, seed=s) for s in range(3)]
+    expected = float(dino(student, teacher, center, 0.1, 0.04))
+    order = torch.randperm(4)
+    rows = [[view[order] for view in views] for views in (student, teacher)]
+    assert float(dino(*rows, center, 0.1, 0.04)) == pytest.approx(expected, rel=1e-12)
+    added = [view + torch.arange(4)[:, None] for view in student]
+    assert float(dino(added, [view - 5 for view in teacher], center, 0.1, 0.04)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_dino_goes_backward_twice_and_lets_the_centre_move_on():
+    teacher, center = [batch(4, 6, seed=20), batch(4, 6, seed=21)], batch(6, seed=22)
+    student = [batch(4, 6, seed=s).requires_grad_() for s in range(3)]
+    loss = dino(student, teacher, center, 0.1, 0.04)
+    center.mul_(0.9)
+    first = torch.autograd.grad(loss, student, retain_graph=True)
+    second = torch.autograd.grad(3 * loss, student)
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(3 * a, b, rtol=1e-12, atol=0)
+
+
+def test_dino_gives_gradients_to_those_views_alone_that_want_them():
+    teacher, center = [batch(4, 6, seed=20).requires_grad_(), batch(4, 6, seed=21)], batch(6, seed=22)
+    student = [batch(4, 6, seed=s) for s in range(3)]
+    student[1].requires_grad_()
+    dino(student, teacher, center, 0.1, 0.04).backward()
+    assert student[1].grad is not None and student[0].grad is None and teacher[0].grad is None
+
+
+def test_dino_keeps_nothing_but_its_inputs_and_the_centre():
+    n, k = 16, 65536
+    student, teacher = [batch(n, k, seed=s, dtype=torch.float32) for s in range(3)], [torch.zeros(n, k)] * 2
+    kept, largest = memory_of(lambda *views: dino(views, teacher, torch.zeros(k), 0.1, 0.04), *student)
+    assert kept <= 4 * (4 * n * k + k)  # three views, the one tensor that is both teachers, the centre
+    assert largest == n * k
+
+
+def test_dino_agrees_with_lightly():
+    theirs = pytest.importorskip("lightly.loss").DINOLoss(output_dim=9, student_temp=0.2, teacher_temp=0.05)
+    teacher, student = [batch(4, 9, seed=s) for s in (20, 21)], [batch(4, 9, seed=s) for s in range(5)]
+    center = batch(9, seed=40)
+    theirs.center = center[None, None].clone()
+    ours = value_and_gradients(lambda *views: dino(views, teacher, center, 0.2, 0.05), *student)
+    # lightly holds its temperature as float32, which is where it differs.
+    for a, b in zip(ours, value_and_gradients(lambda *views: theirs(teacher, list(views)), *student), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)

@@ -1,0 +1,130 @@
+"""What holds for every loss: precision, degenerate vectors, gradients, the names of mistakes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from densessl.losses import byol, common, dino, info_nce, negative_cosine, nt_xent
+from tests.losses.slow import batch, value_and_gradients
+
+
+def every_loss(dtype: torch.dtype, temperature: float = 0.1):
+    """Name, loss of one tensor (5, 6), and that tensor."""
+    other, queue = batch(5, 6, seed=1, dtype=dtype), batch(70, 6, seed=2, dtype=dtype)
+    third, center = batch(5, 6, seed=3, dtype=dtype), batch(6, seed=4, dtype=dtype)
+    table = {
+        "nt_xent": lambda z: nt_xent(z, other, temperature),
+        "info_nce": lambda z: info_nce(z, other, queue, temperature),
+        "negative_cosine": lambda z: negative_cosine(z, other),
+        "byol": lambda z: byol(z, other),
+        "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
+    }
+    return [(name, loss, batch(5, 6, dtype=dtype)) for name, loss in table.items()]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.001])
+def test_gradients_pass_gradcheck(temperature, monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 4**2)
+    for name, loss, z in every_loss(torch.float64, temperature):
+        # The loss bends too sharply at the small temperature for steps of 1e-6.
+        step = 1e-6 if temperature > 0.1 else 1e-8
+        assert torch.autograd.gradcheck(loss, z.requires_grad_(), eps=step, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_are_computed_in_float32(dtype):
+    for (name, loss, z), (_, exact, _) in zip(every_loss(dtype), every_loss(torch.float64), strict=True):
+        value, gradient = value_and_gradients(loss, z)
+        assert value.dtype == torch.float32 and gradient.dtype == dtype, name
+        wide, wide_gradient = value_and_gradients(exact, z.double())
+        # What the other arguments lose by rounding is all the difference.
+        assert float(value) == pytest.approx(float(wide), rel=0.02, abs=0.02), name
+        assert float((gradient - wide_gradient).abs().max()) < 0.05 * float(wide_gradient.abs().max()), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("temperature", [0.5, 0.01])
+def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperature):
+    one = torch.ones(4, 6, dtype=dtype)
+    tiny = one * torch.finfo(dtype).tiny
+    cases = {"zeros": one * 0, "identical": one, "tiny": tiny, "large": one * 6e4, "opposite": -one}
+    for case, z in cases.items():
+        z[-1] = one[0]
+        jobs = [
+            lambda z: nt_xent(z, one, temperature),
+            lambda z: nt_xent(z, z, temperature),
+            lambda z: info_nce(z, one, one, temperature),
+            lambda z: byol(z, one),
+            lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
+        ]
+        for job in jobs:
+            assert all(torch.isfinite(each).all() for each in value_and_gradients(job, z)), case
+
+
+def test_zero_vectors_have_cosine_0_and_no_gradient():
+    zeros, other = torch.zeros(3, 4), batch(3, 4, dtype=torch.float32)
+    for loss in (lambda z: nt_xent(z, other, 0.1), lambda z: byol(z, other), lambda z: info_nce(z, other, other, 0.1)):
+        assert float(value_and_gradients(loss, zeros)[1].abs().max()) == 0
+    assert float(byol(zeros, other)) == 2
+
+
+def test_large_logits_in_float16():
+    student = [torch.tensor([[6e4, -6e4, 0.0]], dtype=torch.float16)] * 2
+    value = dino(student, student, torch.zeros(3), 0.1, 0.04)
+    assert float(value) == 0
+    assert float(dino(student, [-each for each in student], torch.zeros(3), 0.1, 0.04)) == pytest.approx(
+        1.2e6, rel=1e-3
+    )
+
+
+def test_autocast_changes_nothing():
+    for name, loss, z in every_loss(torch.float32):
+        expected = value_and_gradients(loss, z)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = value_and_gradients(loss, z)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)), name
+
+
+def test_second_derivatives_are_refused():
+    for name, loss, z in every_loss(torch.float64):
+        if name in ("byol", "negative_cosine"):
+            continue  # plain operations, which can be differentiated as often as one likes
+        (gradient,) = torch.autograd.grad(loss(z.requires_grad_()), z, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            gradient.sum().backward()
+
+
+def test_mistakes_are_named():
+    a, b, queue, center = batch(3, 4), batch(2, 4), batch(9, 4), batch(4)
+    mistakes = {
+        r"nt_xent needs two batches of one shape .* z_a is \(3, 4\) and z_b \(2, 4\)": lambda: nt_xent(a, b, 0.1),
+        "N of 1 or more": lambda: nt_xent(a[:0], a[:0], 0.1),
+        "byol needs two": lambda: byol(a, b),
+        "negative_cosine needs two": lambda: negative_cosine(a[0], a[0]),
+        "info_nce needs two": lambda: info_nce(a, b, queue, 0.1),
+        r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
+        r"it is \(0, 4\)": lambda: info_nce(a, a, queue[:0], 0.1),
+        "temperature must be above 0; it is 0": lambda: nt_xent(a, a, 0),
+        "temperature must be above 0; it is -1": lambda: info_nce(a, a, queue, -1),
+        "temperature must be above 0; it is nan": lambda: nt_xent(a, a, math.nan),
+        "student_temperature must be": lambda: dino([a, a], [a], center, 0, 0.04),
+        "teacher_temperature must be": lambda: dino([a, a], [a], center, 0.1, 0),
+        "it got 1 and 1": lambda: dino([a], [a], center, 0.1, 0.04),
+        "it got 2 and 3": lambda: dino([a, a], [a, a, a], center, 0.1, 0.04),
+        "it got 2 and 0": lambda: dino([a, a], [], center, 0.1, 0.04),
+        r"one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: dino([a, b], [a], center, 0.1, 0.04),
+        r"center \(4,\) .* it is \(3, 4\)": lambda: dino([a, a], [a], a, 0.1, 0.04),
+    }
+    for sentence, call in mistakes.items():
+        with pytest.raises(ValueError, match=sentence):
+            call()
+
+
+@pytest.mark.parametrize("loss", [lambda z, w: nt_xent(z, w, 0.1), lambda z, w: info_nce(z, w, w, 0.1), byol])
+def test_nan_is_never_hidden(loss):
+    broken = torch.randn(4, 8)
+    broken[1, 2] = float("nan")
+    assert torch.isnan(loss(broken, torch.randn(4, 8)))
