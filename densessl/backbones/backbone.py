@@ -53,6 +53,10 @@ class Backbone(nn.Module):
         """uint8 (B, 3, H, W) -> float32 (B, 3, H, W), centred and scaled; the memory format is kept."""
         return (images - self._shift).div_(self._scale)
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """What `normalise` was given: float (B, 3, H, W) -> uint8 (B, 3, H, W), rounded and cut to [0, 255]."""
+        return (images * self._scale + self._shift).round().clamp(0, 255).to(torch.uint8)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), normalised -> (B, D), pooled as the architecture does it (class token or mean).
 

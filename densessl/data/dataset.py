@@ -66,6 +66,7 @@ class ViewDataset(Dataset):
         canvas: int | None = None,
     ) -> None:
         self.source = source
+        self.image_size = image_size
         self.seed = seed
         self.device_views = device_views
         self.views = [replace(spec, size=spec.size or image_size, count=1) for spec in views for _ in range(spec.count)]

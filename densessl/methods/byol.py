@@ -49,6 +49,7 @@ class BYOLConfig:
     title="Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
     arxiv="2006.07733",
     year=2020,
+    published="74.3 % on ImageNet, linear (ResNet-50, 1000 epochs)",
 )
 class BYOL(nn.Module):
     sync_batch_norm = True

@@ -91,6 +91,7 @@ class Head(nn.Module):
     title="Emerging Properties in Self-Supervised Vision Transformers",
     arxiv="2104.14294",
     year=2021,
+    published="77.0 % on ImageNet, linear (ViT-S/16, 800 epochs)",
 )
 class DINO(nn.Module):
     sync_batch_norm = True

@@ -67,6 +67,7 @@ class MoCoConfig:
     title="Improved Baselines with Momentum Contrastive Learning",
     arxiv="2003.04297",
     year=2020,
+    published="71.1 % on ImageNet, linear (ResNet-50, 800 epochs)",
 )
 class MoCo(nn.Module):
     sync_batch_norm = False

@@ -10,20 +10,36 @@ A method is one file in this folder. It is found by being there: `methods()` imp
     chance(batch_size)                      the loss of a network that has learned nothing
     forward(batch) -> Output                batch: `views`, a list of float (B, 3, s, s); `index` (B,); `target` (B,)
 
-and those of the moments `epoch_start`, `before_step`, `after_backward`, `after_step` that its paper has, each called
-with a `Progress`. `parameter_groups()` only where the paper departs from "no decay on biases and norms".
+and, only where its paper has them,
+
+    before_step, after_backward, after_step (progress)
+    epoch_start(progress, images)           before the epoch's order is drawn; `images` can be looked at whole. What it
+                                            returns, if anything, are the parameters that begin anew: the optimizer
+                                            forgets their momentum
+    draw_order(rng)                         (data_size,) indices of an epoch, from a numpy Generator, where the paper
+                                            does not sample uniformly
+    parameter_groups()                      where it departs from "no decay on biases and norms"
+    pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
+                                            in evaluation mode, with a batch of the run; thumbnail(index) is one image
+                                            of the data, (s, s, 3) uint8
+
+All that must survive a restart is a persistent buffer. Random numbers come from torch's global generator, which the
+loop seeds before every step and every epoch, so that a restart draws the same.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from densessl.data.views import ViewSpec
 from densessl.errors import UserError
 
 
@@ -61,9 +77,34 @@ class Progress:
         return min(1.0, self.step / max(1, self.total_steps))
 
 
+class Images(Protocol):
+    """All images of the run, as `epoch_start` is given them."""
+
+    def __len__(self) -> int: ...
+
+    def vectors(self, network: Callable[[Tensor], Tensor], views: Sequence[ViewSpec]) -> Tensor:
+        """(size, V, D) float32 on the CPU, in order of index, on every process: `network` of each view of each image.
+
+        network: normalised (B, 3, s, s) on the run's device -> (B, D); called without gradient, in the mode it is in.
+        """
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures in rows, (h, w, 3) uint8 RGB each, with a header for each column and a label for each row."""
+
+    rows: Sequence[Sequence[np.ndarray]]
+    headers: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A registered method. `needs` names what a batch must carry beside `views` and `index` (such as "target")."""
+    """A registered method.
+
+    needs: what a batch must carry beside `views` and `index` ("target": labels).
+    published: the figure that its paper is known by, with the protocol.
+    """
 
     name: str
     cls: type[torch.nn.Module]
@@ -71,6 +112,7 @@ class Entry:
     title: str
     arxiv: str
     year: int
+    published: str
     needs: tuple[str, ...] = ()
 
 
@@ -78,14 +120,14 @@ _entries: dict[str, Entry] = {}
 
 
 def register(
-    name: str, *, config: type, title: str, arxiv: str, year: int, needs: tuple[str, ...] = ()
+    name: str, *, config: type, title: str, arxiv: str, year: int, published: str, needs: tuple[str, ...] = ()
 ) -> Callable[[type[torch.nn.Module]], type[torch.nn.Module]]:
     """Class decorator that enters a method under `name`, with the dataclass of its options and its paper."""
 
     def enter(cls: type[torch.nn.Module]) -> type[torch.nn.Module]:
         if name in _entries and _entries[name].cls.__module__ != cls.__module__:
             raise ValueError(f"two methods are named {name!r}: {_entries[name].cls.__module__} and {cls.__module__}")
-        _entries[name] = Entry(name, cls, config, title, arxiv, year, needs)
+        _entries[name] = Entry(name, cls, config, title, arxiv, year, published, needs)
         return cls
 
     return enter

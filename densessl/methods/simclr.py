@@ -45,6 +45,7 @@ class SimCLRConfig:
     title="A Simple Framework for Contrastive Learning of Visual Representations",
     arxiv="2002.05709",
     year=2020,
+    published="69.3 % on ImageNet, linear (ResNet-50, 1000 epochs)",
 )
 class SimCLR(nn.Module):
     sync_batch_norm = True  # "global BN": statistics over all processes (section 2.2)

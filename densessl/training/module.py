@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from densessl.data.dataset import render_views
 from densessl.distributed import any_process, rank
 from densessl.errors import RunStopped, UserError
-from densessl.methods.registry import Output, Progress
+from densessl.methods.registry import Images, Output, Progress
 from densessl.training.config import PretrainConfig
 from densessl.training.optimizer import Schedule, clip_gradients, create_optimizer
 
@@ -39,6 +39,7 @@ class PretrainModule(pl.LightningModule):
         self.steps_done = 0  # the same on the host, so that reading it never waits for a GPU
         self.output: Output | None = None
         self.batches: list[dict[str, Any]] = []  # the one under way and the one before it
+        self.images: Images | None = None  # what `epoch_start` looks at
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return create_optimizer(self.method, self.config.optimizer, self.schedule.peak)
@@ -61,6 +62,15 @@ class PretrainModule(pl.LightningModule):
         if hasattr(self.method, name):
             getattr(self.method, name)(self.progress_now)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """The method's `epoch_start`, with random numbers of its own."""
+        if not hasattr(self.method, "epoch_start"):
+            return
+        torch.manual_seed(hash((self.config.seed, epoch, -1)) & (2**63 - 1))
+        optimizer = self.optimizers().optimizer
+        for parameter in self.method.epoch_start(self.progress_now, self.images) or ():
+            optimizer.state.pop(parameter, None)
+
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         if any_process("failed" in batch):
             raise UserError(batch.get("failed", "Another process could not read its images."))
@@ -69,17 +79,17 @@ class PretrainModule(pl.LightningModule):
         torch.manual_seed(hash((self.config.seed, self.steps_done, part, rank())) & (2**63 - 1))
         if part:
             return
-        if self.steps_done % self.schedule.steps_per_epoch == 0:
-            self.moment("epoch_start")
         self.schedule.apply(self.optimizers().optimizer, self.steps_done)
         self.moment("before_step")
+
+    def prepared(self, view: Tensor) -> Tensor:
+        """A uint8 view as the method is given it: normalised, in the run's memory format."""
+        return self.method.backbone.normalise(view).contiguous(memory_format=self.memory_format)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         self.batches = [*self.batches[-1:], batch]
         batch = render_views(batch, self.sizes)
-        normalise, memory_format = self.method.backbone.normalise, self.memory_format
-        views = [normalise(view).contiguous(memory_format=memory_format) for view in batch["views"]]
-        output = self.method(batch | {"views": views})
+        output = self.method(batch | {"views": [self.prepared(view) for view in batch["views"]]})
         self.output = replace(output, loss=output.loss.detach())
         # All processes stop together: one that went on alone would wait for the others for ever.
         if any_process(not torch.isfinite(output.loss)):

@@ -60,6 +60,18 @@ def features_picture(backbone: nn.Module, images: Sequence[np.ndarray], layers: 
     return _sheet(rows, None, labels)
 
 
+def sheet_picture(
+    rows: Sequence[Sequence[np.ndarray]], headers: Sequence[str] | None = None, labels: Sequence[str] | None = None
+) -> np.ndarray:
+    """A sheet of pictures (h, w, 3) uint8 RGB in rows, small ones enlarged; (H, W, 3) uint8 RGB.
+
+    headers: of the columns; labels: of the rows.
+    """
+    factor = _factor(max(max(cell.shape[:2]) for row in rows for cell in row))
+    zoomed = [[_zoom(cell, factor) for cell in row] for row in rows]
+    return _sheet(zoomed, headers, [(label, "") for label in labels] if labels else None)
+
+
 def save_picture(array: np.ndarray, path: str | Path) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the suffix, whole or not at all."""
     write_image(path, array)

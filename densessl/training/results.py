@@ -14,13 +14,16 @@ from densessl import config as configs
 from densessl.backbones import save_backbone
 from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
+from densessl.data.views import ViewSpec
 from densessl.environment import environment
 from densessl.files import remove_leftovers, write_bytes, write_text
 from densessl.training.config import PretrainConfig
 from densessl.training.module import NotFinite, PretrainModule
-from densessl.training.pictures import features_picture, save_picture, views_picture
+from densessl.training.pictures import features_picture, save_picture, sheet_picture, views_picture
 
 PICTURED = 8  # images in a picture
+THUMBNAIL = 64  # pixels of an image among many
+WHOLE = ViewSpec(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter=0, grey=0, blur=0)  # the square in its middle
 
 
 def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
@@ -78,7 +81,23 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
             continue
     if images:
         save_picture(features_picture(backbone, images), folder / "pictures" / "features.png")
+    if hasattr(module.method, "pictures"):
+        _method_pictures(module, dataset, folder)
     save_backbone(backbone, folder, record)
+
+
+@torch.no_grad()
+def _method_pictures(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
+    """What the method itself shows: its clusters, masks, reconstructions."""
+    indices = _spread(len(dataset), min(PICTURED, len(dataset)))
+    batch = render_views(collate([dataset[0, index] for index in indices]), dataset.sizes)
+    batch["views"] = [module.prepared(view) for view in batch["views"]]
+    thumbnail = ViewDataset(dataset.source, [WHOLE], THUMBNAIL, dataset.seed)
+    module.method.eval()
+    torch.manual_seed(module.config.seed)
+    sheets = module.method.pictures(batch, lambda index: thumbnail[0, index]["views"][0])
+    for name, sheet in sheets.items():
+        save_picture(sheet_picture(sheet.rows, sheet.headers, sheet.labels), folder / "pictures" / f"{name}.png")
 
 
 def keep_not_finite(error: NotFinite, module: PretrainModule, dataset: ViewDataset, folder: Path) -> NotFinite:

@@ -29,6 +29,7 @@ from densessl.progress import Progress
 from densessl.training import results
 from densessl.training.callbacks import Checkpoints, CountUnreadable, Log, Monitors
 from densessl.training.config import PretrainConfig, differences, resolve
+from densessl.training.images import RunImages
 from densessl.training.loader import EpochSampler, create_loader
 from densessl.training.module import NotFinite, PretrainModule
 from densessl.training.optimizer import Schedule
@@ -221,7 +222,10 @@ def _fit(
         config.accumulate,
         trainer.global_rank,
         hardware.processes,
+        module.begin_epoch,
+        getattr(module.method, "draw_order", None),
     )
+    module.images = RunImages(module, dataset, hardware.workers(config.workers))
     loader = create_loader(dataset, sampler, hardware.workers(config.workers), pin=hardware.accelerator == "gpu")
     _introduce(module, dataset, config, last, say)
     try:

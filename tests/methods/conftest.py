@@ -43,7 +43,33 @@ def build(name: str, network: str = "resnet", data_size: int = 64, **changes: ob
     architecture, options = NETWORKS[network]
     entry = methods()[name]
     backbone = create_backbone(architecture, SIZE, options)
-    return entry.cls(backbone, config_of(entry, **changes), data_size).train()
+    method = entry.cls(backbone, config_of(entry, **changes), data_size).train()
+    begin_epoch(method, progress(), data_size)
+    return method
+
+
+class RandomImages:
+    """Stands for the run's images where a method looks at all of them: noise, the same for the same index."""
+
+    def __init__(self, method: nn.Module, size: int) -> None:
+        self.method, self.size = method, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    @torch.no_grad()
+    def vectors(self, network, views) -> torch.Tensor:
+        like, rows = next(self.method.parameters()), []
+        for number, spec in enumerate(spec for spec in views for _ in range(spec.count)):
+            generator, side = torch.Generator().manual_seed(number), spec.size or SIZE
+            images = torch.randn(self.size, 3, side, side, generator=generator).to(like)
+            rows.append(network(images).float())
+        return torch.stack(rows, dim=1)
+
+
+def begin_epoch(method: nn.Module, at: Progress, data_size: int = 64) -> None:
+    if hasattr(method, "epoch_start"):
+        method.epoch_start(at, RandomImages(method, data_size))
 
 
 def batch_for(method: nn.Module, count: int = 8, seed: int = 0) -> dict:

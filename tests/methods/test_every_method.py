@@ -103,7 +103,8 @@ def test_it_learns_a_batch_by_heart(name):
         torch.manual_seed(0)
         losses.append(float(one_step(method, optimizer, batch, progress(20))))
     # A queue of random keys, or a centre of zeros, makes the first steps easier than those that follow.
-    assert min(losses[-10:]) < 0.9 * max(losses[:10]), losses[::5]
+    highest = max(losses[:10])
+    assert min(losses[-10:]) < highest - 0.1 * max(0.5, abs(highest)), losses[::5]
 
 
 def test_bfloat16_autocast_stays_near_float32(name):
@@ -129,12 +130,12 @@ def test_its_chance_level_is_the_loss_of_a_network_that_sees_nothing(name):
     """
     method = build(name)
     stated = method.chance(8)
-    assert math.isfinite(stated) and stated > 0
+    assert math.isfinite(stated)
     for seed in range(6):
         moment(method, "before_step", progress(20))
         with torch.no_grad():
             loss = float(method(batch_for(method, 8, seed=seed)).loss)
-    assert loss > 0.7 * stated
+    assert loss > stated - 0.3 * max(1, abs(stated))
 
 
 def test_its_config_is_frozen_and_its_defaults_are_the_papers(name):

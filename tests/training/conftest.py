@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from densessl.config import read_yaml, recipes
+from densessl.methods import methods
+from tests.methods.conftest import SMALL as SMALL_HEADS
 
 SMALL = [
     "image_size=16",
@@ -18,17 +23,18 @@ SMALL = [
     "log_steps=1",
     "precision=32",
 ]
-# Heads of every method, small.
-HEADS = {
-    "simclr": ["simclr.hidden=16", "simclr.dim=8"],
-    "moco": ["moco.hidden=16", "moco.dim=8", "moco.queue=12", "moco.batch_norm_splits=2"],
-    "byol": ["byol.hidden=16", "byol.dim=8"],
-    "dino": ["dino.hidden=16", "dino.bottleneck=8", "dino.prototypes=24", "dino.local_crops=2"],
-}
+
+
+def heads(method: str) -> list[str]:
+    """Settings that make the method's head small, whatever it is."""
+    known = {each.name for each in fields(methods()[method].config)}
+    return [f"{method}.{name}={value}" for name, value in SMALL_HEADS.items() if name in known]
 
 
 def recipe(method: str) -> str:
-    return {"dino": "dino-small"}.get(method, f"{method}-cifar")
+    """A recipe of the method; one that keeps local crops where there is one."""
+    known = [name for name in recipes("pretrain") if read_yaml(name, "pretrain")["method"] == method]
+    return next((name for name in known if "small" in name), known[-1])
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,11 @@ def test_from_any_step_on_the_batches_are_those_of_the_whole_run(step):
 
 
 def test_epochs_and_seeds_differ_and_repeat():
-    first, second = (np.array(sampler(step).permutation(step // 4)) for step in (0, 4))
-    other = EpochSampler(size=50, batch_size=12, seed=4, step=lambda: 0).permutation(0)
+    first, second = (np.array(sampler(step).order(step // 4)) for step in (0, 4))
+    other = EpochSampler(size=50, batch_size=12, seed=4, step=lambda: 0).order(0)
     assert not (first == second).all() and not (first == other).all()
-    assert (first == sampler().permutation(0)).all()
-    assert sampler().permutation(10**6).shape == (50,)
+    assert (first == sampler().order(0)).all()
+    assert sampler().order(10**6).shape == (50,)
 
 
 def test_processes_and_parts_share_out_each_step():
@@ -40,3 +40,14 @@ def test_processes_and_parts_share_out_each_step():
     for step in range(4):
         pieces = [key for part in range(2) for rank in range(3) for key in shares[rank][2 * step + part]]
         assert pieces == whole[step]
+
+
+def test_an_epoch_begins_before_its_order_is_drawn_and_not_again_in_its_midst():
+    begun = []
+
+    def order(rng: np.random.Generator) -> np.ndarray:
+        return np.full(50, 10 * len(begun)) + rng.integers(0, 3, 50)
+
+    each = sampler(4, begin=begun.append, draw_order=order)
+    assert {index // 10 for batch in each for _, index in batch} == {1} and begun == [1]
+    assert list(sampler(6, begin=begun.append, draw_order=order)) and begun == [1]

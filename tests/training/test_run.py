@@ -22,11 +22,11 @@ from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
-from tests.training.conftest import HEADS, SMALL, recipe
+from tests.training.conftest import SMALL, heads, recipe
 
 
 def run(method: str, data: Path, out: Path, *overrides: str) -> Path:
-    settings = [f"data={data}", f"out={out}", *SMALL, *HEADS.get(method, []), *overrides]
+    settings = [f"data={data}", f"out={out}", *SMALL, *heads(method), *overrides]
     return pretrain(recipe(method), settings, say=lambda sentence: None)
 
 
@@ -215,7 +215,7 @@ def test_weights_that_are_not_finite_are_never_saved(pictures, tmp_path):
 
 
 def start(method: str, data: Path, out: Path, *overrides: str) -> subprocess.Popen:
-    settings = [f"data={data}", f"out={out}", *SMALL, *HEADS[method], *overrides]
+    settings = [f"data={data}", f"out={out}", *SMALL, *heads(method), *overrides]
     command = [sys.executable, "-m", "densessl", "pretrain", recipe(method), *settings]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
