@@ -99,14 +99,17 @@ def evaluate(
 
 
 @app.command()
-def methods(name: Annotated[str | None, typer.Argument(help="One method, to read all of it.")] = None) -> None:
-    """List the methods with their papers and recipes, or describe one.
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, to read all of it.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The table as the README has it.")] = False,
+) -> None:
+    """List the methods with papers, needs, recipes and published figures, or describe one.
 
     densessl methods byol
     """
-    from densessl.describe import describe, table
+    from densessl.describe import describe, markdown, table
 
-    print(describe(name) if name else table())
+    print(describe(name) if name else markdown() if as_markdown else table())
 
 
 @app.command()

@@ -7,42 +7,63 @@ import sys
 from dataclasses import fields, is_dataclass
 
 from densessl.config import read_yaml, recipes
-from densessl.data.views import ViewSpec
 from densessl.methods.registry import Entry, method, methods
+
+NEEDS = {"target": "labels"}  # what a batch carries, as a user calls it
 
 
 def table() -> str:
-    """Every method by year: name, paper, recipes."""
+    """Every method by year: paper, what it needs, recipes, published figure."""
     known = _recipes_by_method()
-    rows = [
-        f"{entry.name:10} {entry.year}  arXiv:{entry.arxiv}  {entry.title}\n"
-        f"{'':10} recipes: {', '.join(known.get(entry.name, ['none']))}"
-        for entry in methods().values()
-    ]
+    rows = []
+    for entry in methods().values():
+        rows.append(f"{entry.name:14}{entry.year}  arXiv:{entry.arxiv}  {entry.title}")
+        rows.append(f"{'':14}published: {entry.published}")
+        rows.append(f"{'':14}recipes: {', '.join(known.get(entry.name, ['none']))}")
+        if entry.needs:
+            rows.append(f"{'':14}needs: {_needs(entry)}")
     return "\n".join([*rows, "", "densessl methods NAME tells all of one."])
 
 
+def markdown() -> str:
+    """The same as the table of the README."""
+    known = _recipes_by_method()
+    rows = ["| method | paper | needs | published | recipes |", "|---|---|---|---|---|"]
+    for entry in methods().values():
+        names = ", ".join(f"`{name}`" for name in known.get(entry.name, []))
+        paper = f"[{entry.title}](https://arxiv.org/abs/{entry.arxiv}), {entry.year}"
+        rows.append(f"| `{entry.name}` | {paper} | {_needs(entry)} | {entry.published} | {names} |")
+    return "\n".join(rows)
+
+
 def describe(name: str) -> str:
-    """One method: what its file says of it, its settings and its recipes."""
+    """One method: what its file says of it, what it needs, its settings and its recipes."""
     entry = method(name)
     text = inspect.getdoc(sys.modules[entry.cls.__module__]) or entry.title
     settings = "\n".join(f"  {entry.name}.{line}" for line in _settings(entry))
-    return f"{text}\n\nSettings:\n{settings}\n\nRecipes: {', '.join(_recipes_by_method().get(name, ['none']))}"
+    needs = f"Needs: {_needs(entry)}\n\n" if entry.needs else ""
+    recipes_of = ", ".join(_recipes_by_method().get(name, ["none"]))
+    return f"{text}\n\n{needs}Published: {entry.published}\n\nSettings:\n{settings}\n\nRecipes: {recipes_of}"
+
+
+def _needs(entry: Entry) -> str:
+    return ", ".join(NEEDS.get(need, need) for need in entry.needs)
 
 
 def _settings(entry: Entry) -> list[str]:
     config, lines = entry.config(), []
     for field in fields(config):
         value = getattr(config, field.name)
-        lines.append(f"{field.name} = {value}")
-        if is_dataclass(value):
-            plain = ViewSpec()
-            other = [
-                f"{f.name}={getattr(value, f.name)}"
-                for f in fields(value)
-                if getattr(value, f.name) != getattr(plain, f.name)
-            ]
-            lines[-1] = f"{field.name}: a view; SimCLR's with {', '.join(other) or 'nothing else'}"
+        if not is_dataclass(value):
+            lines.append(f"{field.name} = {value}")
+            continue
+        plain = type(value)()
+        other = [
+            f"{each.name}={getattr(value, each.name)}"
+            for each in fields(value)
+            if getattr(value, each.name) != getattr(plain, each.name)
+        ]
+        lines.append(f"{field.name}: {type(value).__name__} with {', '.join(other) or 'its defaults'}")
     return lines
 
 

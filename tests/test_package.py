@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from densessl.describe import markdown
+
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # torch.utils.tensorboard imports it, and torch does not bring it.
 BEHIND_OTHERS = {"tensorboard": "torch.utils.tensorboard"}
 SPDX = {"public domain": "LicenseRef-Public-Domain"}
+
+
+def test_the_readmes_table_of_methods_is_that_of_the_registry():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- densessl methods --markdown -->")[2].partition("<!-- end -->")[0]
+    assert shown.strip() == markdown(), "write the output of `densessl methods --markdown` into README.md"
 
 
 def normal(name: str) -> str:

@@ -1,7 +1,8 @@
 """The registry of methods and the few types that every method shares.
 
 A method is one file in this folder. It is found by being there: `methods()` imports each file once, and the file's
-`@register(...)` line enters its class. Nothing else names it. Its class is an `nn.Module` with
+`@register(...)` line enters its class. Nothing else names it. (A package of its own brings one by an entry point of the
+group "densessl.methods" that names its module.) Its class is an `nn.Module` with
 
     __init__(backbone, config, data_size)   data_size: images that the run trains on
     backbone                                the network whose weights the run exports
@@ -33,6 +34,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from typing import Protocol
 
 import numpy as np
@@ -138,6 +140,8 @@ def methods() -> dict[str, Entry]:
     package = importlib.import_module("densessl.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"densessl.methods.{module.name}")
+    for point in entry_points(group="densessl.methods"):
+        point.load()
     return {entry.name: entry for entry in sorted(_entries.values(), key=lambda entry: (entry.year, entry.name))}
 
 

@@ -60,7 +60,7 @@ class RandomImages:
     @torch.no_grad()
     def vectors(self, network, views) -> torch.Tensor:
         like, rows = next(self.method.parameters()), []
-        for number, spec in enumerate(spec for spec in views for _ in range(spec.count)):
+        for number, spec in enumerate(each for each in views for _ in range(each.count)):
             generator, side = torch.Generator().manual_seed(number), spec.size or SIZE
             images = torch.randn(self.size, 3, side, side, generator=generator).to(like)
             rows.append(network(images).float())
