@@ -48,6 +48,7 @@ def pretrain(
 
     A run that was stopped or killed goes on when the same command is given again.
     """
+    _refuse_missing(overrides or [])
     from densessl.training import pretrain as run
 
     run(recipe, overrides or [])
@@ -123,6 +124,16 @@ def demo(
     from densessl.demo import demo as run
 
     run(out)
+
+
+def _refuse_missing(overrides: list[str]) -> None:
+    """Say that images are not there before torch is imported, which takes seconds."""
+    from densessl.config import parse_overrides
+    from densessl.data.sources import open_source
+
+    place = parse_overrides(overrides).get("data")
+    if isinstance(place, str) and not Path(place).expanduser().exists():
+        open_source(place)
 
 
 def main() -> None:

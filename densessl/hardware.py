@@ -12,13 +12,19 @@ from densessl.errors import UserError
 
 @dataclass(frozen=True)
 class Hardware:
-    """What Lightning is told: accelerator "cpu" or "gpu", and the number of processes."""
+    """What Lightning is told: accelerator "cpu" or "gpu", processes on each machine, machines."""
 
     accelerator: str
     processes: int
+    nodes: int = 1
+
+    @property
+    def world(self) -> int:
+        """Processes of all machines."""
+        return self.processes * self.nodes
 
     @staticmethod
-    def of(devices: str) -> Hardware:
+    def of(devices: str, nodes: int = 1) -> Hardware:
         """Read "auto", "cpu", "gpu", "cpu:2", "gpu:4" or a bare number; `UserError` for what is not there."""
         kind, _, number = str(devices).partition(":")
         if kind.isdigit():
@@ -30,7 +36,7 @@ class Hardware:
             kind = "gpu" if found else "cpu"
         if kind == "gpu" and int(number or 1) > found:
             raise UserError(f"devices={devices}, but torch finds {found or 'no'} GPU here: give devices=cpu.")
-        return Hardware(kind, int(number or (found if kind == "gpu" else 1)))
+        return Hardware(kind, int(number or (found if kind == "gpu" else 1)), nodes)
 
     def workers(self, asked: int | None) -> int:
         """Worker processes of each training process: as asked, else half of its cores, eight at most for a CPU.

@@ -53,6 +53,8 @@ class PretrainConfig:
         `load_backbone` reads, to go on from its weights; backbone_options go to timm.
     batch_size: images per step, over all processes and accumulated parts. steps: overrules epochs.
     workers: processes that make views; None chooses. devices: "auto", "cpu", "gpu", "gpu:4", "cpu:2".
+    nodes: machines, each with these devices; torchrun or Slurm starts the command on all of them, and `out` lies on a
+        disk that they share.
     precision: "32", "bf16" or "16" (mixed). unreadable: share of images that may be unreadable before the run ends.
     channels_last: memory format of images and weights; up to 1.7 times as fast.
     checkpoint_minutes: between writes of last.ckpt. checkpoint_steps: keep a step-N.ckpt every so many; None for none.
@@ -73,6 +75,7 @@ class PretrainConfig:
     workers: int | None = None
     seed: int = 0
     devices: str = "auto"
+    nodes: int = 1
     precision: str = "32"
     accumulate: int = 1
     channels_last: bool = True
@@ -115,7 +118,16 @@ def _schema(name: str) -> type:
 
 def check(config: PretrainConfig) -> None:
     """Raise `UserError` for a value that cannot be."""
-    least = {"image_size": 8, "batch_size": 2, "epochs": 1, "steps": 1, "lr": 0, "workers": 0, "accumulate": 1}
+    least = {
+        "image_size": 8,
+        "batch_size": 2,
+        "epochs": 1,
+        "steps": 1,
+        "lr": 0,
+        "workers": 0,
+        "accumulate": 1,
+        "nodes": 1,
+    }
     for key, bound in (least | {"log_steps": 1, "checkpoint_steps": 1, "checkpoint_minutes": 0}).items():
         value = getattr(config, key)
         if value is not None and value < bound:

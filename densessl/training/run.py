@@ -53,7 +53,7 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
     Raises `UserError` for what the user can mend, `RunStopped` when a signal or a NaN ended the run.
     """
     config = resolve(recipe, overrides)
-    hardware = Hardware.of(config.devices)
+    hardware = Hardware.of(config.devices, config.nodes)
     source = open_source(config.data, config.split)
     _check_batches(config, hardware, source)
     config.data = _absolute(config.data)
@@ -85,12 +85,12 @@ def _check_batches(config: PretrainConfig, hardware: Hardware, source: Source) -
             f"batch_size={config.batch_size} is larger than the data: {config.data} has {images} images. "
             + (f"Give batch_size={images} or less." if images > 1 else "Give a folder with more of them.")
         )
-    parts = hardware.processes * config.accumulate
+    parts = hardware.world * config.accumulate
     if config.batch_size % parts or config.batch_size // parts < 2:
         fitting = max(2, round(config.batch_size / parts)) * parts
         raise UserError(
             f"batch_size={config.batch_size} cannot be cut into {parts} equal parts of at least 2 images "
-            f"({hardware.processes} processes, accumulate={config.accumulate}): give batch_size={fitting}."
+            f"({hardware.world} processes, accumulate={config.accumulate}): give batch_size={fitting}."
         )
 
 
@@ -190,13 +190,14 @@ def _fit(
     schedule, last = module.schedule, folder / "checkpoints" / "last.ckpt"
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint_minutes, config.checkpoint_steps)
     log = Log(folder, config.log_steps, Progress())
-    part = config.batch_size // (hardware.processes * config.accumulate)
-    if hardware.processes > 1 and module.method.sync_batch_norm:
+    part = config.batch_size // (hardware.world * config.accumulate)
+    if hardware.world > 1 and module.method.sync_batch_norm:
         module.method = synchronise(module.method, hardware.accelerator)
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.processes,
-        strategy="ddp" if hardware.processes > 1 else "auto",
+        num_nodes=hardware.nodes,
+        strategy="ddp" if hardware.world > 1 else "auto",
         precision=PRECISIONS[config.precision],
         max_steps=schedule.total_steps,
         max_epochs=-1,
@@ -209,7 +210,7 @@ def _fit(
         default_root_dir=folder,
         callbacks=[
             log,
-            Monitors(module.method.chance(part * hardware.processes), log, say),
+            Monitors(module.method.chance(part * hardware.world), log, say),
             CountUnreadable(dataset.source, config.unreadable, folder),
             checkpoints,
         ],
@@ -221,7 +222,7 @@ def _fit(
         lambda: module.steps_done,
         config.accumulate,
         trainer.global_rank,
-        hardware.processes,
+        hardware.world,
         module.begin_epoch,
         getattr(module.method, "draw_order", None),
     )

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -269,6 +270,31 @@ def test_two_processes_learn_what_one_does(pictures, tmp_path):
         runs[devices] = weights(tmp_path / devices)
     for key, one in runs["cpu"].items():
         torch.testing.assert_close(runs["cpu:2"][key], one, rtol=2e-3, atol=2e-4, msg=key)
+
+
+def test_two_machines_learn_what_one_does(pictures, tmp_path):
+    """torchrun starts both here, as it would on two machines with a shared disk; one process each."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = [f"data={pictures}", f"out={tmp_path / 'two'}", *SMALL, *heads("byol"), "steps=3", "nodes=2"]
+    launch = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, *launch, f"--master-port={port}", f"--node-rank={rank}"]
+            + ["-m", "densessl", "pretrain", recipe("byol"), *settings],
+            env=ENVIRONMENT | {"GLOO_SOCKET_IFNAME": "lo"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("The backbone lies in" in each for each in said) == 1
+    one = weights(run("byol", pictures, tmp_path / "one", "steps=3"))
+    for key, found in weights(tmp_path / "two").items():
+        torch.testing.assert_close(found, one[key], rtol=2e-3, atol=2e-4, msg=key)
 
 
 def test_a_command_ends_with_a_sentence_and_status_2(tmp_path):
