@@ -39,6 +39,27 @@ def gather(rows: Tensor) -> Tensor:
     return rows if world_size() == 1 else _Gather.apply(rows)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over processes; since each loss hangs on every process's value, the gradient is a sum as well."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor) -> Tensor:
+        total = value.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """The sum of every process's `value`; differentiable."""
+    return value if world_size() == 1 else _Sum.apply(value)
+
+
 @torch.no_grad()
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of every process's `value`, without gradient."""

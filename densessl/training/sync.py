@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
-from densessl.distributed import world_size
+from densessl.distributed import sum_over_processes, world_size
 
 
 class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -22,9 +21,9 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         dims = [0, *range(2, input.ndim)]
         count = input.numel() // input.shape[1] * world_size()
         x = input.to(torch.promote_types(input.dtype, torch.float32))
-        mean = all_reduce(x.mean(dims)) / world_size()
+        mean = sum_over_processes(x.mean(dims)) / world_size()
         centred = x - _channels(mean, x)
-        variance = all_reduce(centred.square().mean(dims)) / world_size()
+        variance = sum_over_processes(centred.square().mean(dims)) / world_size()
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
         scale = (variance + self.eps).rsqrt() * self.weight if self.affine else (variance + self.eps).rsqrt()
