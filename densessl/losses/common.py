@@ -20,8 +20,8 @@ def first_derivative_only(backward: Callable) -> Callable:
     """`once_differentiable`, which alone lets a gradient pass as a constant when the one that comes in is constant."""
     once = once_differentiable(backward)
 
-    def refusing(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return once(ctx, gradient.detach().requires_grad_(torch.is_grad_enabled()))
+    def refusing(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return once(ctx, *(each.detach().requires_grad_(torch.is_grad_enabled()) for each in gradients))
 
     return refusing
 

@@ -1,4 +1,4 @@
-"""Objectives that tell positives from negatives: MoCo's queue, SimCLR's batch."""
+"""Objectives that tell positives from negatives: MoCo's queue, SimCLR's batch, SupCon's labels."""
 
 from __future__ import annotations
 
@@ -50,6 +50,29 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
         z = torch.cat([a, b]) / math.sqrt(temperature)
         positive = (a * b).sum(1) / temperature
         return _LogSumExpOfOthers.apply(z, 1 / temperature).mean() - positive.mean()
+
+
+def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """SupCon's loss (arXiv 2004.11362, equation 2, L_out): which of the 2N - 1 other views have the anchor's label.
+
+    z_a, z_b: (N, D), row i of both from the same image; labels: (N,) whole numbers. Mean over the 2N anchors of the
+    mean over an anchor's positives, of which its other view is always one. With a label of its own for each image it
+    is `nt_xent`. Chance level: ln(2N - 1).
+    """
+    check_pair("sup_con", "z_a", z_a, "z_b", z_b)
+    check_temperature("temperature", temperature)
+    fits = labels.shape == z_a.shape[:1] and not labels.is_floating_point() and not labels.is_complex()
+    shown = f"they are {tuple(labels.shape)} {str(labels.dtype).removeprefix('torch.')}"
+    check(fits, f"sup_con needs a whole number as label of each of the {len(z_a)} rows; {shown}.")
+    with no_autocast(z_a):
+        a, b = directions(z_a), directions(z_b)
+        classes, place = labels.unique(return_inverse=True)
+        # Cosines are linear in the positives, so their mean needs the sum of each class alone.
+        sums = a.new_zeros(len(classes), a.shape[1]).index_add(0, place, a + b)
+        positives = 2 * place.bincount()[place] - 1  # (N,), of either view of an image
+        z = torch.cat([a, b])
+        towards = (z * (sums[place].repeat(2, 1) - z)).sum(1) / (positives.repeat(2) * temperature)
+        return _LogSumExpOfOthers.apply(z / math.sqrt(temperature), 1 / temperature).mean() - towards.mean()
 
 
 class _LogSumExpOfQueue(torch.autograd.Function):

@@ -19,7 +19,11 @@ and, only where its paper has them,
                                             forgets their momentum
     draw_order(rng)                         (data_size,) indices of an epoch, from a numpy Generator, where the paper
                                             does not sample uniformly
-    parameter_groups()                      where it departs from "no decay on biases and norms"
+    parameter_groups()                      where not all that learns is treated alike: dicts of `params` and any of
+                                            `lr_scale` (a factor of the learning rate), `fixed_lr` (True: it stays at
+                                            its peak) and `decays`. A group that does not say whether it decays is
+                                            parted by the run's settings: biases and norms do not, unless
+                                            optimizer.decay_all
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image
                                             of the data, (s, s, 3) uint8

@@ -28,6 +28,7 @@ class OptimizerConfig:
     decay_all: decay biases and norms too, as MoCo's official code does.
     lr_scaling: `lr` is per 256 images: times batch_size / 256 ("linear"), times its square root ("sqrt"), as it is
         ("none").
+    trust: of LARS and LARC (LARS that takes no layer's rate above `lr`); a layer's rate is lr trust |w| / |gradient|.
     clip: largest norm of the gradient, of all together or, with clip_each, of each parameter; None for no limit.
     """
 
@@ -40,6 +41,7 @@ class OptimizerConfig:
     lr_scaling: str = "linear"
     lr_end: float = 0.0  # the last step's lr, scaled as `lr` is
     warmup_epochs: float = 10.0  # a tenth of the run at most
+    trust: float = 0.001
     clip: float | None = None
     clip_each: bool = False
 
@@ -156,16 +158,21 @@ def _check_optimizer(config: OptimizerConfig) -> None:
     require(
         len(betas) == 2 and all(0 <= beta < 1 for beta in betas), f"optimizer.betas={betas} must be two from 0 to 1."
     )
-    for key in ("momentum", "weight_decay", "weight_decay_end", "warmup_epochs", "lr_end"):
+    for key in ("momentum", "weight_decay", "weight_decay_end", "warmup_epochs", "lr_end", "trust"):
         value = getattr(config, key)
         require(value is None or value >= 0, f"optimizer.{key}={value} must be 0 or more.")
     require(config.clip is None or config.clip > 0, f"optimizer.clip={config.clip} must be above 0, or null for none.")
 
 
 def differences(old: DictConfig, new: DictConfig) -> list[str]:
-    """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on."""
-    # Both through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
-    before, after = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new))
+    """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on.
+
+    A setting that the old run does not know, since its release had none of that name, counts as its default.
+    """
+    defaults = OmegaConf.structured(_schema(str(new.method)))
+    # All through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
+    before, after, default = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new, defaults))
+    before = default | before
     keys = sorted(before.keys() | after.keys())
     return [
         f"{key}: {before.get(key)}, now {after.get(key)}"

@@ -15,22 +15,44 @@ from densessl.training.config import OptimizerConfig
 
 
 def parameter_groups(method: nn.Module, decay_all: bool) -> list[dict]:
-    """Two groups of the parameters that learn: those that decay, and biases and norms (one dimension or less)."""
-    if hasattr(method, "parameter_groups"):
-        return method.parameter_groups()
-    learning = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    """Groups of the parameters that learn: those that decay, and biases and norms (one dimension or less).
+
+    The method's own groups are parted alike, but for those that say themselves whether they `decays`.
+    """
+    learning = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+    own = hasattr(method, "parameter_groups")
+    groups = method.parameter_groups() if own else [{"params": list(learning.values())}]
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    left = [name for name, parameter in learning.items() if id(parameter) not in grouped]
+    if left:
+        raise ValueError(
+            f"{type(method).__name__}.parameter_groups() leaves out {', '.join(left)}, which would not learn"
+        )
+    return [part for group in groups for part in _by_decay(group, decay_all) if part["params"]]
+
+
+def _by_decay(group: dict, decay_all: bool) -> list[dict]:
+    if "decays" in group:
+        return [group if group["decays"] else {"weight_decay": 0.0} | group]
     if decay_all:
-        return [{"params": learning}]
-    groups = [
-        {"params": [parameter for parameter in learning if parameter.ndim > 1]},
-        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0, "decays": False},
+        return [group]
+    parameters = list(group["params"])
+    return [
+        group | {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+        group
+        | {
+            "params": [parameter for parameter in parameters if parameter.ndim <= 1],
+            "weight_decay": 0.0,
+            "decays": False,
+        },
     ]
-    return [group for group in groups if group["params"]]
 
 
 def create_optimizer(method: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.Optimizer:
     """timm's optimizer of that name over the method's groups."""
     options = {"betas": tuple(config.betas)} if "adam" in config.name or "lamb" in config.name else {}
+    if config.name in ("lars", "larc", "nlars", "nlarc"):
+        options["trust_coeff"] = config.trust
     groups = parameter_groups(method, config.decay_all)
     # timm's "sgd" is Nesterov's; the papers' is plain, which timm calls "momentum".
     name = "momentum" if config.name == "sgd" else config.name
@@ -67,9 +89,13 @@ class Schedule:
         return cosine_ramp(self.config.weight_decay, end, step / max(1, self.total_steps))
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Set both on the optimizer; a group with `decays` False keeps its weight decay, its `lr_scale` is a factor."""
+        """Set both on the optimizer.
+
+        A group with `decays` False keeps its weight decay, one with `fixed_lr` the peak; its `lr_scale` is a factor.
+        """
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate(step) * group.get("lr_scale", 1.0)
+            rate = self.peak if group.get("fixed_lr", False) else self.learning_rate(step)
+            group["lr"] = rate * group.get("lr_scale", 1.0)
             if group.get("decays", True):
                 group["weight_decay"] = self.weight_decay(step)
 

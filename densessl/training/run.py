@@ -154,13 +154,21 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
     _check_sizes(backbone, dataset.sizes)
-    for needed in entry.needs:
-        if needed == "target" and source.label(0) is None:
-            raise UserError(f"{entry.name} needs labels, and {config.data} has none.")
+    if "target" in entry.needs:
+        _check_labels(entry.name, config.data, source)
     per_epoch = len(source) // config.batch_size
     total = config.steps or config.epochs * per_epoch
     schedule = Schedule(config.optimizer, config.lr, config.batch_size, total, per_epoch)
     return PretrainModule(trained, config, schedule, dataset.sizes, memory_format), dataset
+
+
+def _check_labels(name: str, data: Any, source: Source) -> None:
+    without = next((index for index in range(len(source)) if source.label(index) is None), None)
+    if without is not None:
+        raise UserError(
+            f"{name} needs a label for every image, and {source.name(without)} of {data} has none: give a folder with "
+            "one folder per class, or a list with a label after a tab on each line."
+        )
 
 
 def _too_narrow(module: torch.nn.Module) -> bool:
