@@ -37,9 +37,8 @@ def vicreg(
         for z in (a, b):
             squares, others = _Moments.apply(z)
             deviation = (squares / (count - 1) + epsilon).sqrt()
-            loss = (
-                loss + variance / 2 * F.relu(gamma - deviation).mean() + covariance / (dim * (count - 1) ** 2) * others
-            )
+            loss = loss + variance / 2 * F.relu(gamma - deviation).mean()
+            loss = loss + covariance / (dim * (count - 1) ** 2) * others
         return loss
 
 

@@ -2,13 +2,13 @@
 
     L = sum_i (1 - C_ii)^2 + lambda sum_i sum_{j != i} C_ij^2,   C_ij: correlation of z^A_i and z^B_j over the batch
 
-Defaults are the paper's (section 2.2) and the official code's (`main.py`): lambda 0.0051; a projector of three layers, 8192
-wide, without biases, batch norm in the hidden ones; each view normalised over the batch by itself; BYOL's views; a
-learning rate of biases and norms that is 0.024 of that of weights (0.0048 and 0.2).
+Defaults are the paper's (section 2.2) and the official code's (`main.py`): lambda 0.0051; a projector of three layers,
+8192 wide, without biases, batch norm in the hidden ones; each view normalised over the batch by itself; BYOL's views;
+a learning rate of biases and norms that is 0.024 of that of weights (0.0048 and 0.2).
 Batch norm sees each view by itself, and C is of the whole batch, over all processes.
 Where we differ from the official code: it adds up C over processes by an operation that gradients do not pass, which
-leaves it the gradient divided by their number. LARS scales that away for weights, not for biases and norms: to follow it
-there, divide `bias_lr` by the number of its GPUs (16 for the published figure).
+leaves it the gradient divided by their number. LARS scales that away for weights, not for biases and norms: to follow
+it there, divide `bias_lr` by the number of its GPUs (16 for the published figure).
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
 
 No gradient flows into the z that is the target: without that stop the embeddings collapse (section 4.1).
 
-Defaults are the paper's (section 3) and the official code's (`builder.py`): a projector of three layers, 2048 wide, batch
-norm after each, the last without scale and shift (so the linear layer before it has no bias; the official code freezes
-it); a predictor with a bottleneck of 512, batch norm in its hidden layer alone, whose learning rate stays at the peak
-(table 1: 68.1 % against 67.7; `--fix-pred-lr`); MoCo v2's views. The last batch norm of every residual block starts at 0,
-as in timm's ResNets by themselves. Batch norm sees each view by itself, of all processes.
+Defaults are the paper's (section 3) and the official code's (`builder.py`): a projector of three layers, 2048 wide,
+batch norm after each, the last without scale and shift (so the linear layer before it has no bias; the official code
+freezes it); a predictor with a bottleneck of 512, batch norm in its hidden layer alone, whose learning rate stays at
+the peak (table 1: 68.1 % against 67.7; `--fix-pred-lr`); MoCo v2's views. The last batch norm of every residual block
+starts at 0, as in timm's ResNets by themselves. Batch norm sees each view by itself, of all processes.
 Where we differ: the learning rate falls step by step, where the official code lowers it once an epoch.
 """
 

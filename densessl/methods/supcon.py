@@ -2,15 +2,16 @@
 
     L = mean over i of -1 / |P(i)| sum_{p in P(i)} log exp(z_i . z_p / tau) / sum_{a != i} exp(z_i . z_a / tau)
 
-over the 2N views of a batch; P(i) are the others with the label of i, of which the other view of its image is always one.
+over the 2N views of a batch; P(i) are the others with the label of i, of which the other view of its image is always
+one.
 This is L_out: the mean over the positives stands outside the logarithm, which the paper finds better (section 3.2.2).
 
 Defaults: tau 0.1 (section 4.5); r, the backbone's vector at length 1, then a perceptron with one hidden layer of 2048
-and no batch norm to z of 128 dimensions at length 1 (section 3.1). Both views go through the network as one batch, so that
-batch norm sees 2N images, of all processes; positives and negatives come from all processes too.
-Where we differ: the views are SimCLR's, for AutoAugment, with which the paper has its best figure, is no `ViewSpec`. The
-loss is not multiplied by tau (the paper) or tau / 0.07 (official code, `losses.py`): LARS scales that away for weights, and
-under SGD it belongs to the learning rate. The official PyTorch code does not bring r to length 1.
+and no batch norm to z of 128 dimensions at length 1 (section 3.1). Both views go through the network as one batch, so
+that batch norm sees 2N images, of all processes; positives and negatives come from all processes too.
+Where we differ: the views are SimCLR's, for AutoAugment, with which the paper has its best figure, is no `ViewSpec`.
+The loss is not multiplied by tau (the paper) or tau / 0.07 (official code, `losses.py`): LARS scales that away for
+weights, and under SGD it belongs to the learning rate. The official PyTorch code does not bring r to length 1.
 """
 
 from __future__ import annotations

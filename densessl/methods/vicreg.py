@@ -4,13 +4,13 @@
     s: mean squared difference,   v: mean over j of max(0, gamma - sqrt(Var(z^j) + epsilon)),
     c: sum over i != j of C(Z)_ij^2, divided by D,   C: covariance over the batch
 
-Defaults: lambda 25, mu 25, nu 1, gamma 1, epsilon 1e-4; an expander of three layers, 8192 wide, batch norm in the hidden
-ones alone, no bias in the last (official code, `main_vicreg.py`). The views are appendix C.1's: BYOL's made alike, with
-blur in half of them and solarization in a tenth. The terms are scaled as the official code has them: s is averaged over D
-too, v halved, c not.
+Defaults: lambda 25, mu 25, nu 1, gamma 1, epsilon 1e-4; an expander of three layers, 8192 wide, batch norm in the
+hidden ones alone, no bias in the last (official code, `main_vicreg.py`). The views are appendix C.1's: BYOL's made
+alike, with blur in half of them and solarization in a tenth. The terms are scaled as the official code has them: s is
+averaged over D too, v halved, c not.
 Batch norm sees each view by itself, and all three terms are of the whole batch, over all processes.
-Where we differ from the official code: it takes s of each process's own rows, whose mean over processes is the same, and
-so is the gradient.
+Where we differ from the official code: it takes s of each process's own rows, whose mean over processes is the same,
+and so is the gradient.
 """
 
 from __future__ import annotations
