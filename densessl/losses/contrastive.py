@@ -71,7 +71,7 @@ def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Ten
         sums = a.new_zeros(len(classes), a.shape[1]).index_add(0, place, a + b)
         positives = 2 * place.bincount()[place] - 1  # (N,), of either view of an image
         z = torch.cat([a, b])
-        towards = (z * (sums[place].repeat(2, 1) - z)).sum(1) / (positives.repeat(2) * temperature)
+        towards = (z * (sums[place].repeat(2, 1) - z)).sum(1) / positives.repeat(2) / temperature
         return _LogSumExpOfOthers.apply(z / math.sqrt(temperature), 1 / temperature).mean() - towards.mean()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from densessl.losses import dino, info_nce, nt_xent
+from densessl.losses import barlow_twins, dino, info_nce, nt_xent, vicreg
 
 ROUNDS = 9
 THREADS = 2
@@ -101,6 +101,21 @@ def nt_xent_jobs(n: int, d: int = 128, temperature: float = 0.1) -> tuple[Job, J
     return forward_backward(theirs, z_a, z_b), forward_backward(lambda a, b: nt_xent(a, b, temperature), z_a, z_b)
 
 
+def vicreg_jobs(n: int, d: int = 8192) -> tuple[Job, Job]:
+    from lightly.loss import VICRegLoss
+
+    z_a, z_b = torch.randn(n, d), torch.randn(n, d)
+    return forward_backward(VICRegLoss(), z_a, z_b), forward_backward(vicreg, z_a, z_b)
+
+
+def barlow_jobs(n: int, d: int = 8192, redundancy: float = 0.0051) -> tuple[Job, Job]:
+    from lightly.loss import BarlowTwinsLoss
+
+    z_a, z_b = torch.randn(n, d), torch.randn(n, d)
+    theirs = BarlowTwinsLoss(redundancy)
+    return forward_backward(theirs, z_a, z_b), forward_backward(lambda a, b: barlow_twins(a, b, redundancy), z_a, z_b)
+
+
 def queue_jobs(n: int, k: int, d: int = 128, temperature: float = 0.2) -> tuple[Job, Job]:
     """lightly's time holds the enqueuing of its keys too, which is a copy of N rows."""
     from lightly.loss import NTXentLoss
@@ -129,6 +144,10 @@ def dino_jobs(n: int, views: int, k: int = 65536) -> tuple[Job, Job]:
 CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "NT-Xent, N 4096": lambda: nt_xent_jobs(4096),
     "NT-Xent, N 1024": lambda: nt_xent_jobs(1024),
+    "VICReg, N 256, D 8192": lambda: vicreg_jobs(256),
+    "VICReg, N 1024, D 8192": lambda: vicreg_jobs(1024),
+    "Barlow Twins, N 256, D 8192": lambda: barlow_jobs(256),
+    "Barlow Twins, N 1024, D 8192": lambda: barlow_jobs(1024),
     "MoCo, N 256, queue 65,536": lambda: queue_jobs(256, 65536),
     "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),

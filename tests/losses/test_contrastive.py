@@ -1,4 +1,4 @@
-"""NT-Xent and MoCo's loss are their papers' formulas, and never make the large matrix."""
+"""NT-Xent, SupCon's and MoCo's loss are their papers' formulas, and never make the large matrix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from densessl.losses import common, info_nce, nt_xent
+from densessl.losses import common, info_nce, nt_xent, sup_con
 from tests.losses.slow import assert_equal, batch, cosine, cross_entropy, memory_of, value_and_gradients
 
 
@@ -27,6 +27,18 @@ def info_nce_by_loops(query, key, queue, temperature: float) -> torch.Tensor:
         negatives = [(q * each).sum() / (q * q).sum().sqrt() / temperature for each in queue]
         total = total + cross_entropy([positive, *negatives], positive)
     return total / len(query)
+
+
+def sup_con_by_loops(z_a, z_b, labels: list[int], temperature: float) -> torch.Tensor:
+    """L_out: the mean over the positives stands outside the logarithm."""
+    z, y, total = [*z_a, *z_b], [*labels, *labels], 0.0
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        logits = {j: cosine(z[i], z[j]) / temperature for j in others}
+        positives = [j for j in others if y[j] == y[i]]
+        terms = [cross_entropy(list(logits.values()), logits[p]) for p in positives]
+        total = total + sum(terms) / len(positives)
+    return total / len(z)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01, 0.001])
@@ -88,6 +100,59 @@ def test_nt_xent_is_blind_to_order_sides_and_lengths():
     assert float(nt_xent(a, b[order], 0.1)) != pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3, 4], [5, 5, 5, 5, 5], [0, 1, 0, -7, 0], [9, 9, 2**40, 2**40, 1]])
+def test_sup_con_equals_the_formula(labels, temperature, monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 4**2)  # 10 rows: two tiles of 4 and one of 2
+    z_a, z_b = batch(5, 6), batch(5, 6, seed=4)
+    assert_equal(
+        lambda a, b: sup_con(a, b, torch.tensor(labels), temperature),
+        lambda a, b: sup_con_by_loops(a, b, labels, temperature),
+        z_a,
+        z_b,
+    )
+
+
+def test_sup_con_with_a_label_for_each_image_is_nt_xent():
+    z_a, z_b = batch(9, 4), batch(9, 4, seed=1)
+    assert_equal(
+        lambda a, b: sup_con(a, b, torch.arange(9), 0.1), lambda a, b: nt_xent(a, b, 0.1), z_a, z_b, rtol=1e-12
+    )
+
+
+def test_sup_con_worked_by_hand():
+    n, temperature = 6, 0.5
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    same = torch.ones(n, 8, dtype=torch.float64)
+    assert float(sup_con(same, same, labels, temperature)) == pytest.approx(math.log(2 * n - 1), rel=1e-12)
+    # A direction for each class: 5, 3 and 1 positives at cosine 1, all others at 0.
+    apart = torch.eye(8, dtype=torch.float64)[labels]
+    by_hand = 0.0
+    for images, positives in ((3, 5), (2, 3), (1, 1)):
+        whole = positives * math.exp(1 / temperature) + 2 * n - 1 - positives
+        by_hand += images / n * (math.log(whole) - 1 / temperature)
+    assert float(sup_con(apart, 2 * apart, labels, temperature)) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_sup_con_takes_the_mean_outside_the_logarithm():
+    """With positives that differ, the mean inside is smaller (L_in, by Jensen); it is what some copies compute."""
+    z_a, z_b, labels = batch(4, 6), batch(4, 6, seed=1), torch.tensor([0, 0, 1, 1])
+    z, y = torch.nn.functional.normalize(torch.cat([z_a, z_b]), dim=1), labels.repeat(2)
+    logits = (z @ z.T / 0.1).fill_diagonal_(-math.inf)
+    positive = (y[:, None] == y).fill_diagonal_(False)
+    inside = -((logits.softmax(1) * positive).sum(1) / positive.sum(1)).log().mean()
+    assert float(sup_con(z_a, z_b, labels, 0.1)) > float(inside) + 0.1
+
+
+def test_sup_con_is_blind_to_order_names_of_classes_and_lengths():
+    a, b, labels = batch(9, 4), batch(9, 4, seed=1), torch.arange(9) % 4
+    order, lengths = torch.randperm(9), torch.linspace(0.1, 10, 9, dtype=torch.float64)[:, None]
+    expected = float(sup_con(a, b, labels, 0.1))
+    for other in ((a[order], b[order], labels[order]), (b, a, labels), (a * lengths, b / lengths, 100 - 7 * labels)):
+        assert float(sup_con(*other, 0.1)) == pytest.approx(expected, rel=1e-12)
+    assert float(sup_con(a, b, labels[order], 0.1)) != pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.07, 0.001])
 @pytest.mark.parametrize("n, k", [(1, 1), (2, 150), (5, 64)])
 def test_info_nce_equals_the_formula(n, k, temperature, monkeypatch):
@@ -139,6 +204,16 @@ def test_nt_xent_never_makes_the_matrix(temperature, tile, monkeypatch):
     kept, largest = memory_of(lambda a, b: nt_xent(a, b, temperature), z_a, z_b)
     assert kept < 0.05 * 4 * dense
     assert largest == 2 * tile <= dense / 2  # a tile and its spare
+
+
+def test_sup_con_never_makes_the_matrix(monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 512**2)
+    n, d = 2048, 32
+    z_a, z_b = batch(n, d, dtype=torch.float32), batch(n, d, seed=1, dtype=torch.float32)
+    for labels in (torch.arange(n), torch.zeros(n, dtype=torch.int64)):
+        kept, largest = memory_of(lambda a, b, y=labels: sup_con(a, b, y, 0.1), z_a, z_b)
+        assert kept < 0.05 * 4 * (2 * n) ** 2
+        assert largest == 2 * 512**2
 
 
 def test_info_nce_never_makes_all_logits():

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from densessl.losses import byol, common, dino, info_nce, negative_cosine, nt_xent
+from densessl.losses import barlow_twins, byol, common, dino, info_nce, negative_cosine, nt_xent, sup_con, vicreg
 from tests.losses.slow import batch, value_and_gradients
 
 
@@ -17,7 +17,10 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
     third, center = batch(5, 6, seed=3, dtype=dtype), batch(6, seed=4, dtype=dtype)
     table = {
         "nt_xent": lambda z: nt_xent(z, other, temperature),
+        "sup_con": lambda z: sup_con(z, other, torch.tensor([0, 1, 0, 0, 2]), temperature),
         "info_nce": lambda z: info_nce(z, other, queue, temperature),
+        "vicreg": lambda z: vicreg(z, other),
+        "barlow_twins": lambda z: barlow_twins(z, other),
         "negative_cosine": lambda z: negative_cosine(z, other),
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
@@ -56,17 +59,29 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
         jobs = [
             lambda z: nt_xent(z, one, temperature),
             lambda z: nt_xent(z, z, temperature),
+            lambda z: sup_con(z, one, torch.tensor([0, 0, 1, 2]), temperature),
+            lambda z: sup_con(z, z, torch.zeros(4, dtype=torch.int64), temperature),
             lambda z: info_nce(z, one, one, temperature),
+            lambda z: barlow_twins(z, one),
+            lambda z: barlow_twins(z, z),
+            lambda z: barlow_twins(z.T, one.T),
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
         ]
+        if (case, dtype) != ("large", torch.float16):  # whose true gradient, of cubes, float16 cannot hold
+            jobs += [lambda z: vicreg(z, one), lambda z: vicreg(z, z), lambda z: vicreg(z.T, one.T)]
         for job in jobs:
             assert all(torch.isfinite(each).all() for each in value_and_gradients(job, z)), case
 
 
 def test_zero_vectors_have_cosine_0_and_no_gradient():
-    zeros, other = torch.zeros(3, 4), batch(3, 4, dtype=torch.float32)
-    for loss in (lambda z: nt_xent(z, other, 0.1), lambda z: byol(z, other), lambda z: info_nce(z, other, other, 0.1)):
+    zeros, other, labels = torch.zeros(3, 4), batch(3, 4, dtype=torch.float32), torch.tensor([0, 1, 0])
+    for loss in (
+        lambda z: nt_xent(z, other, 0.1),
+        lambda z: sup_con(z, other, labels, 0.1),
+        lambda z: byol(z, other),
+        lambda z: info_nce(z, other, other, 0.1),
+    ):
         assert float(value_and_gradients(loss, zeros)[1].abs().max()) == 0
     assert float(byol(zeros, other)) == 2
 
@@ -104,6 +119,15 @@ def test_mistakes_are_named():
         "N of 1 or more": lambda: nt_xent(a[:0], a[:0], 0.1),
         "byol needs two": lambda: byol(a, b),
         "negative_cosine needs two": lambda: negative_cosine(a[0], a[0]),
+        r"vicreg needs two batches of one shape .* z_a is \(3, 4\) and z_b \(2, 4\)": lambda: vicreg(a, b),
+        "barlow_twins needs two": lambda: barlow_twins(a, b),
+        "vicreg needs 2 rows or more": lambda: vicreg(a[:1], a[:1]),
+        "barlow_twins needs 2 rows or more": lambda: barlow_twins(a[:1], a[:1]),
+        "epsilon must be above 0; it is 0": lambda: vicreg(a, a, epsilon=0),
+        "sup_con needs two": lambda: sup_con(a, b, torch.zeros(3), 0.1),
+        r"label of each of the 3 rows; they are \(2,\) int64": lambda: sup_con(a, a, torch.zeros(2).long(), 0.1),
+        r"label of each of the 3 rows; they are \(3,\) float32": lambda: sup_con(a, a, torch.zeros(3), 0.1),
+        "temperature must be above 0; it is inf": lambda: sup_con(a, a, torch.zeros(3).long(), math.inf),
         "info_nce needs two": lambda: info_nce(a, b, queue, 0.1),
         r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
         r"it is \(0, 4\)": lambda: info_nce(a, a, queue[:0], 0.1),
@@ -123,7 +147,17 @@ def test_mistakes_are_named():
             call()
 
 
-@pytest.mark.parametrize("loss", [lambda z, w: nt_xent(z, w, 0.1), lambda z, w: info_nce(z, w, w, 0.1), byol])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, w: nt_xent(z, w, 0.1),
+        lambda z, w: sup_con(z, w, torch.arange(4), 0.1),
+        lambda z, w: info_nce(z, w, w, 0.1),
+        byol,
+        vicreg,
+        barlow_twins,
+    ],
+)
 def test_nan_is_never_hidden(loss):
     broken = torch.randn(4, 8)
     broken[1, 2] = float("nan")
