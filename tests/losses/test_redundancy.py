@@ -1,4 +1,4 @@
-"""The losses of VICReg and Barlow Twins are their papers' formulas, and never make a matrix larger than their inputs."""
+"""The losses of VICReg and Barlow Twins are their papers' formulas, and make no matrix larger than their inputs."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ def config_of(entry: Entry, **changes: object) -> object:
     return replace(entry.config(), **(small | changes))
 
 
-def build(name: str, network: str = "resnet", data_size: int = 64, **changes: object) -> nn.Module:
-    """The method of that name on a small network, from seed 0."""
-    torch.manual_seed(0)
+def build(name: str, network: str = "resnet", data_size: int = 64, seed: int = 0, **changes: object) -> nn.Module:
+    """The method of that name on a small network."""
+    torch.manual_seed(seed)
     architecture, options = NETWORKS[network]
     entry = methods()[name]
     backbone = create_backbone(architecture, SIZE, options)

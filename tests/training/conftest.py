@@ -37,6 +37,16 @@ def recipe(method: str) -> str:
     return next((name for name in known if "small" in name), known[-1])
 
 
+def images_for(method: str, pictures: Path) -> Path:
+    """The folder, or a list of its images with labels for a method that needs them."""
+    if "target" not in methods()[method].needs:
+        return pictures
+    labelled = pictures.with_suffix(".txt")
+    paths = sorted(pictures.iterdir())
+    labelled.write_text("".join(f"{path}\tclass {number % 3}\n" for number, path in enumerate(paths)))
+    return labelled
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """26 smooth random pictures of several sizes."""

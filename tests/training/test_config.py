@@ -85,6 +85,17 @@ def test_differences_name_what_a_run_cannot_change_and_nothing_else():
     assert differences(old, other) == ["lr: 0.3, now 1.0", "simclr.temperature: 0.1, now 1.0"]
 
 
+def test_a_run_of_a_release_that_knew_fewer_settings_goes_on_with_their_defaults():
+    old = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(resolve("simclr", ["data=x"]))))
+    del old.optimizer["trust"], old.simclr["hidden"]
+    new = ["data=x", "optimizer.trust=0.02", "simclr.hidden=64"]
+    assert differences(old, OmegaConf.structured(resolve("simclr", ["data=x"]))) == []
+    assert differences(old, OmegaConf.structured(resolve("simclr", new))) == [
+        "optimizer.trust: 0.001, now 0.02",
+        "simclr.hidden: 2048, now 64",
+    ]
+
+
 def test_a_run_goes_on_whichever_way_omegaconf_keeps_pairs(tmp_path):
     """omegaconf 2.4 keeps tuples as tuples, and YAML has none."""
     config = resolve("byol", ["data=x", "out=here"])

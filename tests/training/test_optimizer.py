@@ -49,6 +49,54 @@ def test_decay_all_has_one_group_and_frozen_weights_have_none():
     assert [len(group["params"]) for group in parameter_groups(network, decay_all=False)] == [1]
 
 
+class Grouped(nn.Module):
+    """A method with groups of its own: a layer with a slower rate, one whose rate is fixed, a third without decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.fixed, self.free = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(3, 4)
+
+    def parameter_groups(self) -> list[dict]:
+        groups = ({"lr_scale": 0.1}, {"fixed_lr": True}, {"decays": False})
+        layers = (self.slow, self.fixed, self.free)
+        return [{"params": list(layer.parameters())} | group for layer, group in zip(layers, groups, strict=True)]
+
+
+@pytest.mark.parametrize("decay_all", [True, False])
+def test_a_methods_own_groups_have_their_rates_and_are_parted_by_what_decays(decay_all):
+    method, found = Grouped(), schedule(weight_decay=0.1, decay_all=decay_all, warmup_epochs=10)
+    optimizer = create_optimizer(method, found.config, found.peak)
+    for step, rate in ((0, 0.002), (550, 0.1)):
+        found.apply(optimizer, step)
+        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        for layer, expected in ((method.slow, 0.1 * rate), (method.fixed, 0.2), (method.free, rate)):
+            weight, bias = groups[id(layer.weight)], groups[id(layer.bias)]
+            assert weight["lr"] == bias["lr"] == pytest.approx(expected)
+            assert weight["weight_decay"] == (0 if layer is method.free else 0.1)
+            assert bias["weight_decay"] == (0.1 if decay_all and layer is not method.free else 0)
+
+
+def test_groups_that_forget_a_parameter_are_refused():
+    class Forgetful(Grouped):
+        def parameter_groups(self) -> list[dict]:
+            return super().parameter_groups()[:2]
+
+    with pytest.raises(ValueError, match="Forgetful.* leaves out free.weight, free.bias: none would learn"):
+        parameter_groups(Forgetful(), decay_all=False)
+
+
+@pytest.mark.parametrize(("name", "moved"), [("lars", 4.0 * 0.02 / 2), ("larc", 0.02 / 2)])
+def test_trust_sets_the_pace_of_lars_and_clips_in_larc(name, moved):
+    """By hand, |w| = 1 and |g| = 2: LARS moves by lr trust |w| / |g| times g, LARC by the lesser of lr and trust |w| / |g|."""
+    weight = nn.Parameter(torch.tensor([[0.6, 0.8]]))
+    config = OptimizerConfig(name=name, trust=0.02, momentum=0.0, weight_decay=1e-12)
+    optimizer = create_optimizer(nn.ParameterList([weight]), config, 4.0)
+    weight.grad = torch.tensor([[2.0, 0.0]])
+    before = weight.detach().clone()
+    optimizer.step()
+    torch.testing.assert_close(before - weight.detach(), moved * weight.grad)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
 def test_timms_optimizers_take_our_settings(name):
     network = nn.Linear(3, 4)

@@ -23,7 +23,7 @@ from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
-from tests.training.conftest import SMALL, heads, recipe
+from tests.training.conftest import SMALL, heads, images_for, recipe
 
 
 def run(method: str, data: Path, out: Path, *overrides: str) -> Path:
@@ -64,7 +64,8 @@ class Stop(Exception):
 )
 def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, pictures, tmp_path, monkeypatch):
     settings = ("steps=7", f"accumulate={accumulate}")
-    whole = run(method, pictures, tmp_path / "whole", *settings)
+    data = images_for(method, pictures)
+    whole = run(method, data, tmp_path / "whole", *settings)
     save = Checkpoints.on_train_batch_end
 
     def die(self, trainer, module, *rest):
@@ -75,9 +76,9 @@ def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, picture
 
     monkeypatch.setattr(Checkpoints, "on_train_batch_end", die)
     with pytest.raises(Stop):
-        run(method, pictures, tmp_path / "again", *settings)
+        run(method, data, tmp_path / "again", *settings)
     monkeypatch.undo()
-    again = run(method, pictures, tmp_path / "again", *settings, f"workers={2 if at == 2 else 0}")
+    again = run(method, data, tmp_path / "again", *settings, f"workers={2 if at == 2 else 0}")
     assert_same(whole, again)
     one, two = (rows_of(each) for each in (whole, again))
     assert [row["step"] for row in two] == [str(step) for step in range(1, 8)]
@@ -188,6 +189,16 @@ def test_mistakes_cost_a_sentence_and_write_nothing(pictures, tmp_path, override
     with pytest.raises(UserError, match=words) as caught:
         run("simclr", pictures, tmp_path / "run", "steps=1", *overrides)
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_a_method_that_needs_labels_says_which_image_has_none(pictures, tmp_path):
+    with pytest.raises(UserError, match=r"supcon needs a label for every image, and 00.jpg of .* has none: give a"):
+        run("supcon", pictures, tmp_path / "run", "steps=1")
+    some = tmp_path / "some.txt"
+    some.write_text("".join(f"{path}\tcat\n" for path in sorted(pictures.iterdir())[:20]) + f"{pictures / '20.jpg'}\n")
+    with pytest.raises(UserError, match="and 20.jpg of .* has none"):
+        run("supcon", some, tmp_path / "run", "steps=1")
+    assert not (tmp_path / "run").exists()
 
 
 def test_unreadable_pictures_are_listed_and_too_many_end_the_run(pictures, tmp_path):
