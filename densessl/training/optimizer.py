@@ -20,32 +20,24 @@ def parameter_groups(method: nn.Module, decay_all: bool) -> list[dict]:
     The method's own groups are parted alike, but for those that say themselves whether they `decays`.
     """
     learning = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
-    own = hasattr(method, "parameter_groups")
-    groups = method.parameter_groups() if own else [{"params": list(learning.values())}]
+    groups = method.parameter_groups() if hasattr(method, "parameter_groups") else [{"params": learning.values()}]
+    groups = [group | {"params": list(group["params"])} for group in groups]
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     left = [name for name, parameter in learning.items() if id(parameter) not in grouped]
     if left:
-        raise ValueError(
-            f"{type(method).__name__}.parameter_groups() leaves out {', '.join(left)}, which would not learn"
-        )
+        name = type(method).__name__
+        raise ValueError(f"{name}.parameter_groups() leaves out {', '.join(left)}, which would not learn")
     return [part for group in groups for part in _by_decay(group, decay_all) if part["params"]]
 
 
 def _by_decay(group: dict, decay_all: bool) -> list[dict]:
-    if "decays" in group:
-        return [group if group["decays"] else {"weight_decay": 0.0} | group]
-    if decay_all:
+    if group.get("decays", decay_all):
         return [group]
-    parameters = list(group["params"])
-    return [
-        group | {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-        group
-        | {
-            "params": [parameter for parameter in parameters if parameter.ndim <= 1],
-            "weight_decay": 0.0,
-            "decays": False,
-        },
-    ]
+    still = {"weight_decay": 0.0, "decays": False}
+    if "decays" in group:
+        return [still | group]
+    weights, others = ([p for p in group["params"] if (p.ndim > 1) == weight] for weight in (True, False))
+    return [group | {"params": weights}, group | {"params": others} | still]
 
 
 def create_optimizer(method: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.Optimizer:

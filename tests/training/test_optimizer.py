@@ -81,13 +81,13 @@ def test_groups_that_forget_a_parameter_are_refused():
         def parameter_groups(self) -> list[dict]:
             return super().parameter_groups()[:2]
 
-    with pytest.raises(ValueError, match="Forgetful.* leaves out free.weight, free.bias: none would learn"):
+    with pytest.raises(ValueError, match="Forgetful.* leaves out free.weight, free.bias, which would not learn"):
         parameter_groups(Forgetful(), decay_all=False)
 
 
 @pytest.mark.parametrize(("name", "moved"), [("lars", 4.0 * 0.02 / 2), ("larc", 0.02 / 2)])
 def test_trust_sets_the_pace_of_lars_and_clips_in_larc(name, moved):
-    """By hand, |w| = 1 and |g| = 2: LARS moves by lr trust |w| / |g| times g, LARC by the lesser of lr and trust |w| / |g|."""
+    """By hand, |w| 1, |g| 2: LARS moves by lr trust |w| / |g| times g, LARC by the lesser of lr and trust |w| / |g|."""
     weight = nn.Parameter(torch.tensor([[0.6, 0.8]]))
     config = OptimizerConfig(name=name, trust=0.02, momentum=0.0, weight_decay=1e-12)
     optimizer = create_optimizer(nn.ParameterList([weight]), config, 4.0)
