@@ -10,7 +10,7 @@ import timm.data
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from densessl.backbones import beit, stems
+from densessl.backbones import beit, sobel, stems
 from densessl.backbones.backbone import Backbone, near
 from densessl.config import nearest
 from densessl.errors import UserError
@@ -39,7 +39,7 @@ def create_backbone(name: str, image_size: int | None = None, options: Mapping[s
     image_size: pixels of a side; None is the size that timm states for it. A small one brings a small stem by itself,
         which `notes` says.
     options: handed to timm (`embed_dim`, `depth`, `channels`, `drop_path_rate`, ...), beside our own: `stem`
-        (standard, small, half, patch1, patch2) and `norm_eps` (of every LayerNorm).
+        (standard, small, half, patch1, patch2), `norm_eps` (of every LayerNorm) and `sobel` (true: edges for colours).
     Raises `UserError` for an unknown name, an option that the model does not take, and a size that its stride does not
     divide.
     """
@@ -71,7 +71,7 @@ def build(
     Raises `UserError` as `create_backbone`, but for the size. Whatever fails while weights are downloaded is raised as
     it comes.
     """
-    own = {key: options[key] for key in ("stem", "norm_eps") if key in options}
+    own = {key: options[key] for key in ("stem", "norm_eps", "sobel") if key in options}
     rest = {key: value for key, value in options.items() if key not in own}
     refused = sorted(FORBIDDEN & rest.keys())
     if refused:
@@ -83,6 +83,8 @@ def build(
         raise UserError(f"{name} has no stem {own['stem']!r}: give one of {', '.join(stems.STEMS)}, or none.")
     if "norm_eps" in own:
         _set_norm_eps(model, own["norm_eps"])
+    if own.get("sobel"):
+        sobel.see_edges(model, name)
     any_size = any_size or beit.any_grid(model)
     fixed = None if any_size else _built_size(model, {**rest, **size_option})
     config = timm.data.resolve_data_config({}, model=model)

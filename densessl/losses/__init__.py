@@ -9,8 +9,21 @@ The gradient is written by hand where that saves memory, so second derivatives a
 Every function raises `ValueError` for shapes that do not fit each other and for a temperature that is not above 0.
 """
 
+from densessl.losses.clustering import code_prediction, sinkhorn, swapped_prediction
 from densessl.losses.contrastive import info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, negative_cosine
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = ["barlow_twins", "byol", "dino", "info_nce", "negative_cosine", "nt_xent", "sup_con", "vicreg"]
+__all__ = [
+    "barlow_twins",
+    "byol",
+    "code_prediction",
+    "dino",
+    "info_nce",
+    "negative_cosine",
+    "nt_xent",
+    "sinkhorn",
+    "sup_con",
+    "swapped_prediction",
+    "vicreg",
+]

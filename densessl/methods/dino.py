@@ -15,7 +15,7 @@ warm-up of tau_t takes at most 0.3 of the run, so that short runs are not all wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import log
 
 import torch
@@ -26,7 +26,7 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import require
 from densessl.losses import dino
-from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
+from densessl.methods.parts import by_size, cosine_ramp, local_views, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
 
 
@@ -110,9 +110,8 @@ class DINO(nn.Module):
     def views(self) -> list[ViewSpec]:
         if not self.config.local_crops:
             return [self.config.global_a, self.config.global_b]
-        stride, whole = self.backbone.stride, self.config.global_a.size or self.backbone.image_size
-        size = self.config.local.size or max(stride, 8, round(whole * 96 / 224 / stride) * stride)
-        local = replace(self.config.local, count=self.config.local_crops, size=size)
+        whole = self.config.global_a.size or self.backbone.image_size
+        local = local_views(self.config.local, self.config.local_crops, whole, self.backbone.stride)
         return [self.config.global_a, self.config.global_b, local]
 
     def chance(self, batch_size: int) -> float:
@@ -130,7 +129,7 @@ class DINO(nn.Module):
         with torch.no_grad():
             h = self.backbone(torch.cat(views[:2]))  # (2N, D)
             teacher = self.teacher_head(h)  # (2N, K)
-        student = self.student_head(torch.cat([self.student_backbone(crops) for crops in _by_size(views)]))
+        student = self.student_head(torch.cat([self.student_backbone(crops) for crops in by_size(views)]))
         loss = dino(
             list(student.chunk(len(views))),
             list(teacher.chunk(2)),
@@ -153,14 +152,3 @@ class DINO(nn.Module):
         momentum = cosine_ramp(self.config.momentum, 1.0, progress.fraction)
         move_towards(self.backbone, self.student_backbone, momentum)
         move_towards(self.teacher_head, self.student_head, momentum)
-
-
-def _by_size(views: list[Tensor]) -> list[Tensor]:
-    """Views of equal size that follow each other, as one batch each: the network runs once per size."""
-    groups: list[list[Tensor]] = []
-    for view in views:
-        if groups and groups[-1][-1].shape == view.shape:
-            groups[-1].append(view)
-        else:
-            groups.append([view])
-    return [torch.cat(group) for group in groups]

@@ -1,16 +1,18 @@
-"""What several papers share: projection heads, a momentum copy, a queue, batch norm in parts, a cosine ramp."""
+"""What several papers share: projection heads, a momentum copy, a queue, batch norm in parts, local crops."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather, rank, world_size
 
 
@@ -110,3 +112,20 @@ def unshuffled(rows: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     everyone = torch.empty_like(gathered := gather(rows))
     everyone[order] = gathered
     return everyone.chunk(world_size())[rank()], everyone
+
+
+def local_views(spec: ViewSpec, count: int, whole: int, stride: int) -> ViewSpec:
+    """`count` local crops for global ones of `whole` px: 96/224 of their side unless `spec` says, cut to the stride."""
+    size = spec.size or max(stride, 8, round(whole * 96 / 224 / stride) * stride)
+    return replace(spec, count=count, size=size)
+
+
+def by_size(views: Sequence[Tensor]) -> list[Tensor]:
+    """Views of equal size that follow each other, as one batch each: the network runs once per size."""
+    groups: list[list[Tensor]] = []
+    for view in views:
+        if groups and groups[-1][-1].shape == view.shape:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return [torch.cat(group) for group in groups]

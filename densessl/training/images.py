@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
@@ -51,7 +52,9 @@ class RunImages:
     def _batches(self, dataset: ViewDataset, indices: Sequence[int]) -> Iterator[dict]:
         epoch = int(self.module.progress_now.epoch)
         size = max(1, self.module.config.batch_size // (world_size() * self.module.config.accumulate))
-        keys = [[(epoch, index) for index in indices[start : start + size]] for start in range(0, len(indices), size)]
+        # Parts of about equal size: batch norm that is in training mode refuses a last one of a single image.
+        parts = np.array_split(indices, max(1, len(indices) // size))
+        keys = [[(epoch, int(index)) for index in part] for part in parts]
         loader = DataLoader(
             dataset,
             batch_sampler=keys,

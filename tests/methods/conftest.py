@@ -21,6 +21,8 @@ SMALL = {
     "bottleneck": 8,
     "prototypes": 24,
     "queue": 12,
+    "queue_epoch": 0,
+    "clusters": 8,
     "local_crops": 2,
     "batch_norm_splits": 2,
 }
