@@ -25,8 +25,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     official code. Columns go over the rows of all processes that train together, and each gets the codes of its own;
     every process must call, and may have another N.
 
-    Only u and v are iterated. exp is taken of scores from which the largest of each row and then of each column were
-    taken away, so that both have a 1 in them and nothing above: no scores and no epsilon overflow or leave a sum of 0.
+    Only u and v are iterated. exp is taken of scores from which the largest of each column and then of each row were
+    taken away, so that every sum has a 1 in it and nothing above: no scores and no epsilon overflow or leave it at 0.
     """
     fine = scores.ndim == 2 and scores.numel() > 0
     check(fine, f"sinkhorn needs scores (N, K) with N and K of 1 or more; they are {tuple(scores.shape)}.")
@@ -39,9 +39,9 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
             q = scores / epsilon
             if done:
                 q.add_(log_u).add_(log_v)
-            q.sub_(rows := q.amax(1, keepdim=True))
-            q.sub_(columns := gather(q.amax(0, keepdim=True)).amax(0)).exp_()
-            u = torch.ones_like(q[:, 0])
+            q.sub_(columns := gather(q.amax(0, keepdim=True)).amax(0))
+            q.sub_(rows := q.amax(1, keepdim=True)).exp_()
+            u = rows.squeeze(1).exp()  # which undoes what was taken from rows, and is 1 where a column has its largest
             for _ in range(min(EXACT, iterations - done)):
                 v = 1 / gather((u @ q)[None]).sum(0)
                 u = 1 / (q @ v)

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from densessl.losses import barlow_twins, dino, info_nce, nt_xent, vicreg
+from densessl.losses import dino, info_nce, nt_xent, swapped_prediction
 
 ROUNDS = 9
 THREADS = 2
@@ -141,6 +142,17 @@ def dino_jobs(n: int, views: int, k: int = 65536) -> tuple[Job, Job]:
     )
 
 
+def swav_jobs(n: int, k: int = 3000) -> tuple[Job, Job]:
+    from lightly.loss import SwaVLoss
+
+    scores_a, scores_b = torch.rand(n, k) * 2 - 1, torch.rand(n, k) * 2 - 1
+    theirs = SwaVLoss()
+    return (
+        forward_backward(lambda a, b: theirs([a, b], []), scores_a, scores_b),
+        forward_backward(lambda a, b: swapped_prediction(a, b, 0.1, 0.05, 3), scores_a, scores_b),
+    )
+
+
 CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "NT-Xent, N 4096": lambda: nt_xent_jobs(4096),
     "NT-Xent, N 1024": lambda: nt_xent_jobs(1024),
@@ -151,6 +163,7 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "MoCo, N 256, queue 65,536": lambda: queue_jobs(256, 65536),
     "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
+    "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),
 }
 
 if __name__ == "__main__":

@@ -8,6 +8,17 @@ import pytest
 import torch
 
 from densessl.losses import barlow_twins, byol, common, dino, info_nce, negative_cosine, nt_xent, sup_con, vicreg
+from densessl.losses import (
+    byol,
+    code_prediction,
+    common,
+    dino,
+    info_nce,
+    negative_cosine,
+    nt_xent,
+    sinkhorn,
+    swapped_prediction,
+)
 from tests.losses.slow import batch, value_and_gradients
 
 
@@ -15,6 +26,7 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
     """Name, loss of one tensor (5, 6), and that tensor."""
     other, queue = batch(5, 6, seed=1, dtype=dtype), batch(70, 6, seed=2, dtype=dtype)
     third, center = batch(5, 6, seed=3, dtype=dtype), batch(6, seed=4, dtype=dtype)
+    codes = sinkhorn(third, 0.5, 3).to(torch.promote_types(dtype, torch.float32))
     table = {
         "nt_xent": lambda z: nt_xent(z, other, temperature),
         "sup_con": lambda z: sup_con(z, other, torch.tensor([0, 1, 0, 0, 2]), temperature),
@@ -24,6 +36,7 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "negative_cosine": lambda z: negative_cosine(z, other),
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
+        "code_prediction": lambda z: code_prediction([z, other, z * 0.5], [codes, codes.flip(1)], temperature),
     }
     return [(name, loss, batch(5, 6, dtype=dtype)) for name, loss in table.items()]
 
@@ -67,6 +80,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: barlow_twins(z.T, one.T),
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
+            lambda z: swapped_prediction(z, one, temperature, temperature, 3),
         ]
         if (case, dtype) != ("large", torch.float16):  # whose true gradient, of cubes, float16 cannot hold
             jobs += [lambda z: vicreg(z, one), lambda z: vicreg(z, z), lambda z: vicreg(z.T, one.T)]
@@ -140,6 +154,14 @@ def test_mistakes_are_named():
         "it got 2 and 3": lambda: dino([a, a], [a, a, a], center, 0.1, 0.04),
         "it got 2 and 0": lambda: dino([a, a], [], center, 0.1, 0.04),
         r"one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: dino([a, b], [a], center, 0.1, 0.04),
+        r"swapped_prediction needs two .* scores_b \(2, 4\)": lambda: swapped_prediction(a, b, 0.1, 0.05, 3),
+        "temperature must be above 0; it is -0.1": lambda: swapped_prediction(a, a, -0.1, 0.05, 3),
+        "epsilon must be above 0; it is 0": lambda: sinkhorn(a, 0, 3),
+        r"sinkhorn needs scores \(N, K\) .* \(0, 4\)": lambda: sinkhorn(a[:0], 0.05, 3),
+        "1 iteration or more; it got 0": lambda: sinkhorn(a, 0.05, 0),
+        "code_prediction needs scores of 2 .* it got 1 and 1": lambda: code_prediction([a], [a], 0.1),
+        "code_prediction needs scores .* it got 2 and 3": lambda: code_prediction([a, a], [a, a, a], 0.1),
+        r"scores and codes of one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: code_prediction([a, a], [b], 0.1),
         r"center \(4,\) .* it is \(3, 4\)": lambda: dino([a, a], [a], a, 0.1, 0.04),
     }
     for sentence, call in mistakes.items():
@@ -156,6 +178,9 @@ def test_mistakes_are_named():
         byol,
         vicreg,
         barlow_twins,
+        lambda z, w: info_nce(z, w, w, 0.1),
+        byol,
+        lambda z, w: swapped_prediction(z, w, 0.1, 0.05, 3),
     ],
 )
 def test_nan_is_never_hidden(loss):
