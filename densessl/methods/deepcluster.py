@@ -116,7 +116,7 @@ class DeepCluster(nn.Module):
         return Output(loss, embedding=h.detach())
 
     def pictures(self, batch: dict, thumbnail) -> dict[str, Sheet]:
-        return {"clusters": cluster_sheet(self.assignments, -self.distances, thumbnail, "cluster")}
+        return {"clusters": cluster_sheet(self.assignments, -self.distances, thumbnail)}
 
 
 def last_relu(backbone: nn.Module) -> str | None:

@@ -137,4 +137,4 @@ class DeepCluster2(nn.Module):
         targets = self.targets[0]
         known = self.prototypes[0][targets.clamp_min(0)]
         closeness = (self.bank[:, 0] * known).sum(1)
-        return {"clusters": cluster_sheet(targets, closeness, thumbnail, "cluster")}
+        return {"clusters": cluster_sheet(targets, closeness, thumbnail)}

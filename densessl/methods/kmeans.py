@@ -101,8 +101,8 @@ def split_empty(points: Tensor, assigned: Tensor, clusters: int) -> Tensor:
     return assigned
 
 
-def cluster_sheet(assigned: Tensor, closeness: Tensor, thumbnail: Callable[[int], np.ndarray], word: str) -> Sheet:
-    """A row per cluster with the images that are nearest to it, the nearest first; `word` is what a row is called.
+def cluster_sheet(assigned: Tensor, closeness: Tensor, thumbnail: Callable[[int], np.ndarray]) -> Sheet:
+    """A row per cluster with the images that are nearest to it, the nearest first, and how many it has beside it.
 
     assigned: (N,) int64, below 0 for images of no cluster. closeness: (N,), larger is nearer. Of more than `SHOWN`
     clusters, evenly chosen ones from the largest to the smallest of those that fill a row.
@@ -117,5 +117,5 @@ def cluster_sheet(assigned: Tensor, closeness: Tensor, thumbnail: Callable[[int]
         members = (assigned == cluster).nonzero().flatten()
         order = members[closeness[members].argsort(descending=True, stable=True)][:SHOWN]
         rows.append([thumbnail(int(index)) for index in order])
-        labels.append(f"{word} {cluster}: {int(counts[cluster])}")
+        labels.append(f"{cluster}: {int(counts[cluster])} images")
     return Sheet(rows, labels=labels)

@@ -111,8 +111,10 @@ class SwAV(nn.Module):
             if self.queueing:
                 self.enqueue(torch.cat(z.chunk(len(views))[:2], dim=1))
             self.remember(batch["index"], scores[0])
+            # What all images say alike once they have collapsed, while a loss of 0 leaves their z some way apart.
+            prediction = (scores[0] / self.config.temperature).softmax(1)
         loss = code_prediction(scores, codes, self.config.temperature)
-        return Output(loss, embedding=h.detach().chunk(len(views))[0], projection=z.detach().chunk(len(views))[0])
+        return Output(loss, embedding=h.detach().chunk(len(views))[0], projection=prediction)
 
     def scores(self, z: Tensor) -> Tensor:
         """Unit embeddings (N, dim) -> their cosines with the prototypes, (N, K), in the type that they have."""
@@ -150,4 +152,4 @@ class SwAV(nn.Module):
 
     def pictures(self, batch: dict, thumbnail) -> dict[str, Sheet]:
         """Of each prototype the images that scored highest, each judged by a view of it when it was seen last."""
-        return {"prototypes": cluster_sheet(self.nearest, self.closeness, thumbnail, "prototype")}
+        return {"prototypes": cluster_sheet(self.nearest, self.closeness, thumbnail)}

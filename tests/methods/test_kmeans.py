@@ -128,8 +128,8 @@ def test_a_sheet_shows_the_nearest_first_and_only_full_rows():
         asked.append(index)
         return np.zeros((4, 4, 3), np.uint8)
 
-    sheet = cluster_sheet(assigned, closeness, thumbnail, "cluster")
-    assert sheet.labels == ["cluster 0: 15", "cluster 1: 11"]
+    sheet = cluster_sheet(assigned, closeness, thumbnail)
+    assert sheet.labels == ["0: 15 images", "1: 11 images"]
     assert asked == [*range(14, 4, -1), *range(25, 15, -1)]
-    small = cluster_sheet(torch.tensor([0, 0, 1]), torch.zeros(3), thumbnail, "cluster")
-    assert small.labels == ["cluster 0: 2"] and len(small.rows[0]) == 2
+    small = cluster_sheet(torch.tensor([0, 0, 1]), torch.zeros(3), thumbnail)
+    assert small.labels == ["0: 2 images"] and len(small.rows[0]) == 2
