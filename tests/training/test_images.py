@@ -37,6 +37,14 @@ def test_rows_are_the_images_in_order(parts, workers):
         torch.testing.assert_close(rows[index], expected.expand(2, 3))
 
 
+def test_no_batch_is_a_single_image_which_batch_norm_would_refuse(parts):
+    module, dataset = parts
+    module.config.batch_size = 5
+    norm, seen = torch.nn.BatchNorm1d(3), []
+    rows = RunImages(module, dataset, 0).vectors(lambda view: seen.append(len(view)) or norm(view.mean((2, 3))), [WHOLE])
+    assert rows.shape == (26, 1, 3) and sum(seen) == 26 and min(seen) >= 5
+
+
 def test_no_readable_image_ends_the_pass_with_a_sentence(parts, tmp_path, monkeypatch):
     module, dataset = parts
     monkeypatch.setattr(type(dataset), "_read", lambda *rest: (_ for _ in ()).throw(UserError("nothing to read")))
