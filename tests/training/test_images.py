@@ -41,7 +41,12 @@ def test_no_batch_is_a_single_image_which_batch_norm_would_refuse(parts):
     module, dataset = parts
     module.config.batch_size = 5
     norm, seen = torch.nn.BatchNorm1d(3), []
-    rows = RunImages(module, dataset, 0).vectors(lambda view: seen.append(len(view)) or norm(view.mean((2, 3))), [WHOLE])
+
+    def network(view: torch.Tensor) -> torch.Tensor:
+        seen.append(len(view))
+        return norm(view.mean((2, 3)))
+
+    rows = RunImages(module, dataset, 0).vectors(network, [WHOLE])
     assert rows.shape == (26, 1, 3) and sum(seen) == 26 and min(seen) >= 5
 
 
