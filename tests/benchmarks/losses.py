@@ -20,8 +20,7 @@ from pathlib import Path
 
 import torch
 
-from densessl.losses import barlow_twins, dino, info_nce, nt_xent, vicreg
-from densessl.losses import dino, info_nce, nt_xent, swapped_prediction
+from densessl.losses import barlow_twins, dino, info_nce, nt_xent, swapped_prediction, vicreg
 
 ROUNDS = 9
 THREADS = 2

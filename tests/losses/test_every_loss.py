@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from densessl.losses import barlow_twins, byol, common, dino, info_nce, negative_cosine, nt_xent, sup_con, vicreg
 from densessl.losses import (
+    barlow_twins,
     byol,
     code_prediction,
     common,
@@ -17,7 +17,9 @@ from densessl.losses import (
     negative_cosine,
     nt_xent,
     sinkhorn,
+    sup_con,
     swapped_prediction,
+    vicreg,
 )
 from tests.losses.slow import batch, value_and_gradients
 
@@ -156,7 +158,7 @@ def test_mistakes_are_named():
         r"one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: dino([a, b], [a], center, 0.1, 0.04),
         r"swapped_prediction needs two .* scores_b \(2, 4\)": lambda: swapped_prediction(a, b, 0.1, 0.05, 3),
         "temperature must be above 0; it is -0.1": lambda: swapped_prediction(a, a, -0.1, 0.05, 3),
-        "epsilon must be above 0; it is 0": lambda: sinkhorn(a, 0, 3),
+        "epsilon must be above 0; it is -1": lambda: sinkhorn(a, -1, 3),
         r"sinkhorn needs scores \(N, K\) .* \(0, 4\)": lambda: sinkhorn(a[:0], 0.05, 3),
         "1 iteration or more; it got 0": lambda: sinkhorn(a, 0.05, 0),
         "code_prediction needs scores of 2 .* it got 1 and 1": lambda: code_prediction([a], [a], 0.1),
