@@ -85,7 +85,7 @@ class Backbone(nn.Module):
         maps = self.model.forward_intermediates(
             images, indices=unique, norm=self._norms, stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )
-        norm = self._norm_behind_pooling()
+        norm = self.norm_behind_pooling()
         if norm is not None:
             maps = [norm(each.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for each in maps]
         found = dict(zip(unique, maps, strict=True))
@@ -118,7 +118,8 @@ class Backbone(nn.Module):
             raise ValueError(f"{self.architecture} has no layer {layer}: give one of {-count} to {count - 1}.")
         return layer % count
 
-    def _norm_behind_pooling(self) -> nn.Module | None:
+    def norm_behind_pooling(self) -> nn.Module | None:
+        """The final norm where it is applied to the pooled vector alone; None where each token passes it."""
         norm = getattr(self.model, "fc_norm", None)
         if norm is None or isinstance(norm, nn.Identity) or not isinstance(self.model.norm, nn.Identity):
             return None
