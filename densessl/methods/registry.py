@@ -108,7 +108,8 @@ class Sheet:
 class Entry:
     """A registered method.
 
-    needs: what a batch must carry beside `views` and `index` ("target": labels).
+    needs: what a run must bring: "target", labels in every batch; "transformer", a backbone whose tokens can be masked
+        (`densessl.backbones.tokens`).
     published: the figure that its paper is known by, with the protocol.
     """
 

@@ -18,13 +18,14 @@ from omegaconf import OmegaConf
 
 from densessl import config as configs
 from densessl.backbones import Backbone, create_backbone, load_backbone
+from densessl.backbones.tokens import is_transformer
 from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, open_source
 from densessl.errors import UserError
 from densessl.files import output_folder
 from densessl.hardware import Hardware
-from densessl.methods import method
+from densessl.methods import Entry, method
 from densessl.progress import Progress
 from densessl.training import results
 from densessl.training.callbacks import Checkpoints, CountUnreadable, Log, Monitors
@@ -147,6 +148,7 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     entry = method(config.method)
     torch.manual_seed(config.seed)
     backbone = _backbone(config)
+    _check_needs(entry, backbone, config, source)
     trained = entry.cls(backbone, getattr(config, entry.name), len(source))
     channels_last = config.channels_last and not _too_narrow(trained)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -154,20 +156,24 @@ def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDa
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
     _check_sizes(backbone, dataset.sizes)
-    if "target" in entry.needs:
-        _check_labels(entry.name, config.data, source)
     per_epoch = len(source) // config.batch_size
     total = config.steps or config.epochs * per_epoch
     schedule = Schedule(config.optimizer, config.lr, config.batch_size, total, per_epoch)
     return PretrainModule(trained, config, schedule, dataset.sizes, memory_format), dataset
 
 
-def _check_labels(name: str, data: Any, source: Source) -> None:
-    without = next((index for index in range(len(source)) if source.label(index) is None), None)
-    if without is not None:
+def _check_needs(entry: Entry, backbone: Backbone, config: PretrainConfig, source: Source) -> None:
+    if "target" in entry.needs:
+        without = next((index for index in range(len(source)) if source.label(index) is None), None)
+        if without is not None:
+            raise UserError(
+                f"{entry.name} needs a label for every image, and {source.name(without)} of {config.data} has none: give "
+                "a folder with one folder per class, or a list with a label after a tab on each line."
+            )
+    if "transformer" in entry.needs and not is_transformer(backbone):
         raise UserError(
-            f"{name} needs a label for every image, and {source.name(without)} of {data} has none: give a folder with "
-            "one folder per class, or a list with a label after a tab on each line."
+            f"{entry.name} works on the patches of a plain transformer, and {config.backbone} is none: give "
+            "backbone=vit_small_patch16_224, or another ViT, DeiT, BEiT or EVA."
         )
 
 

@@ -39,10 +39,15 @@ def config_of(entry: Entry, **changes: object) -> object:
     return replace(entry.config(), **(small | changes))
 
 
-def build(name: str, network: str = "resnet", data_size: int = 64, seed: int = 0, **changes: object) -> nn.Module:
-    """The method of that name on a small network."""
+def networks_of(name: str) -> list[str]:
+    """Which of the small networks the method takes."""
+    return ["vit"] if "transformer" in methods()[name].needs else list(NETWORKS)
+
+
+def build(name: str, network: str | None = None, data_size: int = 64, seed: int = 0, **changes: object) -> nn.Module:
+    """The method of that name on a small network; None takes the first that it takes."""
     torch.manual_seed(seed)
-    architecture, options = NETWORKS[network]
+    architecture, options = NETWORKS[network or networks_of(name)[0]]
     entry = methods()[name]
     backbone = create_backbone(architecture, SIZE, options)
     method = entry.cls(backbone, config_of(entry, **changes), data_size).train()

@@ -11,14 +11,16 @@ import torch
 from densessl.config import read_yaml, recipes
 from densessl.describe import describe, table
 from densessl.methods import methods
-from tests.methods.conftest import NETWORKS, batch_for, build, config_of, moment, one_step, progress
+from tests.methods.conftest import batch_for, build, config_of, moment, networks_of, one_step, progress
+
+NAMES_AND_NETWORKS = [(name, network) for name in methods() for network in networks_of(name)]
 
 
 def learning(method: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: each for name, each in method.named_parameters() if each.requires_grad}
 
 
-@pytest.mark.parametrize("network", list(NETWORKS))
+@pytest.mark.parametrize(("name", "network"), NAMES_AND_NETWORKS)
 @pytest.mark.parametrize("count", [2, 7, 8])
 def test_it_gives_a_finite_loss_and_an_embedding_for_any_batch(name, network, count):
     method = build(name, network)
@@ -37,7 +39,7 @@ def test_it_needs_no_labels_unless_it_says_so(name):
     assert torch.isfinite(method(batch).loss)
 
 
-@pytest.mark.parametrize("network", list(NETWORKS))
+@pytest.mark.parametrize(("name", "network"), NAMES_AND_NETWORKS)
 def test_every_weight_that_learns_gets_a_gradient_and_no_other_does(name, network):
     method = build(name, network)
     at = progress(step=50)
@@ -49,24 +51,28 @@ def test_every_weight_that_learns_gets_a_gradient_and_no_other_does(name, networ
             assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), key
         else:
             assert parameter.grad is None, key
-    # What is trained is what learns: some gradient reaches the first layer.
-    first = next(each for each in learning(method).values() if each.ndim == 4)
+    # What is trained is what learns: some gradient reaches the first layer, or the first block where that is frozen.
+    weights = [each for each in learning(method).values() if each.ndim in (2, 4)]
+    first = next((each for each in weights if each.ndim == 4), weights[0])
     assert first.grad.abs().max() > 0
 
 
-def test_what_moves_by_momentum_starts_as_a_copy_and_moves(name):
-    """How it moves is each paper's own, in test_papers.py."""
-    method = build(name)
-    frozen = {key: each.clone() for key, each in method.named_parameters() if not each.requires_grad}
+@pytest.mark.parametrize(("name", "network"), NAMES_AND_NETWORKS)
+def test_what_moves_by_momentum_starts_as_a_copy_and_moves(name, network):
+    """How it moves is each paper's own, in test_papers.py. What papers fix for good is where a transformer begins."""
+    method = build(name, network)
+    still = {key: each.clone() for key, each in method.named_parameters() if not each.requires_grad}
     sources = [each.detach().clone() for each in learning(method).values()]
-    for key, start in frozen.items():
-        assert any(start.shape == source.shape and torch.equal(start, source) for source in sources), key
+    fixed = {key: each for key, each in still.items() if not any(torch.equal(each, source) for source in sources)}
+    assert all("pos_embed" in key or "patch_embed" in key for key in fixed), list(fixed)
+    frozen = {key: each for key, each in still.items() if key not in fixed}
     optimizer = torch.optim.SGD(learning(method).values(), lr=0.1)
     for step in range(3):
         one_step(method, optimizer, batch_for(method, seed=step), progress(step))
     # A bias before a batch norm has no gradient, so its copy stands still with it.
     moved = [key for key, before in frozen.items() if not torch.equal(method.get_parameter(key), before)]
     assert len(moved) >= 0.5 * len(frozen)
+    assert all(torch.equal(method.get_parameter(key), before) for key, before in fixed.items())
 
 
 def test_all_that_must_survive_a_restart_is_in_the_state_dict(name):

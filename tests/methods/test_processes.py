@@ -12,14 +12,19 @@ import torch.multiprocessing as mp
 
 from densessl.methods import methods
 from densessl.training.sync import synchronise
-from tests.methods.conftest import batch_for, build, moment, progress
+from tests.methods.conftest import batch_for, build, moment, networks_of, progress
 
 WORLD, COUNT = 2, 8
+CASES = [(name, network) for name in methods() for network in networks_of(name)]
 
 
-def measure(name: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
-    """Mean loss, mean gradients and buffers after one batch, this process taking its share of it, in float64."""
-    method = build(name, "resnet").double()
+def measure(case: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+    """Mean loss, mean gradients and buffers after one batch, this process taking its share of it, in float64.
+
+    case: a method, and a network where it is not the first that the method takes: "moco", "moco vit".
+    """
+    name, _, network = case.partition(" ")
+    method = build(name, network or None).double()
     own = hasattr(getattr(method, "config", None), "batch_norm_splits")
     if own:
         # A process is a part: two processes of one part are one process of two.
@@ -46,10 +51,10 @@ def measure(name: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
     return found | {f"{key} buffer": buffer.clone() for key, buffer in buffers.items()}
 
 
-def worker(rank: int, folder: str, names: list[str]) -> None:
+def worker(rank: int, folder: str, cases: list[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
-    found = {name: measure(name, rank, WORLD) for name in names}
+    found = {case: measure(case, rank, WORLD) for case in cases}
     if rank == 0:
         torch.save(found, Path(folder) / "found.pt")
     dist.destroy_process_group()
@@ -59,18 +64,19 @@ def worker(rank: int, folder: str, names: list[str]) -> None:
 def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("two")
     selected = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
-    names = [name for name in methods() if name in selected]
+    cases = [f"{name} {network}" for name, network in CASES if name in selected]
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(worker, (str(folder), names), nprocs=WORLD)
+    mp.spawn(worker, (str(folder), cases), nprocs=WORLD)
     return torch.load(folder / "found.pt", weights_only=True)
 
 
-def test_two_processes_compute_what_one_does(name, two):
-    one = measure(name)
-    assert one.keys() == two[name].keys()
+@pytest.mark.parametrize(("name", "network"), CASES)
+def test_two_processes_compute_what_one_does(name, network, two):
+    one, both = measure(f"{name} {network}"), two[f"{name} {network}"]
+    assert one.keys() == both.keys()
     for key, expected in one.items():
         torch.testing.assert_close(
-            two[name][key], expected, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
+            both[key], expected, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
         )
 
 

@@ -25,6 +25,19 @@ SMALL = [
 ]
 
 
+TRANSFORMER = [
+    "backbone=vit_tiny_patch16_224",
+    "backbone_options={embed_dim: 24, depth: 2, num_heads: 2, patch_size: 4}",
+]
+
+
+def small(method: str) -> list[str]:
+    """The settings for a run of this method, on a network that it takes."""
+    if "transformer" not in methods()[method].needs:
+        return SMALL
+    return [setting for setting in SMALL if not setting.startswith("backbone")] + TRANSFORMER
+
+
 def heads(method: str) -> list[str]:
     """Settings that make the method's head small, whatever it is."""
     known = {each.name for each in fields(methods()[method].config)}

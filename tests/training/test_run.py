@@ -23,11 +23,11 @@ from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
-from tests.training.conftest import SMALL, heads, images_for, recipe
+from tests.training.conftest import heads, images_for, recipe, small
 
 
 def run(method: str, data: Path, out: Path, *overrides: str) -> Path:
-    settings = [f"data={data}", f"out={out}", *SMALL, *heads(method), *overrides]
+    settings = [f"data={data}", f"out={out}", *small(method), *heads(method), *overrides]
     return pretrain(recipe(method), settings, say=lambda sentence: None)
 
 
@@ -227,7 +227,7 @@ def test_weights_that_are_not_finite_are_never_saved(pictures, tmp_path):
 
 
 def start(method: str, data: Path, out: Path, *overrides: str) -> subprocess.Popen:
-    settings = [f"data={data}", f"out={out}", *SMALL, *heads(method), *overrides]
+    settings = [f"data={data}", f"out={out}", *small(method), *heads(method), *overrides]
     command = [sys.executable, "-m", "densessl", "pretrain", recipe(method), *settings]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
@@ -288,7 +288,7 @@ def test_two_machines_learn_what_one_does(pictures, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = [f"data={pictures}", f"out={tmp_path / 'two'}", *SMALL, *heads("byol"), "steps=3", "nodes=2"]
+    settings = [f"data={pictures}", f"out={tmp_path / 'two'}", *small("byol"), *heads("byol"), "steps=3", "nodes=2"]
     launch = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
     both = [
         subprocess.Popen(
