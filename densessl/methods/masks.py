@@ -39,7 +39,7 @@ def blockwise_masks(counts: Tensor, grid: tuple[int, int], smallest: int | None 
     smallest = (min(grid) // 3) ** 2 if smallest is None else smallest
     masks = torch.zeros(len(counts), height, width, dtype=torch.bool)
     rows, columns = torch.arange(height)[:, None], torch.arange(width)
-    left, failures = counts.cpu().float(), torch.zeros(len(counts), dtype=torch.int64)
+    left, failures = counts.cpu().float().clone(), torch.zeros(len(counts), dtype=torch.int64)
     generator = _generator()
     while True:
         unfinished = (left > 0) & (failures < ATTEMPTS)
