@@ -21,6 +21,7 @@ class Backbone(nn.Module):
         `sobel`; see `create.py`). channels: D of the vector. stride: sides of images must be multiples of it.
     image_size: pixels of a side that it is meant for; other sizes work too unless `fixed_size` holds the only one.
     mean, std: of the pixels in [0, 1] it wants to see. notes: sentences for the user, such as on its stem.
+    fresh: whether its weights are random, so that a method may begin them as its paper does.
     record: what backbone.json says beside (method, training data summary); empty for a new one.
     """
 
@@ -44,6 +45,7 @@ class Backbone(nn.Module):
         self.stride = max(_reduction(info) for info in model.feature_info)
         self._norms = type(model).__name__ not in _WITHOUT_NORM
         self.notes: list[str] = []
+        self.fresh = False
         self.record: dict[str, Any] = {}
         # Not among the weights: they are in backbone.json, and a checkpoint of any origin lacks them.
         self.register_buffer("_shift", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)

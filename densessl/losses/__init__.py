@@ -27,3 +27,6 @@ __all__ = [
     "swapped_prediction",
     "vicreg",
 ]
+from densessl.losses.reconstruction import masked_reconstruction
+
+__all__ = ["byol", "dino", "info_nce", "masked_reconstruction", "negative_cosine", "nt_xent"]

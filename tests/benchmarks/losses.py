@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from densessl.losses import barlow_twins, dino, info_nce, nt_xent, swapped_prediction, vicreg
+from densessl.losses import dino, info_nce, masked_reconstruction, nt_xent
 
 ROUNDS = 9
 THREADS = 2
@@ -149,6 +150,18 @@ def swav_jobs(n: int, k: int = 3000) -> tuple[Job, Job]:
     return (
         forward_backward(lambda a, b: theirs([a, b], []), scores_a, scores_b),
         forward_backward(lambda a, b: swapped_prediction(a, b, 0.1, 0.05, 3), scores_a, scores_b),
+def reconstruction_jobs(n: int, patches: int, values: int = 768) -> tuple[Job, Job]:
+    from lightly.models.utils import normalize_mean_var
+
+    prediction, target = torch.randn(n, patches, values), torch.randn(n, patches, values)
+    mask = torch.rand(n, patches) < 0.75
+
+    def theirs(p: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(p[mask], normalize_mean_var(target[mask]))
+
+    return (
+        forward_backward(theirs, prediction),
+        forward_backward(lambda p: masked_reconstruction(p, target, mask), prediction),
     )
 
 
@@ -163,6 +176,7 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
     "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),
+    "MAE, N 64, 196 patches": lambda: reconstruction_jobs(64, 196),
 }
 
 if __name__ == "__main__":

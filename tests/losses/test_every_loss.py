@@ -21,6 +21,7 @@ from densessl.losses import (
     swapped_prediction,
     vicreg,
 )
+from densessl.losses import byol, common, dino, info_nce, masked_reconstruction, negative_cosine, nt_xent
 from tests.losses.slow import batch, value_and_gradients
 
 
@@ -39,6 +40,9 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
         "code_prediction": lambda z: code_prediction([z, other, z * 0.5], [codes, codes.flip(1)], temperature),
+        "masked_reconstruction": lambda z: masked_reconstruction(
+            z[:, None], third[:, None], torch.arange(5)[:, None] > 1
+        ),
     }
     return [(name, loss, batch(5, 6, dtype=dtype)) for name, loss in table.items()]
 
@@ -83,6 +87,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
             lambda z: swapped_prediction(z, one, temperature, temperature, 3),
+            lambda z: masked_reconstruction(z[:, None], z[:, None], one[:, :1]),
         ]
         if (case, dtype) != ("large", torch.float16):  # whose true gradient, of cubes, float16 cannot hold
             jobs += [lambda z: vicreg(z, one), lambda z: vicreg(z, z), lambda z: vicreg(z.T, one.T)]
@@ -121,7 +126,7 @@ def test_autocast_changes_nothing():
 
 def test_second_derivatives_are_refused():
     for name, loss, z in every_loss(torch.float64):
-        if name in ("byol", "negative_cosine"):
+        if name in ("byol", "masked_reconstruction", "negative_cosine"):
             continue  # plain operations, which can be differentiated as often as one likes
         (gradient,) = torch.autograd.grad(loss(z.requires_grad_()), z, create_graph=True)
         with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -164,6 +169,8 @@ def test_mistakes_are_named():
         "code_prediction needs scores of 2 .* it got 1 and 1": lambda: code_prediction([a], [a], 0.1),
         "code_prediction needs scores .* it got 2 and 3": lambda: code_prediction([a, a], [a, a, a], 0.1),
         r"scores and codes of one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: code_prediction([a, a], [b], 0.1),
+        r"target \(N, P, V\) and a mask \(N, P\); they are": lambda: masked_reconstruction(a[None], a[None], b),
+        "patches of 2 values": lambda: masked_reconstruction(a[..., None], a[..., None], a),
         r"center \(4,\) .* it is \(3, 4\)": lambda: dino([a, a], [a], a, 0.1, 0.04),
     }
     for sentence, call in mistakes.items():

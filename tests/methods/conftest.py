@@ -23,6 +23,9 @@ SMALL = {
     "queue": 12,
     "queue_epoch": 0,
     "clusters": 8,
+    "decoder_dim": 32,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
     "local_crops": 2,
     "batch_norm_splits": 2,
 }
