@@ -10,23 +10,9 @@ Every function raises `ValueError` for shapes that do not fit each other and for
 """
 
 from densessl.losses.clustering import code_prediction, sinkhorn, swapped_prediction
-from densessl.losses.contrastive import info_nce, nt_xent, sup_con
+from densessl.losses.contrastive import in_batch_nce, info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, negative_cosine
+from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = [
-    "barlow_twins",
-    "byol",
-    "code_prediction",
-    "dino",
-    "info_nce",
-    "negative_cosine",
-    "nt_xent",
-    "sinkhorn",
-    "sup_con",
-    "swapped_prediction",
-    "vicreg",
-]
-from densessl.losses.reconstruction import masked_reconstruction
-
-__all__ = ["byol", "dino", "info_nce", "masked_reconstruction", "negative_cosine", "nt_xent"]
+__all__ = ["barlow_twins", "byol", "code_prediction", "dino", "in_batch_nce", "info_nce", "masked_reconstruction", "negative_cosine", "nt_xent", "sinkhorn", "sup_con", "swapped_prediction", "vicreg"]

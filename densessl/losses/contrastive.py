@@ -1,4 +1,4 @@
-"""Objectives that tell positives from negatives: MoCo's queue, SimCLR's batch, SupCon's labels."""
+"""Objectives that tell positives from negatives: MoCo's queue, the batch of SimCLR and MoCo v3, SupCon's labels."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
         positive = (query * key).sum(1) / temperature
         negative = _LogSumExpOfQueue.apply(query / temperature, queue.detach())
         return (torch.logaddexp(positive, negative) - positive).mean()
+
+
+def in_batch_nce(query: Tensor, keys: Tensor, offset: int, temperature: float) -> Tensor:
+    """MoCo v3's loss (arXiv 2104.02057, algorithm 1) of one direction: which key of the batch belongs to the query.
+
+    query: (N, D). keys: (M, D), of all processes; the key of query i is keys[offset + i], so that offset is N times the
+        rank. Both are normalised here, and no gradient flows into the keys. Mean over N, times 2 temperature, as in the
+        paper, so that the gradient keeps its size whatever the temperature. Chance level: 2 temperature ln(M).
+    """
+    fits = query.ndim == 2 and keys.ndim == 2 and len(query) > 0 and query.shape[1] == keys.shape[1]
+    shapes = f"query is {tuple(query.shape)} and keys {tuple(keys.shape)}"
+    check(fits, f"in_batch_nce needs queries (N, D) and keys (M, D); {shapes}.")
+    inside = 0 <= offset <= len(keys) - len(query)
+    check(inside, f"in_batch_nce needs a key for each query from offset {offset} on; {shapes}.")
+    check_temperature("temperature", temperature)
+    with no_autocast(query):
+        query = directions(query)
+        keys = directions(keys.detach()).to(query.dtype)
+        positive = (query * keys[offset : offset + len(query)]).sum(1) / temperature
+        # The positive is one of the keys, so the sum over all of them holds it already.
+        return 2 * temperature * (_LogSumExpOfQueue.apply(query / temperature, keys) - positive).mean()
 
 
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 
 from densessl.losses import barlow_twins, dino, info_nce, nt_xent, swapped_prediction, vicreg
 from densessl.losses import dino, info_nce, masked_reconstruction, nt_xent
+from densessl.losses import dino, in_batch_nce, info_nce, masked_reconstruction, nt_xent
 
 ROUNDS = 9
 THREADS = 2
@@ -130,6 +131,20 @@ def queue_jobs(n: int, k: int, d: int = 128, temperature: float = 0.2) -> tuple[
     )
 
 
+def in_batch_jobs(n: int, keys: int, d: int = 256, temperature: float = 0.2) -> tuple[Job, Job]:
+    """lightly has no loss of MoCo v3; beside ours stands torch's cross-entropy over all logits, as the paper has it."""
+    query, key, places = torch.randn(n, d), torch.randn(keys, d), torch.arange(n)
+
+    def theirs(q: torch.Tensor) -> torch.Tensor:
+        logits = torch.nn.functional.normalize(q) @ torch.nn.functional.normalize(key).T / temperature
+        return 2 * temperature * torch.nn.functional.cross_entropy(logits, places)
+
+    return (
+        forward_backward(theirs, query),
+        forward_backward(lambda q: in_batch_nce(q, key, 0, temperature), query),
+    )
+
+
 def dino_jobs(n: int, views: int, k: int = 65536) -> tuple[Job, Job]:
     """lightly's time holds the moving of its centre too, a mean over the teacher's logits."""
     from lightly.loss import DINOLoss
@@ -176,6 +191,7 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
     "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),
+    "MoCo v3, N 1024 (torch's), 4,096 keys": lambda: in_batch_jobs(1024, 4096),
     "MAE, N 64, 196 patches": lambda: reconstruction_jobs(64, 196),
 }
 

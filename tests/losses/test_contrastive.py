@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from densessl.losses import common, info_nce, nt_xent, sup_con
+from densessl.losses import common, in_batch_nce, info_nce, nt_xent, sup_con
 from tests.losses.slow import assert_equal, batch, cosine, cross_entropy, memory_of, value_and_gradients
 
 
@@ -161,6 +161,45 @@ def test_info_nce_equals_the_formula(n, k, temperature, monkeypatch):
     assert_equal(
         lambda q: info_nce(q, key, queue, temperature), lambda q: info_nce_by_loops(q, key, queue, temperature), query
     )
+
+
+def in_batch_nce_by_loops(query, keys, offset: int, temperature: float) -> torch.Tensor:
+    total = 0.0
+    for i, q in enumerate(query):
+        logits = [cosine(q, key) / temperature for key in keys]
+        total = total + cross_entropy(logits, logits[offset + i])
+    return 2 * temperature * total / len(query)
+
+
+@pytest.mark.parametrize("n, m, offset", [(6, 6, 0), (5, 15, 5), (1, 200, 130)])
+@pytest.mark.parametrize("temperature", [1.0, 0.2, 0.005])
+def test_in_batch_nce_equals_the_formula(n, m, offset, temperature, monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 1)  # 64 columns at a time
+    query, keys = batch(n, 5), 3 * batch(m, 5, seed=1)
+    assert_equal(
+        lambda q: in_batch_nce(q, keys, offset, temperature),
+        lambda q: in_batch_nce_by_loops(q, keys, offset, temperature),
+        query,
+    )
+
+
+def test_in_batch_nce_worked_by_hand():
+    axes = torch.eye(4)
+    by_hand = 2 * 0.2 * math.log1p(3 * math.exp(-1 / 0.2))
+    assert float(in_batch_nce(axes, 5 * axes, 0, 0.2)) == pytest.approx(by_hand, rel=1e-5)
+    assert float(in_batch_nce(axes, axes[:1].repeat(9, 1), 5, 1.0)) == pytest.approx(2 * math.log(9), rel=1e-6)
+
+
+def test_in_batch_nce_leaves_the_keys_alone_and_never_makes_the_matrix():
+    keys = batch(6, 5).requires_grad_()
+    in_batch_nce(batch(3, 5, seed=1).requires_grad_(), keys, 3, 0.2).backward()
+    assert keys.grad is None
+    n, d, m = 256, 16, 65536
+    query, keys = batch(n, d, dtype=torch.float32), batch(m, d, seed=1, dtype=torch.float32)
+    kept, largest = memory_of(lambda q: in_batch_nce(q, keys, 7 * n, 0.2), query)
+    # The keys themselves are kept, a view of them for the positives.
+    assert kept < 0.01 * 4 * n * m + 4 * m * d
+    assert largest <= max(common.CPU_TILE, m * d)
 
 
 def test_info_nce_worked_by_hand():

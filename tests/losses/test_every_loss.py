@@ -22,6 +22,7 @@ from densessl.losses import (
     vicreg,
 )
 from densessl.losses import byol, common, dino, info_nce, masked_reconstruction, negative_cosine, nt_xent
+from densessl.losses import byol, common, dino, in_batch_nce, info_nce, masked_reconstruction, negative_cosine, nt_xent
 from tests.losses.slow import batch, value_and_gradients
 
 
@@ -36,6 +37,7 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "info_nce": lambda z: info_nce(z, other, queue, temperature),
         "vicreg": lambda z: vicreg(z, other),
         "barlow_twins": lambda z: barlow_twins(z, other),
+        "in_batch_nce": lambda z: in_batch_nce(z, queue, 3, temperature),
         "negative_cosine": lambda z: negative_cosine(z, other),
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
@@ -84,6 +86,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: barlow_twins(z, one),
             lambda z: barlow_twins(z, z),
             lambda z: barlow_twins(z.T, one.T),
+            lambda z: in_batch_nce(z, one, 0, temperature),
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
             lambda z: swapped_prediction(z, one, temperature, temperature, 3),
@@ -102,6 +105,12 @@ def test_zero_vectors_have_cosine_0_and_no_gradient():
         lambda z: sup_con(z, other, labels, 0.1),
         lambda z: byol(z, other),
         lambda z: info_nce(z, other, other, 0.1),
+    zeros, other = torch.zeros(3, 4), batch(3, 4, dtype=torch.float32)
+    for loss in (
+        lambda z: nt_xent(z, other, 0.1),
+        lambda z: byol(z, other),
+        lambda z: info_nce(z, other, other, 0.1),
+        lambda z: in_batch_nce(z, other, 0, 0.1),
     ):
         assert float(value_and_gradients(loss, zeros)[1].abs().max()) == 0
     assert float(byol(zeros, other)) == 2
@@ -151,6 +160,8 @@ def test_mistakes_are_named():
         "temperature must be above 0; it is inf": lambda: sup_con(a, a, torch.zeros(3).long(), math.inf),
         "info_nce needs two": lambda: info_nce(a, b, queue, 0.1),
         r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
+        r"keys \(M, D\); query is \(3, 4\) and keys \(4, 9\)": lambda: in_batch_nce(a, queue.T, 0, 0.1),
+        "a key for each query from offset 7 on": lambda: in_batch_nce(a, queue, 7, 0.1),
         r"it is \(0, 4\)": lambda: info_nce(a, a, queue[:0], 0.1),
         "temperature must be above 0; it is 0": lambda: nt_xent(a, a, 0),
         "temperature must be above 0; it is -1": lambda: info_nce(a, a, queue, -1),
@@ -190,6 +201,9 @@ def test_mistakes_are_named():
         lambda z, w: info_nce(z, w, w, 0.1),
         byol,
         lambda z, w: swapped_prediction(z, w, 0.1, 0.05, 3),
+        lambda z, w: in_batch_nce(z, w, 0, 0.1),
+        lambda z, w: info_nce(z, w, w, 0.1),
+        byol,
     ],
 )
 def test_nan_is_never_hidden(loss):
