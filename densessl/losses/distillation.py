@@ -1,4 +1,4 @@
-"""Objectives without negatives, in which one network says what another said: SimSiam, BYOL, DINO."""
+"""Objectives without negatives, in which one network says what another said: SimSiam, BYOL, DINO, iBOT."""
 
 from __future__ import annotations
 
@@ -61,6 +61,76 @@ def dino(
     with no_autocast(center):
         settings = (len(teacher), student_temperature, teacher_temperature)
         return _CrossViewEntropy.apply(settings, center.detach(), *(view.detach() for view in teacher), *student)
+
+
+def ibot_patches(
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    center: Tensor,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """iBOT's loss of patches (arXiv 2111.07832, equation 2): the student should say of a hidden patch what the teacher,
+    who sees it, says.
+
+    mask: (B, ...) bool, M of it true: what was hidden in each of B views. student, teacher: (M, K) logits of the hidden
+        patches, in the order of mask.nonzero(). center: (K,), subtracted from the teacher's. Neither teacher nor centre
+        gets a gradient, and the centre may be moved before the backward pass.
+
+    The cross-entropy of softmax((teacher - center) / teacher_temperature) and softmax(student / student_temperature),
+    averaged over the hidden patches of each view, then over all views, those without any at 0, as in the official code
+    (`main_ibot.py`). Chance level: ln(K) times the share of views with a mask.
+    """
+    _check_patches(student, teacher, mask, center)
+    check_temperature("student_temperature", student_temperature)
+    check_temperature("teacher_temperature", teacher_temperature)
+    with no_autocast(center):
+        hidden = mask.flatten(1).sum(1, keepdim=True)
+        weights = (1 / (len(mask) * hidden.clamp_min(1))).expand_as(mask.flatten(1))[mask.flatten(1)]
+        temperatures = (student_temperature, teacher_temperature)
+        return _RowEntropy.apply(temperatures, weights, center.detach(), teacher.detach(), student)
+
+
+class _RowEntropy(torch.autograd.Function):
+    """Sum of the rows' cross-entropies by their weights, in one sweep, a few rows at a time."""
+
+    @staticmethod
+    def forward(
+        ctx, temperatures: tuple[float, float], weights: Tensor, center: Tensor, teacher: Tensor, student: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(weights, center.clone(), teacher, student)
+        ctx.temperatures, ctx.type = temperatures, student.dtype
+        loss, ctx.difference = _row_sweep(temperatures, weights, center, teacher, student, ctx.needs_input_grad[4])
+        return loss
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # The first call hands out the forward pass's own memory, as in `_CrossViewEntropy`.
+        difference, ctx.difference = ctx.difference, None
+        if difference is None:
+            difference = _row_sweep(ctx.temperatures, *ctx.saved_tensors, True)[1]
+        return None, None, None, None, difference.mul_(gradient).to(ctx.type)
+
+
+def _row_sweep(
+    temperatures: tuple[float, float], weights: Tensor, center: Tensor, teacher: Tensor, student: Tensor, needed: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The loss and, if needed, its gradient by the student's logits."""
+    student_temperature, teacher_temperature = temperatures
+    dtype = reduce(torch.promote_types, (each.dtype for each in (student, teacher, center)), torch.float32)
+    difference = _empty_difference(student) if needed else None
+    loss, weights = torch.zeros((), dtype=dtype, device=center.device), weights.to(dtype)
+    step = max(1, tile_elements(center) // 4 // len(center))
+    for rows in (slice(start, start + step) for start in range(0, len(student), step)):
+        wanted = ((teacher[rows].to(dtype) - center) / teacher_temperature).softmax(1)
+        log_p = (student[rows].to(dtype) / student_temperature).log_softmax(1)
+        loss -= torch.dot(weights[rows], (wanted * log_p).sum(1))
+        if difference is not None:
+            scale = (weights[rows] / student_temperature)[:, None]
+            difference[rows] = log_p.exp_().sub_(wanted).mul_(scale)
+    return loss, difference
 
 
 class _CrossViewEntropy(torch.autograd.Function):
@@ -143,6 +213,15 @@ def _empty_difference(view: Tensor) -> Tensor:
     return torch.empty(
         view.shape, dtype=torch.float32 if view.dtype == torch.float16 else view.dtype, device=view.device
     )
+
+
+def _check_patches(student: Tensor, teacher: Tensor, mask: Tensor, center: Tensor) -> None:
+    shapes = f"they are {tuple(student.shape)}, {tuple(teacher.shape)} and {tuple(center.shape)}"
+    fine = student.ndim == 2 and student.shape == teacher.shape and tuple(center.shape) == tuple(student.shape[1:])
+    check(fine, f"ibot_patches needs logits (M, K) of student and teacher and a center (K,); {shapes}.")
+    fine = mask.ndim > 1 and mask.dtype == torch.bool and len(mask) > 0 and int(mask.sum()) == len(student)
+    what = f"it is {mask.dtype} {tuple(mask.shape)} with {int(mask.sum())}"
+    check(fine, f"ibot_patches needs a mask (B, ...) of bool with {len(student)} true, a row of logits each; {what}.")
 
 
 def _check_views(student: Sequence[Tensor], teacher: Sequence[Tensor], center: Tensor) -> None:

@@ -30,7 +30,8 @@ from densessl.methods.parts import by_size, cosine_ramp, local_views, momentum_c
 from densessl.methods.registry import Output, Progress, register
 
 
-def _view(scale: tuple[float, float], blur: float, solarize: float = 0.0, count: int = 1) -> ViewSpec:
+def crop(scale: tuple[float, float], blur: float, solarize: float = 0.0, count: int = 1) -> ViewSpec:
+    """DINO's colours, at this share of the area."""
     colour = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
     return ViewSpec(count=count, scale=scale, blur=blur, solarize=solarize, **colour)
 
@@ -48,10 +49,11 @@ class DINOConfig:
     center_momentum: float = 0.9  # m
     frozen_epochs: float = 1  # in which the prototypes get no gradient
     head_batch_norm: bool = False  # in the head; on for convolutional networks with batch norm
+    learn_gain: bool = False  # a learned length for each prototype, better for ViT-S where it is stable
     local_crops: int = 8  # 0 for two global views alone
-    global_a: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=1.0))
-    global_b: ViewSpec = field(default_factory=lambda: _view((0.4, 1.0), blur=0.1, solarize=0.2))
-    local: ViewSpec = field(default_factory=lambda: _view((0.05, 0.4), blur=0.5))
+    global_a: ViewSpec = field(default_factory=lambda: crop((0.4, 1.0), blur=1.0))
+    global_b: ViewSpec = field(default_factory=lambda: crop((0.4, 1.0), blur=0.1, solarize=0.2))
+    local: ViewSpec = field(default_factory=lambda: crop((0.05, 0.4), blur=0.5))
 
     def __post_init__(self) -> None:
         for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
@@ -65,7 +67,10 @@ class DINOConfig:
 
 
 class Head(nn.Module):
-    """(N, D) -> (N, K): a perceptron, unit vectors, and their cosines with K prototypes."""
+    """(N, D) -> (N, K): a perceptron, unit vectors, and their cosines with K prototypes.
+
+    config: has `hidden`, `bottleneck`, `prototypes`, `head_batch_norm` and `learn_gain`.
+    """
 
     def __init__(self, channels: int, config: DINOConfig) -> None:
         super().__init__()
@@ -79,10 +84,26 @@ class Head(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         self.prototypes = nn.Linear(config.bottleneck, config.prototypes, bias=False)
+        # Weight norm: its gain is fixed at 1 ("norm_last_layer") or begins there.
+        self.gain = nn.Parameter(torch.ones(config.prototypes, 1)) if config.learn_gain else None
 
     def forward(self, h: Tensor) -> Tensor:
-        # Weight norm with its gain fixed at 1 ("norm_last_layer").
-        return F.linear(F.normalize(self.mlp(h), dim=1, eps=1e-6), F.normalize(self.prototypes.weight, dim=1))
+        return self.compare(self.embed(h))
+
+    def embed(self, h: Tensor) -> Tensor:
+        """(N, D) -> (N, bottleneck), of length 1."""
+        return F.normalize(self.mlp(h), dim=1, eps=1e-6)
+
+    def compare(self, z: Tensor) -> Tensor:
+        """(..., bottleneck) -> (..., K)."""
+        prototypes = F.normalize(self.prototypes.weight, dim=1)
+        return F.linear(z, prototypes if self.gain is None else self.gain * prototypes)
+
+    def freeze(self) -> None:
+        """Take the gradient of the prototypes away: None, not zero, or weight decay and momentum would move them."""
+        self.prototypes.weight.grad = None
+        if self.gain is not None:
+            self.gain.grad = None
 
 
 @register(
@@ -145,8 +166,7 @@ class DINO(nn.Module):
 
     def after_backward(self, progress: Progress) -> None:
         if progress.epoch < self.config.frozen_epochs:
-            # None, not zero: weight decay and momentum would move them still.
-            self.student_head.prototypes.weight.grad = None
+            self.student_head.freeze()
 
     def after_step(self, progress: Progress) -> None:
         momentum = cosine_ramp(self.config.momentum, 1.0, progress.fraction)
