@@ -86,8 +86,9 @@ def ibot_patches(
     check_temperature("student_temperature", student_temperature)
     check_temperature("teacher_temperature", teacher_temperature)
     with no_autocast(center):
-        hidden = mask.flatten(1).sum(1, keepdim=True)
-        weights = (1 / (len(mask) * hidden.clamp_min(1))).expand_as(mask.flatten(1))[mask.flatten(1)]
+        mask = mask.flatten(1)
+        hidden = mask.sum(1, keepdim=True).clamp_min(1).to(_widest(student, teacher, center))
+        weights = (1 / (len(mask) * hidden)).expand_as(mask)[mask]
         temperatures = (student_temperature, teacher_temperature)
         return _RowEntropy.apply(temperatures, weights, center.detach(), teacher.detach(), student)
 
@@ -119,9 +120,8 @@ def _row_sweep(
 ) -> tuple[Tensor, Tensor | None]:
     """The loss and, if needed, its gradient by the student's logits."""
     student_temperature, teacher_temperature = temperatures
-    dtype = reduce(torch.promote_types, (each.dtype for each in (student, teacher, center)), torch.float32)
     difference = _empty_difference(student) if needed else None
-    loss, weights = torch.zeros((), dtype=dtype, device=center.device), weights.to(dtype)
+    dtype, loss = weights.dtype, weights.new_zeros(())
     step = max(1, tile_elements(center) // 4 // len(center))
     for rows in (slice(start, start + step) for start in range(0, len(student), step)):
         wanted = ((teacher[rows].to(dtype) - center) / teacher_temperature).softmax(1)
@@ -178,7 +178,7 @@ def _cross_view_sweep(
     """
     teachers, student_temperature, teacher_temperature = settings
     teacher, student = logits[:teachers], logits[teachers:]
-    dtype = reduce(torch.promote_types, (view.dtype for view in (*logits, center)), torch.float32)
+    dtype = _widest(*logits, center)
     differences = [_empty_difference(view) if need else None for view, need in zip(student, needed, strict=True)]
     count, loss = len(student[0]), torch.zeros((), dtype=dtype, device=center.device)
     # About eight arrays of this size are alive at a time.
@@ -207,6 +207,11 @@ def _mean_of_others(said: Sequence[Tensor], view: int) -> Tensor:
     if not others:
         return torch.zeros_like(said[0])
     return others[0] if len(others) == 1 else reduce(torch.add, others) / len(others)
+
+
+def _widest(*tensors: Tensor) -> torch.dtype:
+    """The type to compute in: float32, or wider where one of them is."""
+    return reduce(torch.promote_types, (each.dtype for each in tensors), torch.float32)
 
 
 def _empty_difference(view: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from densessl.losses import barlow_twins, dino, info_nce, nt_xent, swapped_prediction, vicreg
 from densessl.losses import dino, info_nce, masked_reconstruction, nt_xent
 from densessl.losses import dino, in_batch_nce, info_nce, masked_reconstruction, nt_xent
+from densessl.losses import dino, ibot_patches, in_batch_nce, info_nce, masked_reconstruction, nt_xent
 
 ROUNDS = 9
 THREADS = 2
@@ -165,6 +166,20 @@ def swav_jobs(n: int, k: int = 3000) -> tuple[Job, Job]:
     return (
         forward_backward(lambda a, b: theirs([a, b], []), scores_a, scores_b),
         forward_backward(lambda a, b: swapped_prediction(a, b, 0.1, 0.05, 3), scores_a, scores_b),
+def ibot_jobs(n: int, hidden: int, k: int = 8192) -> tuple[Job, Job]:
+    """lightly's time holds the moving of its centre too."""
+    from lightly.loss import IBOTPatchLoss
+
+    student, teacher = torch.randn(n * hidden, k), torch.randn(n * hidden, k)
+    mask = torch.zeros(n, 14, 14, dtype=torch.bool)
+    mask.view(n, -1)[:, :hidden] = True
+    theirs, center = IBOTPatchLoss(k), torch.zeros(k)
+    return (
+        forward_backward(lambda s: theirs(teacher, s, mask), student),
+        forward_backward(lambda s: ibot_patches(s, teacher, mask, center, 0.1, 0.04), student),
+    )
+
+
 def reconstruction_jobs(n: int, patches: int, values: int = 768) -> tuple[Job, Job]:
     from lightly.models.utils import normalize_mean_var
 
@@ -192,6 +207,7 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
     "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),
     "MoCo v3, N 1024 (torch's), 4,096 keys": lambda: in_batch_jobs(1024, 4096),
+    "iBOT, 32 views of 59 patches, K 8,192": lambda: ibot_jobs(32, 59),
     "MAE, N 64, 196 patches": lambda: reconstruction_jobs(64, 196),
 }
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from densessl.losses import byol, common, dino, negative_cosine
+from densessl.losses import byol, common, dino, ibot_patches, negative_cosine
 from tests.losses.slow import assert_equal, batch, cosine, memory_of, value_and_gradients
 
 
@@ -123,3 +123,76 @@ def test_dino_agrees_with_lightly():
     # lightly holds its temperature as float32, which is where it differs.
     for a, b in zip(ours, value_and_gradients(lambda *views: theirs(teacher, list(views)), *student), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+
+
+def ibot_patches_by_loops(student, teacher, mask, center, student_temperature: float, teacher_temperature: float):
+    total, row = 0.0 * student.sum(), 0
+    for view in mask:
+        count = int(view.sum())
+        for _ in range(count):
+            wanted = ((teacher[row] - center) / teacher_temperature).softmax(0)
+            log_p = (student[row] / student_temperature).log_softmax(0)
+            total = total - sum(q * p for q, p in zip(wanted, log_p, strict=True)) / count
+            row += 1
+    return total / len(mask)
+
+
+def hidden_patches() -> torch.Tensor:
+    """Of four views: 3, none, 1 and 2 patches."""
+    mask = torch.zeros(4, 2, 3, dtype=torch.bool)
+    mask[0, 0, :] = mask[2, 1, 1] = mask[3, :, 2] = True
+    return mask
+
+
+@pytest.mark.parametrize("rows", [1, 4, 1000])
+def test_ibot_patches_equals_the_formula(rows, monkeypatch):
+    monkeypatch.setattr(common, "CPU_TILE", 4 * 7 * rows)
+    student, teacher, center = batch(6, 7), batch(6, 7, seed=1), batch(7, seed=2)
+    mask = hidden_patches()
+    assert_equal(
+        lambda s: ibot_patches(s, teacher, mask, center, 0.1, 0.05),
+        lambda s: ibot_patches_by_loops(s, teacher, mask, center, 0.1, 0.05),
+        student,
+    )
+
+
+def test_ibot_patches_agrees_with_lightly():
+    theirs = pytest.importorskip("lightly.loss").IBOTPatchLoss(output_dim=7, student_temp=0.2, teacher_temp=0.05)
+    student, teacher, mask = batch(6, 7), batch(6, 7, seed=1), hidden_patches()
+    expected = value_and_gradients(lambda s: theirs(teacher, s, mask), student)
+    ours = value_and_gradients(lambda s: ibot_patches(s, teacher, mask, torch.zeros(7), 0.2, 0.05), student)
+    # lightly holds its temperature as float32, which is where it differs.
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_ibot_patches_is_ln_k_at_chance_and_0_where_nothing_is_hidden():
+    zeros, nothing = torch.zeros(6, 7), torch.zeros(4, 2, 3, dtype=torch.bool)
+    value = ibot_patches(zeros, zeros, hidden_patches(), torch.zeros(7), 0.1, 0.04)
+    assert float(value) == pytest.approx(0.75 * math.log(7), rel=1e-6)
+    value, gradient = value_and_gradients(
+        lambda s: ibot_patches(s, zeros[:0], nothing, torch.zeros(7), 0.1, 0.04), zeros[:0]
+    )
+    assert float(value) == 0 and gradient.shape == (0, 7)
+
+
+def test_ibot_patches_goes_backward_twice_leaves_the_teacher_alone_and_lets_the_centre_move_on():
+    student, teacher = batch(6, 7).requires_grad_(), batch(6, 7, seed=1).requires_grad_()
+    center, mask = batch(7, seed=2).requires_grad_(), hidden_patches()
+    expected = torch.autograd.grad(ibot_patches(student, teacher, mask, center, 0.1, 0.05), student)[0]
+    loss = ibot_patches(student, teacher, mask, center, 0.1, 0.05)
+    with torch.no_grad():
+        center += 1
+    loss.backward(retain_graph=True)
+    assert torch.equal(student.grad, expected) and teacher.grad is None and center.grad is None
+    loss.backward()
+    torch.testing.assert_close(student.grad, 2 * expected)
+
+
+def test_ibot_patches_keeps_nothing_but_its_inputs_and_the_centre():
+    n, k = 24, 65536
+    mask = torch.ones(2, 3, 4, dtype=torch.bool)
+    student, teacher = batch(n, k, dtype=torch.float32), batch(n, k, seed=1, dtype=torch.float32)
+    kept, largest = memory_of(lambda s: ibot_patches(s, teacher, mask, torch.zeros(k), 0.1, 0.04), student)
+    assert kept <= 4 * (2 * n * k + k + n)
+    assert largest == n * k

@@ -23,7 +23,19 @@ from densessl.losses import (
 )
 from densessl.losses import byol, common, dino, info_nce, masked_reconstruction, negative_cosine, nt_xent
 from densessl.losses import byol, common, dino, in_batch_nce, info_nce, masked_reconstruction, negative_cosine, nt_xent
+    byol,
+    common,
+    dino,
+    ibot_patches,
+    in_batch_nce,
+    info_nce,
+    masked_reconstruction,
+    negative_cosine,
+    nt_xent,
+)
 from tests.losses.slow import batch, value_and_gradients
+
+PAIRS = torch.tensor([[True, True, False], [False, True, False], [True, True, False]])  # five of three views' patches
 
 
 def every_loss(dtype: torch.dtype, temperature: float = 0.1):
@@ -42,6 +54,7 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
         "code_prediction": lambda z: code_prediction([z, other, z * 0.5], [codes, codes.flip(1)], temperature),
+        "ibot_patches": lambda z: ibot_patches(z, other, PAIRS, center, temperature, temperature / 2),
         "masked_reconstruction": lambda z: masked_reconstruction(
             z[:, None], third[:, None], torch.arange(5)[:, None] > 1
         ),
@@ -90,6 +103,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
             lambda z: swapped_prediction(z, one, temperature, temperature, 3),
+            lambda z: ibot_patches(z, one, PAIRS[[0, 2]], one[0], temperature, temperature),
             lambda z: masked_reconstruction(z[:, None], z[:, None], one[:, :1]),
         ]
         if (case, dtype) != ("large", torch.float16):  # whose true gradient, of cubes, float16 cannot hold
@@ -142,6 +156,9 @@ def test_second_derivatives_are_refused():
             gradient.sum().backward()
 
 
+MASK = torch.tensor([[True, False, True, False], [False, False, True, True]])
+
+
 def test_mistakes_are_named():
     a, b, queue, center = batch(3, 4), batch(2, 4), batch(9, 4), batch(4)
     mistakes = {
@@ -180,6 +197,9 @@ def test_mistakes_are_named():
         "code_prediction needs scores of 2 .* it got 1 and 1": lambda: code_prediction([a], [a], 0.1),
         "code_prediction needs scores .* it got 2 and 3": lambda: code_prediction([a, a], [a, a, a], 0.1),
         r"scores and codes of one shape .* \[\(2, 4\), \(3, 4\)\]": lambda: code_prediction([a, a], [b], 0.1),
+        r"student and teacher and a center \(K,\); they are": lambda: ibot_patches(a, b, a > 0, center, 0.1, 0.04),
+        r"with 3 true, .* torch.bool \(2, 4\) with 4": lambda: ibot_patches(a, a, MASK, center, 0.1, 0.04),
+        "a mask .* of bool with 3 true": lambda: ibot_patches(a, a, MASK.float(), center, 0.1, 0.04),
         r"target \(N, P, V\) and a mask \(N, P\); they are": lambda: masked_reconstruction(a[None], a[None], b),
         "patches of 2 values": lambda: masked_reconstruction(a[..., None], a[..., None], a),
         r"center \(4,\) .* it is \(3, 4\)": lambda: dino([a, a], [a], a, 0.1, 0.04),
