@@ -37,6 +37,7 @@ def test_a_reload_gives_the_same_outputs_bit_for_bit(case, tmp_path):
     for name in ("architecture", "options", "image_size", "mean", "std", "channels", "stride", "notes", "fixed_size"):
         assert getattr(again, name) == getattr(backbone, name)
     assert again.record == RECORD
+    assert backbone.fresh and not again.fresh  # no method begins loaded weights anew
 
 
 def test_the_names_in_the_file_are_timms(run):

@@ -11,6 +11,7 @@ from torch import nn
 
 from densessl.methods import methods
 from densessl.methods.parts import Queue, cosine_ramp, in_parts, momentum_copy, move_towards, slow_batch_norm
+from densessl.training.config import resolve
 from tests.methods.conftest import batch_for, build, one_step, progress
 
 
@@ -48,6 +49,16 @@ def test_moco_moves_its_key_encoder_before_the_keys_and_enqueues_after_the_loss(
     assert float(method(batch).loss.detach()) == pytest.approx(float(expected), rel=1e-4)
     torch.testing.assert_close(method.queue.keys[:4], k, rtol=1e-4, atol=1e-5)
     assert torch.equal(method.queue.keys[4:], old_queue[4:]) and int(method.queue.position) == 4
+
+
+def test_moco_v1_is_a_recipe_with_a_linear_head_and_without_blur():
+    config = resolve("moco-v1", ["data=."]).moco
+    assert (config.temperature, config.momentum, config.queue, config.symmetric) == (0.07, 0.999, 65536, False)
+    view = config.view
+    assert (view.brightness, view.contrast, view.saturation, view.hue) == (0.4, 0.4, 0.4, 0.4)
+    assert (view.jitter, view.grey, view.blur, view.scale) == (1.0, 0.2, 0.0, (0.2, 1.0))
+    method = build("moco", hidden=config.hidden)
+    assert [type(layer) for layer in method.projector] == [nn.Linear]
 
 
 def test_a_key_belongs_to_its_query_however_batch_norm_was_dealt():

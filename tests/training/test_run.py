@@ -23,7 +23,7 @@ from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
-from tests.training.conftest import heads, images_for, recipe, small
+from tests.training.conftest import SMALL, heads, images_for, recipe, small
 
 
 def run(method: str, data: Path, out: Path, *overrides: str) -> Path:
@@ -83,6 +83,11 @@ def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, picture
     one, two = (rows_of(each) for each in (whole, again))
     assert [row["step"] for row in two] == [str(step) for step in range(1, 8)]
     assert [row["loss"] for row in one] == [row["loss"] for row in two]
+
+
+def test_a_method_of_patches_refuses_a_network_without(pictures, tmp_path):
+    with pytest.raises(UserError, match=r"mae works on the patches of a plain transformer, and resnet18 is none: give"):
+        pretrain("mae-cifar", [f"data={pictures}", f"out={tmp_path}", *SMALL], say=lambda sentence: None)
 
 
 def test_what_a_run_leaves(pictures, tmp_path):
