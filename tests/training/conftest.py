@@ -47,7 +47,7 @@ def heads(method: str) -> list[str]:
 def recipe(method: str) -> str:
     """A recipe of the method; one that keeps local crops where there is one."""
     known = [name for name in recipes("pretrain") if read_yaml(name, "pretrain")["method"] == method]
-    return next((name for name in known if "small" in name), known[-1])
+    return next((name for name in known if name == f"{method}-small"), known[-1])
 
 
 def images_for(method: str, pictures: Path) -> Path:

@@ -87,7 +87,7 @@ def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, picture
 
 def test_a_method_of_patches_refuses_a_network_without(pictures, tmp_path):
     with pytest.raises(UserError, match=r"mae works on the patches of a plain transformer, and resnet18 is none: give"):
-        pretrain("mae-cifar", [f"data={pictures}", f"out={tmp_path}", *SMALL], say=lambda sentence: None)
+        pretrain("mae", [f"data={pictures}", f"out={tmp_path}", *SMALL], say=lambda sentence: None)
 
 
 def test_what_a_run_leaves(pictures, tmp_path):
