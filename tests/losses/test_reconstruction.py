@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from densessl.losses import masked_reconstruction
-from tests.losses.slow import assert_equal, batch, value_and_gradients
+from tests.losses.slow import assert_equal, batch, memory_of, value_and_gradients
 
 
 def by_loops(prediction, target, mask, normalise: bool) -> torch.Tensor:
@@ -62,3 +62,15 @@ def test_its_chance_level():
     target = batch(20, 10, 12)
     value = masked_reconstruction(torch.zeros_like(target), target, torch.ones(20, 10))
     assert float(value) == pytest.approx(11 / 12, rel=1e-4)
+
+
+def test_it_keeps_one_array_and_goes_backward_twice():
+    n, p, v = 8, 64, 48
+    prediction, target = batch(n, p, v, dtype=torch.float32), batch(n, p, v, seed=1, dtype=torch.float32)
+    mask = batch(n, p, seed=2) > 0
+    kept, largest = memory_of(lambda p: masked_reconstruction(p, target, mask), prediction)
+    assert kept <= 4 * (n * p * v + n * p) and largest == n * p * v
+    prediction.requires_grad_()
+    loss = masked_reconstruction(prediction, target, mask)
+    (once,) = torch.autograd.grad(loss, prediction, retain_graph=True)
+    assert torch.equal(once, torch.autograd.grad(loss, prediction)[0])
