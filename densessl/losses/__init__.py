@@ -15,4 +15,19 @@ from densessl.losses.distillation import byol, dino, ibot_patches, negative_cosi
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = ["barlow_twins", "byol", "code_prediction", "dino", "ibot_patches", "in_batch_nce", "info_nce", "masked_reconstruction", "negative_cosine", "nt_xent", "sinkhorn", "sup_con", "swapped_prediction", "vicreg"]
+__all__ = [
+    "barlow_twins",
+    "byol",
+    "code_prediction",
+    "dino",
+    "ibot_patches",
+    "in_batch_nce",
+    "info_nce",
+    "masked_reconstruction",
+    "negative_cosine",
+    "nt_xent",
+    "sinkhorn",
+    "sup_con",
+    "swapped_prediction",
+    "vicreg",
+]

@@ -22,7 +22,7 @@ cut to the backbone's stride; the warm-up of tau_t takes at most 0.3 of the run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import log
 
 import numpy as np

@@ -20,10 +20,17 @@ from pathlib import Path
 
 import torch
 
-from densessl.losses import barlow_twins, dino, info_nce, nt_xent, swapped_prediction, vicreg
-from densessl.losses import dino, info_nce, masked_reconstruction, nt_xent
-from densessl.losses import dino, in_batch_nce, info_nce, masked_reconstruction, nt_xent
-from densessl.losses import dino, ibot_patches, in_batch_nce, info_nce, masked_reconstruction, nt_xent
+from densessl.losses import (
+    barlow_twins,
+    dino,
+    ibot_patches,
+    in_batch_nce,
+    info_nce,
+    masked_reconstruction,
+    nt_xent,
+    swapped_prediction,
+    vicreg,
+)
 
 ROUNDS = 9
 THREADS = 2
@@ -166,6 +173,9 @@ def swav_jobs(n: int, k: int = 3000) -> tuple[Job, Job]:
     return (
         forward_backward(lambda a, b: theirs([a, b], []), scores_a, scores_b),
         forward_backward(lambda a, b: swapped_prediction(a, b, 0.1, 0.05, 3), scores_a, scores_b),
+    )
+
+
 def ibot_jobs(n: int, hidden: int, k: int = 8192) -> tuple[Job, Job]:
     """lightly's time holds the moving of its centre too."""
     from lightly.loss import IBOTPatchLoss
