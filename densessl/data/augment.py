@@ -28,16 +28,19 @@ solarize
     As torchvision: values of 128 and more are inverted.
 
 A rendered view is uint8; scaling to [0, 1] and normalising by mean and std belong to whoever feeds the network.
+Of a view in patches the crop is resized and flipped as a whole, so that neighbouring patches hold the same pixels
+where they overlap; the operations after that are each patch's own, which sees nothing beyond its border.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, cos, pi, sin, sqrt
 
 import cv2
 import numpy as np
 
-from densessl.data.views import ORDERS, Draw
+from densessl.data.views import ORDERS, Draw, PatchSides
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision
 # Four neighbours of weight exp(-1 / (2 * 0.25^2)) = 3.4e-4 move a value by 0.34 levels at most: it rounds back.
@@ -49,7 +52,21 @@ _INVERT_BRIGHT = np.where(np.arange(256) < 128, np.arange(256), 255 - np.arange(
 
 def render(image: np.ndarray, draw: Draw, size: int) -> np.ndarray:
     """One view: image (H, W, 3) uint8 RGB, draw in its pixels -> (size, size, 3) uint8, never sharing its memory."""
-    view = _crop_resized(image, draw, size)
+    return _finished(_crop_resized(image, draw, size), draw)
+
+
+def render_patches(image: np.ndarray, draw: Draw, patches: Sequence[Draw], sides: PatchSides) -> np.ndarray:
+    """The patches of one view: image (H, W, 3) uint8 RGB -> (P, s, s, 3) uint8; see `views.draw_patches`."""
+    whole = render(image, draw, sides.whole)
+    made = np.empty((len(patches), sides.patch, sides.patch, 3), np.uint8)
+    for place, patch in zip(made, patches, strict=True):
+        x, y, width, height = patch[:4]
+        place[:] = _finished(whole[y : y + height, x : x + width], patch)
+    return made
+
+
+def _finished(view: np.ndarray, draw: Draw) -> np.ndarray:
+    """Colours, blur, solarization and flip of a view, or of a patch, that has its size."""
     if has_colour(draw):
         view = cv2.transform(view, colour_matrix(draw, cv2.mean(view)))
     if draw.sigma >= SMALLEST_SIGMA:

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from densessl.data.augment import HUE_BEFORE_CONTRAST, HUE_BEFORE_SATURATION, LUMA, SMALLEST_SIGMA
-from densessl.data.views import Draw
+from densessl.data.views import Draw, PatchSides
 
 CHUNK = 64  # samples rendered at once; bounds the float copy of the canvases: 154 MB for 448 x 448 px
+PATCH_CHUNK = 16  # of views in patches, which hold more pixels than the view does: 39 MB for 7 x 7 of 64 px
 
 
 def to_canvas(image: np.ndarray, draws: Sequence[Draw], side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,16 +59,55 @@ def render_batch(canvas: Tensor, draws: Tensor, size: int) -> Tensor:
     return torch.cat(parts).contiguous(memory_format=torch.channels_last)
 
 
+@torch.no_grad()
+def render_patches(canvas: Tensor, draws: Tensor, sides: PatchSides) -> Tensor:
+    """The patches of one view per canvas: draws (B, 1 + P, 13), the first row the view's own, its box in pixels of the
+    canvas, the others the patches', in pixels of the view -> (B, P, 3, s, s) uint8, each patch channels_last.
+    """
+    draws = draws.to(canvas.device, torch.float32, non_blocking=True)
+    with torch.autocast(canvas.device.type, enabled=False):
+        pairs = zip(canvas.split(PATCH_CHUNK), draws.split(PATCH_CHUNK), strict=True)
+        parts = [_render_patches(part, rows, sides) for part, rows in pairs]
+    made = torch.cat(parts).contiguous(memory_format=torch.channels_last)
+    return made.unflatten(0, (len(canvas), -1))
+
+
+def _render_patches(canvas: Tensor, draws: Tensor, sides: PatchSides) -> Tensor:
+    views, patches = _resized(canvas, draws[:, 0], sides.whole), draws[:, 1:]
+    return _finished(_cut(views, patches, sides.patch), patches.flatten(0, 1))
+
+
+def _cut(views: Tensor, draws: Tensor, size: int) -> Tensor:
+    """views (B, 3, S, S), draws (B, P, 13) with boxes in their pixels -> (B * P, 3, s, s), flipped where drawn."""
+    column = dict(zip(Draw._fields, draws.unbind(2), strict=True))
+    pixels = torch.arange(size, device=views.device)
+    down, across = (column[axis].long()[:, :, None] + pixels for axis in ("y", "x"))  # (B, P, s)
+    across = torch.where(column["flip"].bool()[:, :, None], across.flip(2), across)
+    batch = torch.arange(len(views), device=views.device)[:, None, None, None]
+    patches = views.permute(0, 2, 3, 1)[batch, down[:, :, :, None], across[:, :, None, :]]  # (B, P, s, s, 3)
+    return patches.flatten(0, 1).permute(0, 3, 1, 2)
+
+
 def _render(canvas: Tensor, draws: Tensor, size: int) -> Tensor:
+    return _finished(_resized(canvas, draws, size), draws)
+
+
+def _resized(canvas: Tensor, draws: Tensor, size: int) -> Tensor:
+    """Crops of their final size, flipped where drawn: (B, 3, size, size) float."""
     column = dict(zip(Draw._fields, draws.unbind(1), strict=True))
     resize = _resize_case(column["width"], column["height"], size)
     across = resize_weights(column["x"], column["width"], canvas.shape[3], size, *resize)
     down = resize_weights(column["y"], column["height"], canvas.shape[2], size, *resize)
     across = torch.where(column["flip"].bool()[:, None, None], across.flip(1), across)
-    views = _separable(canvas.float(), down, across)
+    return _separable(canvas.float(), down, across)
+
+
+def _finished(views: Tensor, draws: Tensor) -> Tensor:
+    """Colours, blur and solarization: (B, 3, s, s) float -> uint8."""
+    column = dict(zip(Draw._fields, draws.unbind(1), strict=True))
     matrix = colour_matrices(draws, views.mean((2, 3)))
     views = torch.einsum("bij,bjhw->bihw", matrix[:, :, :3], views) + matrix[:, :, 3, None, None]
-    blur = blur_weights(column["sigma"], size)
+    blur = blur_weights(column["sigma"], views.shape[2])
     views = _separable(views.clamp(0, 255), blur, blur).round()
     solarized = column["solarize"].bool()[:, None, None, None] & (views >= 128)
     return torch.where(solarized, 255 - views, views).to(torch.uint8)

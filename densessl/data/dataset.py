@@ -1,8 +1,9 @@
 """From a source of images to batches of views.
 
 A batch is a dict: `views`, a list of uint8 tensors (B, 3, s, s) in channels_last memory format, one per view in the
-order of the specs; `index` (B,) int64; `target` (B,) int64 when every image has a label; `unreadable`, a list of
-(index, reason) of images that were passed over. What is drawn depends on (seed, epoch, index) alone.
+order of the specs, (B, P, 3, s, s) for one in patches; `index` (B,) int64; `target` (B,) int64 when every image has a
+label; `unreadable`, a list of (index, reason) of images that were passed over. What is drawn depends on (seed, epoch,
+index) alone.
 
 A batch that cannot be made has `failed` in place of views and targets: a sentence for the user. It is data because
 torch buries an exception of a worker under its traceback; whoever takes the batch raises `UserError(batch["failed"])`.
@@ -21,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from densessl.data.augment import render
+from densessl.data import augment_device
+from densessl.data.augment import render, render_patches
 from densessl.data.augment_device import render_batch, to_canvas
 from densessl.data.images import UnreadableImage
-from densessl.data.views import ViewSpec, draw, generator
+from densessl.data.views import Draw, PatchSides, ViewSpec, draw, draw_patches, generator
 from densessl.errors import UserError
 
 MOST_UNREADABLE = 100  # in a row, before the run ends with a sentence
@@ -50,8 +52,11 @@ class ViewDataset(Dataset):
     device_views: hand over each image once, with the draws of its views, for `render_views` to make them on the device.
         Images are shrunk to a longest side of `canvas` px, twice the largest view unless given.
 
-    An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8;
-    with device_views instead of them `canvas` (h, w, 3) uint8 and `draws` (V, 13) float32. An unreadable image is
+    sizes: of each view its side, or `PatchSides`.
+
+    An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8,
+    (P, s, s, 3) in patches; with device_views instead of them `canvas` (h, w, 3) uint8 and `draws`, a list of (1, 13)
+    float32, (1 + P, 13) in patches. An unreadable image is
     replaced by the next readable one, and `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the
     source raises `UserError`, the item is `failed` (a sentence), `index` (the one asked for) and `unreadable`.
     """
@@ -69,9 +74,10 @@ class ViewDataset(Dataset):
         self.image_size = image_size
         self.seed = seed
         self.device_views = device_views
-        self.views = [replace(spec, size=spec.size or image_size, count=1) for spec in views for _ in range(spec.count)]
-        self.sizes = [spec.size for spec in self.views]
-        self.canvas = canvas or 2 * max(self.sizes)
+        each = [spec for spec in views for _ in range(spec.count)]
+        self.views = [replace(spec, size=spec.side(image_size), count=1) for spec in each]
+        self.sizes = [spec.sides(image_size) for spec in self.views]
+        self.canvas = canvas or 2 * max(spec.size for spec in self.views)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -83,18 +89,30 @@ class ViewDataset(Dataset):
             image, index = self._read(asked, unreadable)
             # The place asked for seeds the views, so that a neighbour that stands in does not come twice with the same.
             rng = generator(self.seed, epoch, asked)
-            draws = [draw(spec, *image.shape[:2], rng, spec.size) for spec in self.views]
+            draws = [self._draw(spec, image, rng) for spec in self.views]
             label = self.source.label(index)
         except UserError as error:
             return {"failed": str(error), "index": asked, "unreadable": unreadable}
         item: dict[str, Any] = {"index": index, "unreadable": unreadable}
         if self.device_views:
-            item["canvas"], item["draws"] = to_canvas(image, draws, self.canvas)
+            item["canvas"], crops = to_canvas(image, [crop for crop, _ in draws], self.canvas)
+            item["draws"] = [
+                np.array([row, *patches], np.float32) for row, (_, patches) in zip(crops, draws, strict=True)
+            ]
         else:
-            item["views"] = [render(image, drawn, size) for drawn, size in zip(draws, self.sizes, strict=True)]
+            item["views"] = [
+                render_patches(image, crop, patches, size) if patches else render(image, crop, size)
+                for (crop, patches), size in zip(draws, self.sizes, strict=True)
+            ]
         if label is not None:
             item["target"] = label
         return item
+
+    @staticmethod
+    def _draw(spec: ViewSpec, image: np.ndarray, rng: np.random.Generator) -> tuple[Draw, list[Draw]]:
+        """The crop of one view and, when it is cut into patches, theirs."""
+        crop = draw(spec, *image.shape[:2], rng, spec.size)
+        return crop, draw_patches(spec, rng) if spec.patches else []
 
     def _read(self, asked: int, unreadable: list[tuple[int, str]]) -> tuple[np.ndarray, int]:
         """The first readable image from `asked` on, and its index; those passed over are added to `unreadable`."""
@@ -115,8 +133,9 @@ class ViewDataset(Dataset):
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Items of `ViewDataset` -> one batch; see the module docstring.
 
-    With device_views: `canvas` (B, 3, H, W) uint8, padded with zeros to the largest of the batch, and `draws`
-    (B, V, 13) float32 in place of `views`. When an item has failed: `failed`, `index` and `unreadable` alone.
+    With device_views: `canvas` (B, 3, H, W) uint8, padded with zeros to the largest of the batch, and `draws`, per view
+    (B, 1, 13) float32, (B, 1 + P, 13) in patches, in place of `views`. When an item has failed: `failed`, `index` and
+    `unreadable` alone.
     """
     batch: dict[str, Any] = {
         "index": torch.tensor([item["index"] for item in items], dtype=torch.int64),
@@ -129,23 +148,28 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         batch["target"] = torch.tensor([item["target"] for item in items], dtype=torch.int64)
     if "canvas" in items[0]:
         batch["canvas"] = _padded([item["canvas"] for item in items])
-        batch["draws"] = torch.from_numpy(np.stack([item["draws"] for item in items]))
+        draws = zip(*(item["draws"] for item in items), strict=True)
+        batch["draws"] = [torch.from_numpy(np.stack(same)) for same in draws]
     else:
         views = zip(*(item["views"] for item in items), strict=True)
         batch["views"] = [_channels_first(np.stack(same)) for same in views]
     return batch
 
 
-def render_views(batch: dict[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
+def render_views(batch: dict[str, Any], sizes: Sequence[int | PatchSides]) -> dict[str, Any]:
     """A batch of device_views -> the batch dict with `views`, made where its tensors lie; sizes: `ViewDataset.sizes`.
 
     A batch that already has its views, or has failed, is returned as it is.
     """
     if "views" in batch or "failed" in batch:
         return batch
-    canvas, draws = batch["canvas"], batch["draws"]
-    rest = {key: value for key, value in batch.items() if key not in ("canvas", "draws")}
-    return rest | {"views": [render_batch(canvas, draws[:, view], size) for view, size in enumerate(sizes)]}
+    canvas, views = batch["canvas"], []
+    for draws, size in zip(batch["draws"], sizes, strict=True):
+        if isinstance(size, PatchSides):
+            views.append(augment_device.render_patches(canvas, draws, size))
+        else:
+            views.append(render_batch(canvas, draws[:, 0], size))
+    return {key: value for key, value in batch.items() if key not in ("canvas", "draws")} | {"views": views}
 
 
 def worker_init(worker_id: int) -> None:
@@ -164,5 +188,5 @@ def _padded(images: Sequence[np.ndarray]) -> Tensor:
 
 
 def _channels_first(images: np.ndarray) -> Tensor:
-    """(B, H, W, 3) -> (B, 3, H, W): the same memory, which is what channels_last means."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
+    """(..., H, W, 3) -> (..., 3, H, W): the same memory, which is what channels_last means."""
+    return torch.from_numpy(images).movedim(-1, -3)

@@ -2,7 +2,8 @@
 
 A `ViewSpec` says how a kind of view is distributed. `draw` turns it into concrete numbers for one image, seeded by
 (seed, epoch, index). Two engines in `densessl.data.augment` turn the numbers into pixels; since both are given the
-same numbers, they make the same views.
+same numbers, they make the same views. A view may be cut into a grid of patches (`PatchSpec`): then the crop and its
+flip are drawn once, colours and blur for each patch.
 """
 
 from __future__ import annotations
@@ -23,11 +24,46 @@ ORDERS = tuple(permutations(("brightness", "contrast", "saturation", "hue")))  #
 
 
 @dataclass(frozen=True)
+class PatchSpec:
+    """A grid of square patches of a view. The defaults are CPC's (arXiv 1807.03748): 7 x 7 of 64 px that half overlap.
+
+    grid: patches a side. size: side of a patch in pixels of the view. step: pixels from one cell's start to the next's;
+        less than size makes patches overlap.
+    wander: a patch lies at a random place, 0 to so many pixels from its cell's start along each axis.
+    flip: probability of a horizontal flip of a patch by itself.
+
+    Raises `UserError` for a value outside its range.
+    """
+
+    grid: int = 7
+    size: int = 64
+    step: int = 32
+    wander: int = 0
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("patches.grid", self.grid, self.grid >= 2, "2 or more")
+        for name, least in (("size", 4), ("step", 1), ("wander", 0)):
+            value = getattr(self, name)
+            _check(f"patches.{name}", value, value >= least, f"{least} px or more")
+        _check("patches.flip", self.flip, 0 <= self.flip <= 1, "a probability between 0 and 1")
+
+    @property
+    def count(self) -> int:
+        return self.grid**2
+
+    @property
+    def whole(self) -> int:
+        """Side of the view that they are cut from, in pixels."""
+        return (self.grid - 1) * self.step + self.size + self.wander
+
+
+@dataclass(frozen=True)
 class ViewSpec:
     """How one kind of view is distributed. The defaults are SimCLR's (arXiv 2002.05709, appendix A) at strength 1.
 
     count: views of this kind per image.
-    size: side of the square view in pixels; None is the run's `image_size`.
+    size: side of the square view in pixels; None is the run's `image_size`, or what the patches make up.
     scale, ratio: area (share of the image) and aspect ratio (width / height) of the random resized crop.
     flip: probability of a horizontal flip.
     jitter: probability of the colour jitter; its strengths are brightness, contrast, saturation (factor uniform in
@@ -36,6 +72,7 @@ class ViewSpec:
     blur: probability of the Gaussian blur; sigma uniform in blur_sigma, in pixels of a view of 224 px, and
         scaled with the size of the view.
     solarize: probability of inverting the values of 128 and more.
+    patches: cut the view into these, each with its own draws of all that comes after `flip`; None leaves it whole.
 
     Raises `UserError` for a value outside its range.
     """
@@ -54,6 +91,7 @@ class ViewSpec:
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
+    patches: PatchSpec | None = None
 
     def __post_init__(self) -> None:
         # OmegaConf hands tuples over as lists, and a frozen dataclass must stay hashable.
@@ -63,8 +101,13 @@ class ViewSpec:
         _check("size", self.size, self.size is None or self.size >= 8, "8 px or more")
         _check("scale", self.scale, self.scale[0] > 0 and self.scale[1] <= 1, "shares of the area, above 0 and up to 1")
         _check("ratio", self.ratio, self.ratio[0] > 0 and isfinite(self.ratio[1]), "above 0, such as [0.75, 1.33]")
-        blurs = self.blur_sigma[0] >= 0 and self.blur_sigma[1] <= LARGEST_SIGMA
-        _check("blur_sigma", self.blur_sigma, blurs, f"between 0 and {LARGEST_SIGMA} px")
+        largest = LARGEST_SIGMA
+        if self.patches:
+            whole = self.patches.whole
+            _check("size", self.size, self.size in (None, whole), f"left out, since its patches make up {whole} px")
+            largest *= self.patches.size / whole
+        blurs = self.blur_sigma[0] >= 0 and self.blur_sigma[1] <= largest
+        _check("blur_sigma", self.blur_sigma, blurs, f"between 0 and {largest:g} px")
         for name in ("flip", "jitter", "grey", "blur", "solarize"):
             value = getattr(self, name)
             _check(name, value, 0 <= value <= 1, "a probability between 0 and 1")
@@ -73,11 +116,26 @@ class ViewSpec:
             _check(name, value, value >= 0 and isfinite(value), "a strength of 0 or more")
         _check("hue", self.hue, 0 <= self.hue <= 0.5, "a strength between 0 and 0.5 turns")
 
+    def side(self, image_size: int) -> int:
+        """Side of the view in pixels, before it is cut into patches."""
+        return self.patches.whole if self.patches else self.size or image_size
+
+    def sides(self, image_size: int) -> int | PatchSides:
+        """What an engine must know of its size: the side, or of a view in patches both sides."""
+        return PatchSides(self.patches.whole, self.patches.size) if self.patches else self.side(image_size)
+
+
+class PatchSides(NamedTuple):
+    """Sides in pixels of a view that is cut into patches, and of a patch."""
+
+    whole: int
+    patch: int
+
 
 class Draw(NamedTuple):
     """The numbers of one view of one image: all that an engine needs beside the pixels and the view's size.
 
-    x, y, width, height: the crop's box, in pixels of the image.
+    x, y, width, height: the crop's box, in pixels of the image; of a patch, its box in pixels of the view.
     flip, grey, solarize: whether to.
     brightness, contrast, saturation: factors, 1 for no change. hue: shift in turns of the colour circle.
     order: index into `ORDERS`, the order of the four colour operations.
@@ -114,9 +172,29 @@ def draw(spec: ViewSpec, height: int, width: int, rng: Generator, size: int) -> 
     Every draw takes the same count of random numbers, so the second view of an image does not hang on how the first
     came out. Distributed as torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter and
     RandomGrayscale, then a Gaussian blur; solarization comes last, as in BYOL (arXiv 2006.07733, appendix B).
+    Of a view that is cut into patches only crop and flip are drawn here; `draw_patches` draws the rest.
     """
     u = rng.random(12 + 2 * CROP_ATTEMPTS).tolist()
     box = _box(spec, height, width, u[10], u[11], u[12:])
+    if spec.patches:
+        return Draw(*box, u[7] < spec.flip, 1.0, 1.0, 1.0, 0.0, 0, False, 0.0, False)
+    return Draw(*box, u[7] < spec.flip, *_look(spec, u, size))
+
+
+def draw_patches(spec: ViewSpec, rng: Generator) -> list[Draw]:
+    """Draw the patches of one view, row by row: places in pixels of the view, and each its own flip, colours, blur."""
+    patches, found = spec.patches, []
+    for number, u in enumerate(rng.random((patches.count, 12)).tolist()):
+        row, column = divmod(number, patches.grid)
+        x, y = (int(each * (patches.wander + 1)) for each in u[10:])
+        box = (column * patches.step + x, row * patches.step + y, patches.size, patches.size)
+        # The content of a patch has the scale of the whole view, and so has its blur.
+        found.append(Draw(*box, u[7] < patches.flip, *_look(spec, u, patches.whole)))
+    return found
+
+
+def _look(spec: ViewSpec, u: list[float], size: int) -> tuple:
+    """All of a `Draw` that comes after its flip; of u the numbers 0 to 6, 8 and 9 are used."""
     brightness = contrast = saturation = 1.0
     hue, order = 0.0, 0
     if u[0] < spec.jitter:
@@ -130,8 +208,7 @@ def draw(spec: ViewSpec, height: int, width: int, rng: Generator, size: int) -> 
         # One number for both: below the probability it is uniform there too.
         low, high = spec.blur_sigma
         sigma = (low + (high - low) * u[6] / spec.blur) * size / REFERENCE_SIZE
-    flip, grey, solarize = u[7] < spec.flip, u[8] < spec.grey, u[9] < spec.solarize
-    return Draw(*box, flip, brightness, contrast, saturation, hue, order, grey, sigma, solarize)
+    return brightness, contrast, saturation, hue, order, u[8] < spec.grey, sigma, u[9] < spec.solarize
 
 
 def _factor(strength: float, u: float) -> float:

@@ -31,3 +31,8 @@ __all__ = [
     "swapped_prediction",
     "vicreg",
 ]
+from densessl.losses.contrastive import info_nce, nt_xent
+from densessl.losses.distillation import byol, dino, negative_cosine
+from densessl.losses.pretext import cpc, pirl_nce
+
+__all__ = ["byol", "cpc", "dino", "info_nce", "negative_cosine", "nt_xent", "pirl_nce"]

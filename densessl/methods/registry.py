@@ -9,7 +9,8 @@ group "densessl.methods" that names its module.) Its class is an `nn.Module` wit
     views                                   the `ViewSpec`s it needs
     sync_batch_norm                         whether batch norm shares statistics over processes
     chance(batch_size)                      the loss of a network that has learned nothing
-    forward(batch) -> Output                batch: `views`, a list of float (B, 3, s, s); `index` (B,); `target` (B,)
+    forward(batch) -> Output                batch: `views`, a list of float (B, 3, s, s), or (B, P, 3, s, s) where the
+                                            spec cuts the view into patches; `index` (B,); `target` (B,)
 
 and, only where its paper has them,
 
@@ -97,7 +98,10 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures in rows, (h, w, 3) uint8 RGB each, with a header for each column and a label for each row."""
+    """Pictures in rows, (h, w, 3) uint8 RGB each, with a header for each column and a label for each row.
+
+    A picture may be the patches of one, (P, s, s, 3), which are drawn as a grid, row by row.
+    """
 
     rows: Sequence[Sequence[np.ndarray]]
     headers: Sequence[str] | None = None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from densessl.data.dataset import render_views
+from densessl.data.views import PatchSides
 from densessl.distributed import any_process, rank
 from densessl.errors import RunStopped, UserError
 from densessl.methods.registry import Images, Output, Progress
@@ -20,8 +21,8 @@ from densessl.training.optimizer import Schedule, clip_gradients, create_optimiz
 class PretrainModule(pl.LightningModule):
     """Trains `method` on batches of `ViewDataset`.
 
-    sizes: sides of the views, for batches whose views are made here. step: optimizer steps done; a persistent buffer,
-    so that it comes back with the weights.
+    sizes: of the views (`ViewDataset.sizes`), for batches whose views are made here. step: optimizer steps done; a
+    persistent buffer, so that it comes back with the weights.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class PretrainModule(pl.LightningModule):
         method: nn.Module,
         config: PretrainConfig,
         schedule: Schedule,
-        sizes: list[int],
+        sizes: list[int | PatchSides],
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         super().__init__()
@@ -84,6 +85,8 @@ class PretrainModule(pl.LightningModule):
 
     def prepared(self, view: Tensor) -> Tensor:
         """A uint8 view as the method is given it: normalised, in the run's memory format."""
+        if view.ndim == 5:  # in patches, (B, P, 3, s, s)
+            return self.prepared(view.flatten(0, 1)).unflatten(0, view.shape[:2])
         return self.method.backbone.normalise(view).contiguous(memory_format=self.memory_format)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

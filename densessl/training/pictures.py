@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -28,13 +29,14 @@ def views_picture(
     """A sheet of what the method sees: a row per image, a column per view; (H, W, 3) uint8 RGB.
 
     views: uint8 tensors (B, 3, s, s) on any device; s may differ from view to view, and is drawn in proportion. Small
-    views are enlarged with their pixels kept square.
+    views are enlarged with their pixels kept square. Patches, (B, P, 3, s, s), are drawn as a grid, row by row.
     names: of the B images, beside the rows. columns: headers of the views; None counts them.
     """
-    arrays = [view.detach().cpu().permute(0, 2, 3, 1).numpy() for view in views]
-    factor = _factor(max(max(array.shape[1:3]) for array in arrays))
-    headers = columns or [f"view {number}\n{array.shape[1]} px" for number, array in enumerate(arrays, 1)]
-    rows = [[_zoom(array[row], factor) for array in arrays] for row in range(len(arrays[0]))]
+    arrays = [view.detach().cpu().movedim(-3, -1).numpy() for view in views]
+    rows = [[patch_grid(array[row]) for array in arrays] for row in range(len(arrays[0]))]
+    factor = _factor(max(max(cell.shape[:2]) for cell in rows[0]))
+    headers = columns or [f"view {number}\n{_size(array)}" for number, array in enumerate(arrays, 1)]
+    rows = [[_zoom(cell, factor) for cell in row] for row in rows]
     return _sheet(rows, headers, [(name, "") for name in names] if names else None)
 
 
@@ -65,16 +67,37 @@ def sheet_picture(
 ) -> np.ndarray:
     """A sheet of pictures (h, w, 3) uint8 RGB in rows, small ones enlarged; (H, W, 3) uint8 RGB.
 
-    headers: of the columns; labels: of the rows.
+    A picture may be patches, (P, s, s, 3), drawn as a grid. headers: of the columns; labels: of the rows.
     """
+    rows = [[patch_grid(cell) for cell in row] for row in rows]
     factor = _factor(max(max(cell.shape[:2]) for row in rows for cell in row))
     zoomed = [[_zoom(cell, factor) for cell in row] for row in rows]
     return _sheet(zoomed, headers, [(label, "") for label in labels] if labels else None)
 
 
+def patch_grid(patches: np.ndarray) -> np.ndarray:
+    """(P, s, s, 3) uint8 -> (h, w, 3), a square grid, row by row, on white; one picture is returned as it is."""
+    if patches.ndim == 3:
+        return patches
+    count, side = patches.shape[:2]
+    columns, gap = math.ceil(math.sqrt(count)), max(1, side // 16)
+    rows, step = -(-count // columns), side + gap
+    grid = np.full((rows * step - gap, columns * step - gap, 3), 255, np.uint8)
+    for number, patch in enumerate(patches):
+        y, x = (each * step for each in divmod(number, columns))
+        grid[y : y + side, x : x + side] = patch
+    return grid
+
+
 def save_picture(array: np.ndarray, path: str | Path) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the suffix, whole or not at all."""
     write_image(path, array)
+
+
+def _size(views: np.ndarray) -> str:
+    """Of views (B, s, s, 3) or (B, P, s, s, 3)."""
+    count = f"{views.shape[1]} patches of " if views.ndim == 5 else ""
+    return f"{count}{views.shape[-2]} px"
 
 
 def _fit(image: np.ndarray, backbone: nn.Module) -> np.ndarray:

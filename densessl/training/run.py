@@ -22,6 +22,7 @@ from densessl.backbones.tokens import is_transformer
 from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, open_source
+from densessl.data.views import PatchSides
 from densessl.errors import UserError
 from densessl.files import output_folder
 from densessl.hardware import Hardware
@@ -183,12 +184,13 @@ def _too_narrow(module: torch.nn.Module) -> bool:
     return any(part.out_channels // part.groups < 16 and part.groups == 1 for part in convolutions)
 
 
-def _check_sizes(backbone: Backbone, sizes: Sequence[int]) -> None:
-    for size in sorted(set(sizes)):
+def _check_sizes(backbone: Backbone, sizes: Sequence[int | PatchSides]) -> None:
+    seen = {(size.patch, "patches") if isinstance(size, PatchSides) else (size, "views") for size in sizes}
+    for size, name in sorted(seen):
         try:
             backbone.check_size(size, size)
         except ValueError as error:
-            raise UserError(f"{backbone.architecture} cannot take views of {size} px: {error}") from None
+            raise UserError(f"{backbone.architecture} cannot take {name} of {size} px: {error}") from None
 
 
 def _backbone(config: PretrainConfig) -> Backbone:

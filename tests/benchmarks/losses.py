@@ -31,6 +31,7 @@ from densessl.losses import (
     swapped_prediction,
     vicreg,
 )
+from densessl.losses import cpc, dino, info_nce, nt_xent, pirl_nce
 
 ROUNDS = 9
 THREADS = 2
@@ -203,6 +204,30 @@ def reconstruction_jobs(n: int, patches: int, values: int = 768) -> tuple[Job, J
         forward_backward(theirs, prediction),
         forward_backward(lambda p: masked_reconstruction(p, target, mask), prediction),
     )
+def pirl_jobs(n: int, k: int, d: int = 128, temperature: float = 0.07) -> tuple[Job, Job]:
+    """lightly has no such loss: the other column is the formula on the whole N x K matrix."""
+    normalize = torch.nn.functional.normalize
+    anchor, positive, negatives = torch.randn(n, d), torch.randn(n, d), normalize(torch.randn(k, d), dim=1)
+    bias = -torch.tensor(k / 1281167).log()
+
+    def plain(anchor: torch.Tensor) -> torch.Tensor:
+        a = normalize(anchor, dim=1) / temperature
+        attracted = (a * normalize(positive, dim=1)).sum(1) + bias
+        repelled = torch.nn.functional.softplus(a @ negatives.T + bias).sum(1)
+        return (torch.nn.functional.softplus(-attracted) + repelled).mean()
+
+    ours = forward_backward(lambda a: pirl_nce(a, positive, negatives, temperature, 1281167), anchor)
+    return forward_backward(plain, anchor), ours
+
+
+def cpc_jobs(images: int, grid: int = 7, d: int = 64) -> tuple[Job, Job]:
+    """lightly has no such loss: the other column is the cross-entropy of the whole matrix of logits."""
+    target = torch.randn(images * grid**2, d)
+    positive = torch.arange(len(target)).view(images, -1)[:, 2 * grid :].flatten()
+    prediction = torch.randn(len(positive), d)
+    cross_entropy = torch.nn.functional.cross_entropy
+    theirs = forward_backward(lambda p, t: cross_entropy(p @ t.T, positive), prediction, target)
+    return theirs, forward_backward(lambda p, t: cpc(p, t, positive), prediction, target)
 
 
 CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
@@ -219,6 +244,8 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "MoCo v3, N 1024 (torch's), 4,096 keys": lambda: in_batch_jobs(1024, 4096),
     "iBOT, 32 views of 59 patches, K 8,192": lambda: ibot_jobs(32, 59),
     "MAE, N 64, 196 patches": lambda: reconstruction_jobs(64, 196),
+    "PIRL, N 256, K 32,000 (plain)": lambda: pirl_jobs(256, 32000),
+    "CPC, 64 images of 7 x 7 (plain)": lambda: cpc_jobs(64),
 }
 
 if __name__ == "__main__":

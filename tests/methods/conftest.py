@@ -71,10 +71,17 @@ class RandomImages:
     def vectors(self, network, views) -> torch.Tensor:
         like, rows = next(self.method.parameters()), []
         for number, spec in enumerate(each for each in views for _ in range(each.count)):
-            generator, side = torch.Generator().manual_seed(number), spec.size or SIZE
-            images = torch.randn(self.size, 3, side, side, generator=generator).to(like)
+            generator = torch.Generator().manual_seed(number)
+            images = torch.randn(self.size, *shape_of(spec), generator=generator).to(like)
             rows.append(network(images).float())
         return torch.stack(rows, dim=1)
+
+
+def shape_of(spec: ViewSpec) -> tuple[int, ...]:
+    """Of one image's view, as a method is given it."""
+    if spec.patches:
+        return (spec.patches.count, 3, spec.patches.size, spec.patches.size)
+    return (3, spec.side(SIZE), spec.side(SIZE))
 
 
 def begin_epoch(method: nn.Module, at: Progress, data_size: int = 64) -> None:
@@ -86,7 +93,7 @@ def batch_for(method: nn.Module, count: int = 8, seed: int = 0) -> dict:
     """Random views of the sizes and in the number that the method asks for."""
     generator = torch.Generator().manual_seed(seed)
     specs: list[ViewSpec] = [spec for spec in method.views for _ in range(spec.count)]
-    views = [torch.randn(count, 3, spec.size or SIZE, spec.size or SIZE, generator=generator) for spec in specs]
+    views = [torch.randn(count, *shape_of(spec), generator=generator) for spec in specs]
     return {"views": views, "index": torch.arange(count), "target": torch.arange(count) % 3}
 
 
