@@ -10,7 +10,7 @@ import timm.data
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from densessl.backbones import beit, sobel, stems
+from densessl.backbones import beit, norms, sobel, stems
 from densessl.backbones.backbone import Backbone, near
 from densessl.config import nearest
 from densessl.errors import UserError
@@ -39,7 +39,8 @@ def create_backbone(name: str, image_size: int | None = None, options: Mapping[s
     image_size: pixels of a side; None is the size that timm states for it. A small one brings a small stem by itself,
         which `notes` says.
     options: handed to timm (`embed_dim`, `depth`, `channels`, `drop_path_rate`, ...), beside our own: `stem`
-        (standard, small, half, patch1, patch2), `norm_eps` (of every LayerNorm) and `sobel` (true: edges for colours).
+        (standard, small, half, patch1, patch2), `norm` (layer, in the place of batch norm), `norm_eps` (of every
+        LayerNorm) and `sobel` (true: edges for colours).
     Raises `UserError` for an unknown name, an option that the model does not take, and a size that its stride does not
     divide.
     """
@@ -73,7 +74,7 @@ def build(
     Raises `UserError` as `create_backbone`, but for the size. Whatever fails while weights are downloaded is raised as
     it comes.
     """
-    own = {key: options[key] for key in ("stem", "norm_eps", "sobel") if key in options}
+    own = {key: options[key] for key in ("stem", "norm", "norm_eps", "sobel") if key in options}
     rest = {key: value for key, value in options.items() if key not in own}
     refused = sorted(FORBIDDEN & rest.keys())
     if refused:
@@ -83,6 +84,8 @@ def build(
         raise UserError(f"timm's {name} gives no feature maps, which everything dense needs: choose another backbone.")
     if "stem" in own and not (own["stem"] in stems.STEMS and stems.apply(model, own["stem"])):
         raise UserError(f"{name} has no stem {own['stem']!r}: give one of {', '.join(stems.STEMS)}, or none.")
+    if "norm" in own:
+        _set_norm(model, name, own["norm"])
     if "norm_eps" in own:
         _set_norm_eps(model, own["norm_eps"])
     if own.get("sobel"):
@@ -201,6 +204,13 @@ def _built_size(model: nn.Module, options: Mapping[str, Any]) -> tuple[int, int]
     """(height, width) that a model was built for."""
     size = options.get("img_size") or model.pretrained_cfg["input_size"][-2:]
     return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else (int(size), int(size))
+
+
+def _set_norm(model: nn.Module, name: str, norm: Any) -> None:
+    if norm != "layer":
+        raise UserError(f"{name} has no norm {norm!r}: give layer, in the place of batch norm, or none.")
+    if not norms.replace_batch_norm(model):
+        raise UserError(f"{name} has no batch norm that a layer norm could stand for: leave the option norm out.")
 
 
 def _set_norm_eps(model: nn.Module, eps: float) -> None:

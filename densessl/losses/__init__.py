@@ -12,27 +12,8 @@ Every function raises `ValueError` for shapes that do not fit each other and for
 from densessl.losses.clustering import code_prediction, sinkhorn, swapped_prediction
 from densessl.losses.contrastive import in_batch_nce, info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, ibot_patches, negative_cosine
+from densessl.losses.pretext import cpc, pirl_nce
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = [
-    "barlow_twins",
-    "byol",
-    "code_prediction",
-    "dino",
-    "ibot_patches",
-    "in_batch_nce",
-    "info_nce",
-    "masked_reconstruction",
-    "negative_cosine",
-    "nt_xent",
-    "sinkhorn",
-    "sup_con",
-    "swapped_prediction",
-    "vicreg",
-]
-from densessl.losses.contrastive import info_nce, nt_xent
-from densessl.losses.distillation import byol, dino, negative_cosine
-from densessl.losses.pretext import cpc, pirl_nce
-
-__all__ = ["byol", "cpc", "dino", "info_nce", "negative_cosine", "nt_xent", "pirl_nce"]
+__all__ = ["barlow_twins", "byol", "code_prediction", "cpc", "dino", "ibot_patches", "in_batch_nce", "info_nce", "masked_reconstruction", "negative_cosine", "nt_xent", "pirl_nce", "sinkhorn", "sup_con", "swapped_prediction", "vicreg"]

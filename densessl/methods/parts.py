@@ -1,4 +1,4 @@
-"""What several papers share: projection heads, a momentum copy, a queue, batch norm in parts, local crops."""
+"""What several papers share: projection heads, a momentum copy, queue and bank, batch norm in parts, local crops."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather, rank, world_size
+from densessl.errors import require
 
 
 def mlp(
@@ -74,6 +75,40 @@ class Queue(nn.Module):
         places = (self.position + torch.arange(len(keys), device=keys.device)) % length
         self.keys[places] = keys
         self.position.copy_((self.position + len(keys)) % length)
+
+
+class MemoryBank(nn.Module):
+    """A vector per image of the data, the same on every process; it starts as random unit vectors. A persistent buffer.
+
+    rows: (size, D), unit rows.
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", from_first(F.normalize(torch.randn(size, dim), dim=1)))
+
+    @torch.no_grad()
+    def update(self, index: Tensor, vectors: Tensor, momentum: float) -> None:
+        """row <- the direction of momentum * row + (1 - momentum) * direction of the vector, for all processes' images.
+
+        index: (N,) of this process's images; vectors: (N, D), of any lengths.
+        """
+        index, new = gather(index), gather(F.normalize(vectors.to(self.rows.dtype), dim=1))
+        mixed = momentum * self.rows[index] + (1 - momentum) * new
+        self.rows[index] = F.normalize(mixed, dim=1)
+
+    @torch.no_grad()
+    def others(self, count: int, index: Tensor) -> Tensor:
+        """(K, D) rows of images drawn at random without replacement, none of them in any process's batch.
+
+        The same on all processes; K is `count`, or what is left of the data when that is less.
+        """
+        index, size = gather(index), len(self.rows)
+        left = size - len(index)
+        require(left > 0, f"A batch of {len(index)} leaves none of {size} images to compare with: lower batch_size.")
+        numbers = torch.rand(size, device=index.device)
+        numbers[index] = -1
+        return self.rows[from_first(numbers.topk(min(count, left), sorted=False).indices)]
 
 
 def in_parts(network: nn.Module, images: Tensor, parts: int) -> Tensor:
