@@ -28,6 +28,8 @@ SMALL = {
     "decoder_heads": 2,
     "local_crops": 2,
     "batch_norm_splits": 2,
+    "grid": 4,
+    "blocks": 2,
 }
 NETWORKS = {
     "resnet": ("resnet18", {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8, "stem": "small"}),
