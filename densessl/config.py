@@ -93,6 +93,7 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
     _unfreeze(merged)
     for layer in layers:
         try:
+            _begin_sections(merged, layer)
             _check_keys(layer, merged, where)
             merged = OmegaConf.merge(merged, layer)
         except (OmegaConfBaseException, ValueError, TypeError) as error:
@@ -124,6 +125,18 @@ def _unfreeze(config: DictConfig) -> None:
         section = config._get_node(key)
         if isinstance(section, DictConfig) and not section._is_none() and not section._is_missing():
             _unfreeze(section)
+
+
+def _begin_sections(config: DictConfig, layer: DictConfig) -> None:
+    """Give a section that is None its defaults where the layer sets some of its keys."""
+    for key in layer:
+        value, section = layer._get_node(key), config._get_node(key, validate_access=False)
+        if not isinstance(value, DictConfig) or value._is_none() or not isinstance(section, DictConfig):
+            continue
+        if section._is_none():
+            config[key] = OmegaConf.structured(section._metadata.ref_type)
+            _unfreeze(config[key])
+        _begin_sections(config[key], value)
 
 
 def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str = "") -> None:

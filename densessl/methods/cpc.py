@@ -15,10 +15,11 @@ f must not have batch norm, whose statistics tell patches of each other (section
 become layer norms over all channels and places (group norm of one group), which the exported backbone keeps. It is used
 on whole images.
 Where we differ: 7 x 7 patches of a quarter of the image (64 of 256 px), as in the first CPC (arXiv 1807.03748), and all
-k up to the last row, where the appendix has 6 x 6 of 80 px with a step of 36, and k = 3 alone in its code (`cpc.view`'s
-patches={grid: 6, size: 80, step: 36} and cpc.last=3 give those); a resized crop; jitter, grey and flip of each patch,
-without dropping channels, shearing, elastic deformation and AutoAugment's operations; the mean over terms and
-directions, where its code sums over k; no Polyak average of the weights.
+k up to the last row, where the appendix has 6 x 6 of 80 px with a step of 36, and k = 3 alone in its code
+(cpc.view.patches={grid: 6, size: 80, step: 36, flip: 0.5} and cpc.last=3 give those, to a backbone whose stride divides
+80); a resized crop; jitter, grey and flip of each patch, without dropping channels, shearing, elastic deformation and
+AutoAugment's operations; the mean over terms and directions, where its code sums over k; no Polyak average of the
+weights.
 """
 
 from __future__ import annotations

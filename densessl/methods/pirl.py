@@ -169,10 +169,12 @@ class PIRL(nn.Module):
     def pictures(self, batch: dict, thumbnail) -> dict[str, Sheet]:
         """The pretext: each image, what is cut or turned, and what the network is shown, patches row by row."""
         other = batch["views"][1]
-        pairs = zip(*(_pictures(self.backbone.pixels(each)) for each in (other, self.transformed(other))), strict=True)
-        rows = [[thumbnail(int(index)), *pair] for index, pair in zip(batch["index"], pairs, strict=True)]
-        before = "its patches\nin place" if other.ndim == 5 else "its view"
-        return {"pretext": Sheet(rows, headers=["image", before, "as the\nnetwork sees it"])}
+        pixels = [self.backbone.pixels(each).cpu().movedim(-3, -1).numpy() for each in (other, self.transformed(other))]
+        rows = [
+            _alike(thumbnail(int(index)), before, after)
+            for index, before, after in zip(batch["index"], *pixels, strict=True)
+        ]
+        return {"pretext": Sheet(rows, headers=["image", "in place", "as shown"])}
 
     def _drawn(self, count: int, numbers: int, device: torch.device) -> Tensor:
         """(count, numbers) uniform in [0, 1): this process's rows of what is drawn for the batch of all."""
@@ -180,6 +182,8 @@ class PIRL(nn.Module):
         return everyone.chunk(world_size())[rank()]
 
 
-def _pictures(pixels: Tensor) -> np.ndarray:
-    """(..., 3, h, w) -> (..., h, w, 3)."""
-    return pixels.cpu().movedim(-3, -1).numpy()
+def _alike(*pictures: np.ndarray) -> list[np.ndarray]:
+    """Pictures and patches (P, s, s, 3), each enlarged a whole number of times until all are about as wide."""
+    widths = [each.shape[-2] * round(len(each) ** 0.5) if each.ndim == 4 else each.shape[1] for each in pictures]
+    factors = [max(1, round(max(widths) / width)) for width in widths]
+    return [each.repeat(f, -2).repeat(f, -3) for each, f in zip(pictures, factors, strict=True)]

@@ -14,10 +14,12 @@ from torch.utils.data import DataLoader
 from densessl.data.augment import render
 from densessl.data.dataset import MOST_UNREADABLE, ViewDataset, collate, render_views, worker_init
 from densessl.data.images import UnreadableImage
-from densessl.data.views import ViewSpec, draw, generator
+from densessl.data.views import PatchSpec, ViewSpec, draw, generator
 from densessl.errors import UserError
 
 SPECS = (ViewSpec(count=2), ViewSpec(size=16, scale=(0.05, 0.3), solarize=0.2))
+
+PATCHES = ViewSpec(patches=PatchSpec(grid=3, size=8, step=12, wander=4, flip=0.5))
 
 
 class Pictures:
@@ -58,6 +60,14 @@ def test_a_batch_has_a_tensor_per_view_in_the_order_of_the_specs():
     assert first["unreadable"] == []
 
 
+def test_a_view_in_patches_is_a_tensor_of_them():
+    dataset = ViewDataset(Pictures(), (*SPECS, PATCHES), 32, seed=0)
+    assert dataset.sizes == [32, 32, 16, (36, 8)] and dataset.canvas == 72
+    view = batches(dataset)[0]["views"][3]
+    assert view.shape == (4, 9, 3, 8, 8) and view.dtype == torch.uint8
+    assert view.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_views_are_those_drawn_for_seed_epoch_and_index():
     source = Pictures()
     item = ViewDataset(source, SPECS, 32, seed=5)[3, 7]
@@ -68,7 +78,7 @@ def test_the_views_are_those_drawn_for_seed_epoch_and_index():
 
 @pytest.mark.parametrize("device_views", [False, True])
 def test_workers_do_not_change_a_byte(device_views):
-    dataset = ViewDataset(Pictures(broken=(3, 4)), SPECS, 32, seed=0, device_views=device_views)
+    dataset = ViewDataset(Pictures(broken=(3, 4)), (*SPECS, PATCHES), 32, seed=0, device_views=device_views)
     torch.manual_seed(1), np.random.seed(1)
     alone = batches(dataset)
     torch.manual_seed(2), np.random.seed(2)
@@ -136,7 +146,8 @@ def test_what_the_user_must_mend_comes_back_from_a_worker_as_its_sentence(device
 
 
 def test_device_views_are_the_workers_views():
-    made, sent = (ViewDataset(Pictures(), SPECS, 32, 0, device_views, canvas=80) for device_views in (False, True))
+    specs = (SPECS[0], PATCHES, SPECS[1])
+    made, sent = (ViewDataset(Pictures(), specs, 32, 0, device_views, canvas=80) for device_views in (False, True))
     for worker, device in zip(batches(made), batches(sent), strict=True):
         assert set(device) == {"canvas", "draws", "index", "target", "unreadable"}
         device = render_views(device, sent.sizes)

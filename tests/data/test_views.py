@@ -11,7 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from torchvision.transforms import ColorJitter, RandomResizedCrop
 
-from densessl.data.views import ORDERS, Draw, ViewSpec, draw, generator
+from densessl.config import build
+from densessl.data.views import ORDERS, Draw, PatchSides, PatchSpec, ViewSpec, draw, draw_patches, generator
 from densessl.errors import UserError
 
 
@@ -40,6 +41,20 @@ def test_a_wrong_value_of_a_yaml_file_is_a_sentence():
         OmegaConf.to_object(OmegaConf.merge(schema, {"view": {"flip": 1.5}}))
 
 
+def test_patches_of_a_recipe_are_those_that_it_gives():
+    config = build(Recipe, OmegaConf.create({"view": {"patches": {"grid": 6, "size": 80}}}))
+    assert config.view.patches == PatchSpec(grid=6, size=80)
+    saved = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(config)))
+    again = build(Recipe, saved, OmegaConf.create({"view": {"patches": {"step": 36}}}))
+    assert again.view.patches == PatchSpec(grid=6, size=80, step=36)
+    assert build(Recipe, saved, OmegaConf.create({"view": {"patches": None}})).view == ViewSpec()
+    assert build(Recipe, OmegaConf.create({"view": {"patches": None}})).view == ViewSpec()
+    with pytest.raises(UserError, match="A view's patches.step is 0; it must be 1 px or more"):
+        build(Recipe, OmegaConf.create({"view": {"patches": {"step": 0}}}))
+    with pytest.raises(UserError, match="'view.patches.stop'.*; did you mean 'view.patches.step'"):
+        build(Recipe, OmegaConf.create({"view": {"patches": {"stop": 1}}}))
+
+
 def test_a_spec_with_lists_is_hashable():
     assert hash(ViewSpec(scale=[0.1, 1.0])) == hash(ViewSpec(scale=(0.1, 1.0)))
 
@@ -62,6 +77,8 @@ def test_a_spec_with_lists_is_hashable():
         {"blur_sigma": (1.0, 65.0)},
         {"size": 4},
         {"count": 0},
+        {"size": 200, "patches": PatchSpec()},
+        {"blur_sigma": (0.1, 20.0), "patches": PatchSpec()},
     ],
 )
 def test_a_value_outside_its_range_is_named(wrong):
@@ -158,3 +175,56 @@ def test_a_spec_without_anything_leaves_the_image_as_it_is():
     plain = replace(ViewSpec(), scale=(1, 1), ratio=(1, 1), flip=0, jitter=0, grey=0, blur=0)
     rest = draw(plain, 64, 64, generator(0, 0, 0), 64)
     assert rest == Draw(0, 0, 64, 64, False, 1.0, 1.0, 1.0, 0.0, 0, False, 0.0, False)
+
+
+@pytest.mark.parametrize("wrong", [{"grid": 1}, {"size": 3}, {"step": 0}, {"wander": -1}, {"flip": 2.0}])
+def test_a_value_of_patches_outside_its_range_is_named(wrong):
+    with pytest.raises(UserError, match=f"patches.{next(iter(wrong))}"):
+        PatchSpec(**wrong)
+
+
+def test_a_view_in_patches_is_as_large_as_they_make_it():
+    jigsaw = ViewSpec(patches=PatchSpec(grid=3, size=64, step=85, wander=21))
+    assert jigsaw.side(32) == 255 and jigsaw.sides(32) == PatchSides(255, 64)
+    assert ViewSpec().side(32) == ViewSpec().sides(32) == 32 and ViewSpec(size=16).sides(32) == 16
+
+
+def test_of_a_view_in_patches_the_crop_has_a_flip_and_no_colours():
+    spec = ViewSpec(patches=PatchSpec())
+    for index in range(50):
+        whole = draw(replace(spec, patches=None), 300, 400, generator(0, 0, index), 256)
+        crop = draw(spec, 300, 400, generator(0, 0, index), 256)
+        assert crop == Draw(*whole[:5], 1.0, 1.0, 1.0, 0.0, 0, False, 0.0, False)
+
+
+def test_patches_lie_row_by_row_anywhere_in_their_cells():
+    spec = ViewSpec(patches=PatchSpec(grid=3, size=64, step=85, wander=21))
+    rows = [draw_patches(spec, generator(0, 0, index)) for index in range(400)]
+    for number in range(9):
+        row, column = divmod(number, 3)
+        x, y = (np.array([getattr(each[number], axis) for each in rows]) for axis in ("x", "y"))
+        for place, cell in ((x, column), (y, row)):
+            assert set(place - 85 * cell) == set(range(22))
+        assert all(each[number][2:4] == (64, 64) for each in rows)
+        assert abs(np.corrcoef(x, y)[0, 1]) < 0.2
+
+
+def test_each_patch_has_colours_blur_and_flip_of_its_own():
+    spec = ViewSpec(flip=0.0, jitter=0.8, grey=0.25, blur=0.5, patches=PatchSpec(flip=0.3))
+    found = [patch for index in range(60) for patch in draw_patches(spec, generator(0, 0, index))]
+    shares = [
+        np.mean(column) for column in zip(*((p.flip, p.hue != 0, p.grey, p.sigma > 0) for p in found), strict=True)
+    ]
+    # Four standard deviations of a share of 2940.
+    np.testing.assert_allclose(shares, [0.3, 0.8, 0.25, 0.5], atol=0.037)
+    sigmas = [patch.sigma for patch in found if patch.sigma]
+    assert 2.0 < max(sigmas) <= 2.0 * 256 / 224  # in pixels of the whole, which has 256
+    neighbours = np.array([[a.hue, b.hue] for a, b in zip(found, found[1:], strict=False)])
+    assert abs(np.corrcoef(neighbours.T)[0, 1]) < 0.08
+
+
+def test_views_that_follow_patches_are_drawn_anew_for_each_image():
+    spec, rng = ViewSpec(patches=PatchSpec()), generator(0, 0, 0)
+    draw(spec, 300, 400, rng, 256)
+    first, second = draw_patches(spec, rng), draw_patches(spec, rng)
+    assert first != second and len(first) == 49

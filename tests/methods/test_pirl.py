@@ -200,6 +200,8 @@ def test_its_picture_shows_each_image_what_is_cut_and_what_is_shown(pretext):
     assert len(sheet.rows) == 3 and len(sheet.headers) == 3
     for number, (image, before, after) in enumerate(sheet.rows):
         assert image[0, 0, 0] == number and before.shape == after.shape and before.dtype == "uint8"
+        width = before.shape[-2] * (3 if pretext == "jigsaw" else 1)
+        assert 2 / 3 <= image.shape[1] / width <= 3 / 2
         assert before.ndim == (4 if pretext == "jigsaw" else 3)
         assert sorted(before.ravel()) == sorted(after.ravel())
     assert any((before != after).any() for _, before, after in sheet.rows)

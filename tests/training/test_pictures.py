@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from densessl.errors import UserError
-from densessl.training.pictures import features_picture, save_picture, views_picture
+from densessl.training.pictures import features_picture, patch_grid, save_picture, sheet_picture, views_picture
 
 
 class TwoLayers(nn.Module):
@@ -57,6 +57,27 @@ def test_small_views_are_enlarged_with_square_pixels():
     sheet = views_picture([view, view], ["a.png"])
     assert sheet.dtype == np.uint8 and (sheet[[0, -1]] == 255).all() and (sheet[:, [0, -1]] == 255).all()
     assert holds(sheet, pattern(32, 32).repeat(5, axis=0).repeat(5, axis=1)) == 2
+
+
+def test_patches_are_a_grid_row_by_row():
+    patches = np.stack([pattern(32, 32, seed) for seed in range(9)])
+    grid = patch_grid(patches)
+    assert grid.shape == (100, 100, 3)
+    for number, patch in enumerate(patches):
+        y, x = (34 * each for each in divmod(number, 3))
+        assert np.array_equal(grid[y : y + 32, x : x + 32], patch)
+    assert (grid[32:34] == 255).all() and (grid[:, 32:34] == 255).all()
+    assert np.array_equal(patch_grid(patches[0]), patches[0]) and patch_grid(patches[:7]).shape == (100, 100, 3)
+
+
+def test_a_view_in_patches_is_drawn_beside_a_whole_one():
+    patches = torch.from_numpy(np.stack([pattern(64, 64, seed) for seed in range(9)])).permute(0, 3, 1, 2)
+    whole = torch.from_numpy(pattern(224, 224, 9)).permute(2, 0, 1)
+    sheet = views_picture([whole[None], patches[None]])
+    rows = sheet_picture([[pattern(224, 224, 9), np.stack([pattern(64, 64, seed) for seed in range(9)])]])
+    for each in (sheet, rows):
+        assert holds(each, pattern(224, 224, 9)) == 1
+        assert all(holds(each, pattern(64, 64, seed)) == 1 for seed in range(9))
 
 
 def test_every_view_of_every_image_is_there():

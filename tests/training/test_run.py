@@ -157,7 +157,8 @@ def test_a_network_with_few_channels_runs(pictures, tmp_path):
     assert run("simclr", pictures, tmp_path / "run", "steps=2", "image_size=64", options)
 
 
-def test_views_made_on_the_device_train_as_well(pictures, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["simclr", "pirl"])
+def test_views_made_on_the_device_train_as_well(method, pictures, tmp_path, monkeypatch):
     from densessl.training import run as module
 
     made = module.ViewDataset
@@ -166,9 +167,9 @@ def test_views_made_on_the_device_train_as_well(pictures, tmp_path, monkeypatch)
         return made(source, views, size, seed, device_views=True)
 
     monkeypatch.setattr(module, "ViewDataset", on_device)
-    on = run("simclr", pictures, tmp_path / "on", "steps=2")
+    on = run(method, pictures, tmp_path / "on", "steps=2")
     monkeypatch.undo()
-    off = run("simclr", pictures, tmp_path / "off", "steps=2")
+    off = run(method, pictures, tmp_path / "off", "steps=2")
     losses = [float(rows_of(each)[0]["loss"]) for each in (on, off)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
@@ -204,6 +205,18 @@ def test_a_method_that_needs_labels_says_which_image_has_none(pictures, tmp_path
     with pytest.raises(UserError, match="and 20.jpg of .* has none"):
         run("supcon", some, tmp_path / "run", "steps=1")
     assert not (tmp_path / "run").exists()
+
+
+def test_patches_that_the_backbone_cannot_take_are_a_sentence(pictures, tmp_path):
+    with pytest.raises(UserError, match="cannot take patches of 12 px: .* multiple"):
+        run("cpc", pictures, tmp_path / "run", "steps=1", "cpc.view.patches={grid: 4, size: 12, step: 6}")
+
+
+def test_pirl_leaves_a_picture_of_its_jigsaws_and_cpc_a_backbone_without_batch_norm(pictures, tmp_path):
+    assert (run("pirl", pictures, tmp_path / "pirl", "steps=1") / "pictures" / "pretext.png").is_file()
+    backbone = load_backbone(run("cpc", pictures, tmp_path / "cpc", "steps=1"))
+    assert backbone.options["norm"] == "layer" and not [key for key in backbone.state_dict() if "running" in key]
+    assert backbone(torch.randn(1, 3, 16, 16)).shape == (1, backbone.channels)
 
 
 def test_unreadable_pictures_are_listed_and_too_many_end_the_run(pictures, tmp_path):
