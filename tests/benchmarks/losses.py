@@ -22,16 +22,17 @@ import torch
 
 from densessl.losses import (
     barlow_twins,
+    cpc,
     dino,
     ibot_patches,
     in_batch_nce,
     info_nce,
     masked_reconstruction,
     nt_xent,
+    pirl_nce,
     swapped_prediction,
     vicreg,
 )
-from densessl.losses import cpc, dino, info_nce, nt_xent, pirl_nce
 
 ROUNDS = 9
 THREADS = 2
@@ -204,6 +205,8 @@ def reconstruction_jobs(n: int, patches: int, values: int = 768) -> tuple[Job, J
         forward_backward(theirs, prediction),
         forward_backward(lambda p: masked_reconstruction(p, target, mask), prediction),
     )
+
+
 def pirl_jobs(n: int, k: int, d: int = 128, temperature: float = 0.07) -> tuple[Job, Job]:
     """lightly has no such loss: the other column is the formula on the whole N x K matrix."""
     normalize = torch.nn.functional.normalize
