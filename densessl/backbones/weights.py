@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def read_torch(path: Path) -> Any:
+def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:
     """What `torch.load` finds in a .pth file when it may build nothing but tensors and plain containers.
 
+    stand_ins: classes without code that take the place of the file's own of the same module and name.
     `UserError` when the file holds anything else (which could run code), or is damaged.
     """
     try:
         # DINO's, iBOT's and MAE's full checkpoints carry the arguments of their run; a Namespace holds them, no more.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, on files that are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

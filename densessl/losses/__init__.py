@@ -13,6 +13,7 @@ from densessl.losses.clustering import code_prediction, sinkhorn, swapped_predic
 from densessl.losses.contrastive import in_batch_nce, info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, ibot_patches, negative_cosine
 from densessl.losses.pretext import cpc, pirl_nce
+from densessl.losses.generative import kl_to_uniform, logit_laplace
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
@@ -25,6 +26,8 @@ __all__ = [
     "ibot_patches",
     "in_batch_nce",
     "info_nce",
+    "kl_to_uniform",
+    "logit_laplace",
     "masked_reconstruction",
     "negative_cosine",
     "nt_xent",

@@ -1,0 +1,205 @@
+"""The tokenizer of BEiT: the discrete VAE of DALL-E (Ramesh et al., arXiv 2102.12092, section 2.1 and appendix A).
+
+    L = E_{z ~ q(z | x)}[-ln p(x | z)] / (3 H W)  +  beta KL(q(z | x) || uniform) / (3 H W)
+
+with a categorical q over K tokens at each of h x w places, relaxed: z = softmax((logits + g) / tau) with Gumbel noise g,
+in the forward pass too. p is logit-Laplace: the decoder states mu and ln b of each value of the mapped pixels
+(1 - 2 e) x + e, e = 0.1. The KL is summed over places, so that per value it weighs beta / (3 stride^2): 6.6 / 192.
+
+Defaults are the paper's (appendix A.2): K 8192; tau from 1 to 1/16 over 150,000 steps and beta from 0 to 6.6 over 5,000,
+both along half a cosine; weights averaged over steps with 0.999, which are what the run exports; crops of the middle
+sizes of the picture, flips, no colours changed. The encoder is the run's backbone with a 1x1 convolution on its last
+map, and `backbone: dvae_encoder` is the paper's; the decoder mirrors it. The run's folder gets tokenizer.safetensors, which
+`beit.tokenizer=FOLDER` takes.
+Where we differ: any backbone whose stride is a power of 2 can be the encoder; the ramps of tau and beta take at most
+0.5 and 0.1 of the run, so that short runs reach their ends; the average starts faster, by (1 + step) / (10 + step);
+the squared and the absolute error can stand in for logit-Laplace, as in BEiT's own code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densessl.backbones.dvae import Decoder, map_pixels
+from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
+from densessl.data.views import ViewSpec
+from densessl.distributed import mean_over_processes
+from densessl.errors import require
+from densessl.losses import kl_to_uniform, logit_laplace
+from densessl.methods.masks import random_numbers
+from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
+from densessl.methods.registry import Output, Progress, Sheet, register
+from densessl.methods.token_colours import colours
+
+LONGEST_ANNEALING, LONGEST_WARMUP = 0.5, 0.1  # shares of the run
+
+
+def _view() -> ViewSpec:
+    # A square of the image's short side, brought to 9/8 to 12/8 of the view's size, and a view cut out (listing 1).
+    still = {"jitter": 0.0, "grey": 0.0, "blur": 0.0}
+    return ViewSpec(scale=((8 / 12) ** 2, (8 / 9) ** 2), ratio=(1.0, 1.0), **still)
+
+
+@dataclass(frozen=True)
+class DVAEConfig:
+    vocabulary: int = 8192  # K, tokens
+    reconstruction: str = "logit_laplace"  # or l2, l1: the mean squared or absolute error of the pixels
+    temperature: float = 1 / 16  # tau at the end
+    temperature_start: float = 1.0
+    annealing_steps: int = 150_000  # over which tau falls
+    kl_weight: float = 6.6  # beta at the end
+    kl_warmup_steps: int = 5_000  # over which beta rises from 0
+    average: float = 0.999  # weight of the past in the average of the weights; 0 exports the last ones
+    straight_through: bool = False  # one token at each place in the forward pass, the relaxation's gradient
+    width: int = 256  # of the decoder's last group, before the pixels; 8 times that where it begins
+    blocks: int = 2  # residual blocks of a group of the decoder
+    bottleneck: int = 128  # channels that the decoder brings the vocabulary down to
+    view: ViewSpec = field(default_factory=_view)
+
+    def __post_init__(self) -> None:
+        require(self.vocabulary >= 2, f"dvae.vocabulary={self.vocabulary} must be 2 or more.")
+        known = ", ".join(RECONSTRUCTIONS)
+        require(
+            self.reconstruction in RECONSTRUCTIONS, f"dvae.reconstruction={self.reconstruction} is not one of: {known}."
+        )
+        for name in ("temperature", "temperature_start"):
+            require(getattr(self, name) > 0, f"dvae.{name}={getattr(self, name)} must be above 0.")
+        for name in ("annealing_steps", "kl_warmup_steps", "kl_weight"):
+            require(getattr(self, name) >= 0, f"dvae.{name}={getattr(self, name)} must be 0 or more.")
+        require(0 <= self.average < 1, f"dvae.average={self.average} must be from 0 to below 1.")
+        require(self.width >= 4 and self.width % 4 == 0, f"dvae.width={self.width} must be a multiple of 4.")
+        for name in ("blocks", "bottleneck"):
+            require(getattr(self, name) >= 1, f"dvae.{name}={getattr(self, name)} must be 1 or more.")
+        require(self.view.count == 1, f"dvae.view.count={self.view.count}, but the tokenizer sees 1 view.")
+
+
+@register(
+    "dvae",
+    config=DVAEConfig,
+    title="Zero-Shot Text-to-Image Generation",
+    arxiv="2102.12092",
+    year=2021,
+    published="none of its own; BEiT's 83.2 % stand on its 8192 tokens",
+)
+class DVAE(nn.Module):
+    sync_batch_norm = True
+
+    def __init__(self, backbone: nn.Module, config: DVAEConfig, data_size: int) -> None:
+        super().__init__()
+        self.config = config
+        stride = backbone.stride
+        require(
+            stride & (stride - 1) == 0,
+            f"The decoder doubles its map step by step, and the stride of {backbone.architecture}, {stride}, is no power "
+            "of 2: give backbone=dvae_encoder.",
+        )
+        outputs = 6 if config.reconstruction == "logit_laplace" else 3
+        decoder = Decoder(config.vocabulary, stride, outputs, config.width, config.blocks, config.bottleneck)
+        self.vae = DiscreteVAE(backbone, config.vocabulary, decoder, config.reconstruction)
+        self.average = momentum_copy(self.vae)
+        self.temperature, self.kl_weight = config.temperature_start, 0.0
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.average.backbone
+
+    @property
+    def views(self) -> list[ViewSpec]:
+        return [self.config.view]
+
+    def chance(self, batch_size: int) -> float:
+        """Values spread evenly over [0, 1], of which the decoder knows nothing: mu = 0 and b = 1, or mid-grey.
+
+        Photographs are less spread than that, and lie below it from the start by some tenths.
+        """
+        return {"logit_laplace": -0.0482, "l2": 1 / 12, "l1": 0.25}[self.config.reconstruction]
+
+    def before_step(self, progress: Progress) -> None:
+        config = self.config
+        annealed = _share(progress, config.annealing_steps, LONGEST_ANNEALING)
+        self.temperature = cosine_ramp(config.temperature_start, config.temperature, annealed)
+        self.kl_weight = cosine_ramp(0.0, config.kl_weight, _share(progress, config.kl_warmup_steps, LONGEST_WARMUP))
+
+    def forward(self, batch: dict) -> Output:
+        (view,) = batch["views"]
+        features, logits = self.vae.encode(view)  # (B, C, h, w), (B, K, h, w)
+        with torch.autocast(view.device.type, enabled=False):
+            z = ((logits + gumbel(logits)) / self.temperature).softmax(1)
+        tokens = logits.detach().argmax(1)
+        if self.config.straight_through:
+            chosen = torch.zeros_like(z).scatter_(1, z.argmax(1, keepdim=True), 1.0)
+            z = chosen + z - z.detach()
+        reconstruction = self.error(self.vae.decoder(z), self.vae.backbone.pixels(view))
+        kl = kl_to_uniform(logits)
+        loss = reconstruction + self.kl_weight / (3 * self.vae.stride**2) * kl
+        metrics = {
+            "reconstruction": reconstruction.detach(),
+            "kl": kl.detach(),
+            "codebook_perplexity": perplexity(tokens, self.config.vocabulary),
+            "temperature": torch.tensor(self.temperature),
+            "kl_weight": torch.tensor(self.kl_weight),
+        }
+        return Output(loss, metrics, embedding=features.detach().mean((2, 3)))
+
+    def error(self, decoded: Tensor, pixels: Tensor) -> Tensor:
+        """What the decoder said, against the pixels (B, 3, H, W) uint8."""
+        images = pixels.to(torch.promote_types(decoded.dtype, torch.float32)) / 255
+        if self.config.reconstruction == "logit_laplace":
+            mean, log_scale = decoded.chunk(2, dim=1)
+            return logit_laplace(mean, log_scale, map_pixels(images))
+        measure = F.mse_loss if self.config.reconstruction == "l2" else F.l1_loss
+        return measure(decoded.to(images.dtype), images)
+
+    def after_step(self, progress: Progress) -> None:
+        momentum = min(self.config.average, (1 + progress.step) / (10 + progress.step))
+        move_towards(self.average, self.vae, momentum)
+        # The average sees no images of its own, so the statistics of a batch norm are those of the network that does.
+        for ours, theirs in zip(self.average.buffers(), self.vae.buffers(), strict=True):
+            ours.copy_(theirs)
+
+    def files(self) -> dict[str, bytes]:
+        return tokenizer_files(self.average)
+
+    def pictures(self, batch: dict, thumbnail: object) -> dict[str, Sheet]:
+        """Images, what is left of them in their tokens, and the tokens as colours."""
+        pixels = self.backbone.pixels(batch["views"][0])
+        tokens = self.average.tokens(pixels.float() / 255)
+        decoded = (255 * self.average.decode(tokens)).round().to(torch.uint8)
+        rows = [_arrays(pixels), _arrays(decoded), colours(tokens, self.vae.stride)]
+        used = len(tokens.unique())
+        labels = ["images", "from their tokens", f"{used} of {self.config.vocabulary} tokens"]
+        return {"reconstructions": Sheet(rows, labels=labels)}
+
+
+def gumbel(logits: Tensor) -> Tensor:
+    """Gumbel noise (B, ...) for logits of that shape; an image's hangs on a number of its own."""
+    noise = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    generator = torch.Generator(logits.device)
+    for image, number in zip(noise, random_numbers(len(noise)).tolist(), strict=True):
+        image.exponential_(generator=generator.manual_seed(int(number * 2**53)))
+    return noise.clamp_min_(torch.finfo(noise.dtype).tiny).log_().neg_()
+
+
+@torch.no_grad()
+def perplexity(tokens: Tensor, vocabulary: int) -> Tensor:
+    """exp of the entropy of the tokens that the batch of all processes uses: of how many words it makes even use."""
+    counts = torch.zeros(vocabulary, device=tokens.device).index_add_(
+        0, tokens.flatten(), torch.ones(tokens.numel(), device=tokens.device)
+    )
+    share = mean_over_processes(counts / tokens.numel())
+    return torch.special.entr(share).sum().exp()
+
+
+def _share(progress: Progress, steps: int, longest: float) -> float:
+    """How much of a ramp of so many steps is done, when it may take `longest` of the run."""
+    length = min(steps, longest * progress.total_steps)
+    return min(1.0, progress.step / length) if length > 0 else 1.0
+
+
+def _arrays(images: Tensor) -> list[np.ndarray]:
+    return list(images.permute(0, 2, 3, 1).cpu().numpy())
