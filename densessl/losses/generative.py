@@ -19,7 +19,9 @@ def logit_laplace(mean: Tensor, log_scale: Tensor, pixels: Tensor) -> Tensor:
     A density, so that the loss has no lower bound. No gradient flows into the pixels.
     """
     shapes = (tuple(mean.shape), tuple(log_scale.shape), tuple(pixels.shape))
-    check(len(set(shapes)) == 1 and pixels.numel() > 0, f"logit_laplace needs three tensors of one shape, not {shapes}.")
+    check(
+        len(set(shapes)) == 1 and pixels.numel() > 0, f"logit_laplace needs three tensors of one shape, not {shapes}."
+    )
     with no_autocast(mean):
         dtype = torch.promote_types(torch.promote_types(mean.dtype, pixels.dtype), torch.float32)
         x, mean, log_scale = pixels.detach().to(dtype), mean.to(dtype), log_scale.to(dtype)

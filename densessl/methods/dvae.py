@@ -2,15 +2,15 @@
 
     L = E_{z ~ q(z | x)}[-ln p(x | z)] / (3 H W)  +  beta KL(q(z | x) || uniform) / (3 H W)
 
-with a categorical q over K tokens at each of h x w places, relaxed: z = softmax((logits + g) / tau) with Gumbel noise g,
-in the forward pass too. p is logit-Laplace: the decoder states mu and ln b of each value of the mapped pixels
+with a categorical q over K tokens at each of h x w places, relaxed: z = softmax((logits + g) / tau) with Gumbel noise
+g, in the forward pass too. p is logit-Laplace: the decoder states mu and ln b of each value of the mapped pixels
 (1 - 2 e) x + e, e = 0.1. The KL is summed over places, so that per value it weighs beta / (3 stride^2): 6.6 / 192.
 
-Defaults are the paper's (appendix A.2): K 8192; tau from 1 to 1/16 over 150,000 steps and beta from 0 to 6.6 over 5,000,
-both along half a cosine; weights averaged over steps with 0.999, which are what the run exports; crops of the middle
-sizes of the picture, flips, no colours changed. The encoder is the run's backbone with a 1x1 convolution on its last
-map, and `backbone: dvae_encoder` is the paper's; the decoder mirrors it. The run's folder gets tokenizer.safetensors, which
-`beit.tokenizer=FOLDER` takes.
+Defaults are the paper's (appendix A.2): K 8192; tau from 1 to 1/16 over 150,000 steps and beta from 0 to 6.6 over
+5,000, both along half a cosine; weights averaged over steps with 0.999, which are what the run exports; crops of the
+middle sizes of the picture, flips, no colours changed. The encoder is the run's backbone with a 1x1 convolution on its
+last map, and `backbone: dvae_encoder` is the paper's; the decoder mirrors it. The run's folder gets
+tokenizer.safetensors, which `beit.tokenizer=FOLDER` takes.
 Where we differ: any backbone whose stride is a power of 2 can be the encoder; the ramps of tau and beta take at most
 0.5 and 0.1 of the run, so that short runs reach their ends; the average starts faster, by (1 + step) / (10 + step);
 the squared and the absolute error can stand in for logit-Laplace, as in BEiT's own code.
@@ -19,13 +19,13 @@ the squared and the absolute error can stand in for logit-Laplace, as in BEiT's 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import log
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from densessl.backbones.dvae import Decoder, map_pixels
+from densessl.backbones.dvae import EPSILON, Decoder, map_pixels
 from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
@@ -34,7 +34,7 @@ from densessl.losses import kl_to_uniform, logit_laplace
 from densessl.methods.masks import random_numbers
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
-from densessl.methods.token_colours import colours
+from densessl.methods.sheets import arrays, token_colours
 
 LONGEST_ANNEALING, LONGEST_WARMUP = 0.5, 0.1  # shares of the run
 
@@ -95,8 +95,8 @@ class DVAE(nn.Module):
         stride = backbone.stride
         require(
             stride & (stride - 1) == 0,
-            f"The decoder doubles its map step by step, and the stride of {backbone.architecture}, {stride}, is no power "
-            "of 2: give backbone=dvae_encoder.",
+            f"The decoder doubles its map step by step, and the stride of {backbone.architecture}, {stride}, is no "
+            "power of 2: give backbone=dvae_encoder.",
         )
         outputs = 6 if config.reconstruction == "logit_laplace" else 3
         decoder = Decoder(config.vocabulary, stride, outputs, config.width, config.blocks, config.bottleneck)
@@ -117,7 +117,10 @@ class DVAE(nn.Module):
 
         Photographs are less spread than that, and lie below it from the start by some tenths.
         """
-        return {"logit_laplace": -0.0482, "l2": 1 / 12, "l1": 0.25}[self.config.reconstruction]
+        low, high = 0.5, 1 - EPSILON
+        # With mu = 0 and b = 1 a mapped value x costs ln 2 + 2 ln max(x, 1 - x); its mean over the upper half.
+        mean = (high * log(high) - high - low * log(low) + low) / (high - low)
+        return {"logit_laplace": log(2) + 2 * mean, "l2": 1 / 12, "l1": 0.25}[self.config.reconstruction]
 
     def before_step(self, progress: Progress) -> None:
         config = self.config
@@ -170,7 +173,7 @@ class DVAE(nn.Module):
         pixels = self.backbone.pixels(batch["views"][0])
         tokens = self.average.tokens(pixels.float() / 255)
         decoded = (255 * self.average.decode(tokens)).round().to(torch.uint8)
-        rows = [_arrays(pixels), _arrays(decoded), colours(tokens, self.vae.stride)]
+        rows = [arrays(pixels), arrays(decoded), token_colours(tokens, self.vae.stride)]
         used = len(tokens.unique())
         labels = ["images", "from their tokens", f"{used} of {self.config.vocabulary} tokens"]
         return {"reconstructions": Sheet(rows, labels=labels)}
@@ -199,7 +202,3 @@ def _share(progress: Progress, steps: int, longest: float) -> float:
     """How much of a ramp of so many steps is done, when it may take `longest` of the run."""
     length = min(steps, longest * progress.total_steps)
     return min(1.0, progress.step / length) if length > 0 else 1.0
-
-
-def _arrays(images: Tensor) -> list[np.ndarray]:
-    return list(images.permute(0, 2, 3, 1).cpu().numpy())

@@ -83,6 +83,10 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
         save_picture(features_picture(backbone, images), folder / "pictures" / "features.png")
     if hasattr(module.method, "pictures"):
         _method_pictures(module, dataset, folder)
+    if hasattr(module.method, "files"):
+        for name, data in module.method.files().items():
+            write_bytes(folder / name, data)
+    # Last, since it tells that the run is finished.
     save_backbone(backbone, folder, record)
 
 

@@ -30,6 +30,9 @@ SMALL = {
     "batch_norm_splits": 2,
     "grid": 4,
     "blocks": 2,
+    "vocabulary": 24,
+    "width": 8,
+    "blocks": 1,
 }
 NETWORKS = {
     "resnet": ("resnet18", {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8, "stem": "small"}),
