@@ -1,4 +1,4 @@
-"""How MAE and MoCo v3 begin a transformer, where timm begins it otherwise.
+"""How MAE, MoCo v3 and BEiT begin a transformer, where timm begins it otherwise.
 
 Only weights that are random are replaced: a backbone that was loaded keeps its own (`Backbone.fresh`).
 """
@@ -67,3 +67,25 @@ def xavier_linear(module: nn.Module, split_qkv: bool = False) -> None:
             nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def truncated_normal(backbone: Backbone, std: float) -> None:
+    """BEiT's start: weights, class token and positions N(0, std) cut at one std, biases 0.
+
+    What ends the two branches of block l is divided by sqrt(2 l) besides.
+    """
+    if not backbone.fresh:
+        return
+    model = backbone.model
+    for layer in model.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            nn.init.trunc_normal_(layer.weight, std=std, a=-std, b=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for name in ("cls_token", "reg_token", "dist_token", "pos_embed"):
+        if isinstance(getattr(model, name, None), nn.Parameter):
+            nn.init.trunc_normal_(getattr(model, name), std=std, a=-std, b=std)
+    for place, block in enumerate(model.blocks, start=1):
+        block.attn.proj.weight.div_(math.sqrt(2 * place))
+        block.mlp.fc2.weight.div_(math.sqrt(2 * place))

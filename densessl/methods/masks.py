@@ -58,6 +58,38 @@ def blockwise_masks(counts: Tensor, grid: tuple[int, int], smallest: int | None 
         failures = torch.where(taken, 0, failures + 1)
 
 
+def covering_masks(images: int, grid: tuple[int, int], ratio: float = 0.4, smallest: int | None = None) -> Tensor:
+    """BEiT's Algorithm 1 as the paper prints it: rectangles until more than `ratio` is masked; (images, h, w) bool.
+
+    smallest: patches of a block, as in `blockwise_masks`.
+
+        repeat   s ~ U(smallest, ratio N - |M|);  r ~ U(0.3, 1 / 0.3);  a = sqrt(s r), b = sqrt(s / r)
+                 M <- M + a rectangle of a x b at a random place
+        until    |M| > ratio N
+
+    So every mask has more than that share, each a count of its own. Where less is left than the smallest block has, s
+    lies between the two. a and b are rounded, and s and r drawn anew where the rectangle exceeds the grid.
+    """
+    height, width = grid
+    wanted = ratio * height * width
+    smallest = (min(grid) // 3) ** 2 if smallest is None else smallest
+    masks = torch.zeros(images, height, width, dtype=torch.bool)
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    generator = _generator()
+    while True:
+        masked = masks.sum((1, 2))
+        unfinished = masked <= wanted
+        if not unfinished.any():
+            return masks
+        size, shape, down, right = _draw(generator, 4, images)
+        area = smallest + size * (wanted - masked - smallest)
+        aspect = 0.3 + shape * (1 / 0.3 - 0.3)
+        a, b = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+        top, start = (down * (height - a + 1)).floor(), (right * (width - b + 1)).floor()
+        fits = unfinished & (a <= height) & (b <= width)
+        masks |= _between(rows, top, a) & _between(columns, start, b) & fits[:, None, None]
+
+
 def _between(places: Tensor, start: Tensor, length: Tensor) -> Tensor:
     start, end = start[:, None, None], (start + length)[:, None, None]
     return (places >= start) & (places < end)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from densessl.backbones import create_backbone
+from densessl.backbones.dvae import Decoder
+from densessl.backbones.tokenizer import DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
 from densessl.methods import Entry, methods
 from densessl.methods.registry import Progress
@@ -40,10 +45,29 @@ NETWORKS = {
 }
 
 
-def config_of(entry: Entry, **changes: object) -> object:
-    """The method's config, small."""
+@cache
+def tokenizer_folder() -> tempfile.TemporaryDirectory:
+    """A folder with a small tokenizer, as a run of dvae leaves it; the same weights in every process."""
+    folder = tempfile.TemporaryDirectory(prefix="densessl-tokenizer-")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = create_backbone("dvae_encoder", SIZE, {"width": 8, "groups": 2, "blocks": 1})
+        vae = DiscreteVAE(backbone, SMALL["vocabulary"], Decoder(SMALL["vocabulary"], 2, 6, 8, 1, 8))
+        for name, data in tokenizer_files(vae).items():
+            (Path(folder.name) / name).write_bytes(data)
+    return folder
+
+
+def small_values(entry: Entry) -> dict[str, object]:
+    """What makes the method's config small, and what it cannot do without."""
     known = {field.name for field in fields(entry.config)}
     small = {name: value for name, value in SMALL.items() if name in known}
+    return small | ({"tokenizer": tokenizer_folder().name} if "tokenizer" in known else {})
+
+
+def config_of(entry: Entry, **changes: object) -> object:
+    """The method's config, small."""
+    small = small_values(entry)
     return replace(entry.config(), **(small | changes))
 
 

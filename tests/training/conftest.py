@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ import pytest
 
 from densessl.config import read_yaml, recipes
 from densessl.methods import methods
-from tests.methods.conftest import SMALL as SMALL_HEADS
+from tests.methods.conftest import small_values
 
 SMALL = [
     "image_size=16",
@@ -40,8 +39,7 @@ def small(method: str) -> list[str]:
 
 def heads(method: str) -> list[str]:
     """Settings that make the method's head small, whatever it is."""
-    known = {each.name for each in fields(methods()[method].config)}
-    return [f"{method}.{name}={value}" for name, value in SMALL_HEADS.items() if name in known]
+    return [f"{method}.{name}={value}" for name, value in small_values(methods()[method]).items()]
 
 
 def recipe(method: str) -> str:
