@@ -63,7 +63,7 @@ def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:
             warnings.simplefilter("ignore")  # torch's own, on files that are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if re.search(r"Unsupported (global|class|operand)|not an allowed global|GLOBAL", str(error)):
+        if re.search(r"Unsupported (global|class|operand)|not an allowed global|GLOBAL|persistent_load", str(error)):
             raise UserError(
                 f"{path} holds more than weights, and what is not weights is not unpickled, since it could run code. "
                 "Save its state_dict as .safetensors where you trust it, and give that."

@@ -28,10 +28,9 @@ from torch import Tensor, nn
 from densessl.backbones.dvae import EPSILON, Decoder, map_pixels
 from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
-from densessl.distributed import mean_over_processes
+from densessl.distributed import mean_over_processes, rank
 from densessl.errors import require
 from densessl.losses import kl_to_uniform, logit_laplace
-from densessl.methods.masks import random_numbers
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
 from densessl.methods.sheets import arrays, token_colours
@@ -180,11 +179,12 @@ class DVAE(nn.Module):
 
 
 def gumbel(logits: Tensor) -> Tensor:
-    """Gumbel noise (B, ...) for logits of that shape; an image's hangs on a number of its own."""
+    """Gumbel noise (B, ...) for logits of that shape; an image's hangs on its place among those of all processes."""
     noise = torch.empty_like(logits, memory_format=torch.contiguous_format)
     generator = torch.Generator(logits.device)
-    for image, number in zip(noise, random_numbers(len(noise)).tolist(), strict=True):
-        image.exponential_(generator=generator.manual_seed(int(number * 2**53)))
+    first = int(torch.randint(2**31, ())) + rank() * len(noise)
+    for place, image in enumerate(noise, start=first):
+        image.exponential_(generator=generator.manual_seed(place))
     return noise.clamp_min_(torch.finfo(noise.dtype).tiny).log_().neg_()
 
 

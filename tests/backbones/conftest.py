@@ -35,6 +35,7 @@ ARCHITECTURES = {
     "swin, small": ("swin_tiny_patch4_window7_224", 32, STAGES, 8),
     "hybrid": ("vit_tiny_r_s16_p8_224", 224, {"depth": 2}, 32),
     "regnet": ("regnety_002", 224, {}, 32),
+    "dvae": ("dvae_encoder", 256, {"width": 8, "blocks": 1}, 8),
 }
 FIXED = {"mixer": ("mixer_s32_224", 64, {}), "hiera": ("hiera_tiny_224", 224, {})}
 
