@@ -54,7 +54,7 @@ def _view() -> ViewSpec:
 
 @dataclass(frozen=True)
 class BEiTConfig:
-    tokenizer: str = ""  # a run of `densessl pretrain dvae`, or a tokenizer's file
+    tokenizer: str | None = None  # a run of `densessl pretrain dvae`, or a tokenizer's file
     masks: str = "algorithm"  # more than mask_ratio, as the paper prints it; or official: at most mask_ratio
     mask_ratio: float = 0.4  # share of the patches that is masked
     smallest_block: int | None = None  # patches; None is 16 on a grid of 14 x 14, and as large a share of others

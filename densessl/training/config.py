@@ -95,9 +95,12 @@ FREE = ("out", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps",
 def resolve(recipe: str | Path, overrides: Sequence[str] = ()) -> Any:
     """A recipe with overrides -> `PretrainConfig` with its method's section, checked.
 
+    A recipe's `backbone_options` are those of its backbone: they go when the overrides name another one.
     Raises `UserError` for an unknown recipe, method or key, and for values that cannot be.
     """
     layers = (configs.read_yaml(recipe, "pretrain"), configs.parse_overrides(overrides))
+    if "backbone" in layers[1] and layers[1].backbone != layers[0].get("backbone"):
+        layers[0].pop("backbone_options", None)
     name = str(OmegaConf.merge(*layers).get("method", "???"))
     if name == "???":
         raise UserError(f"{recipe} names no method: add a line such as method: simclr.")

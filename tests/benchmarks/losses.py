@@ -32,6 +32,10 @@ from densessl.losses import (
     pirl_nce,
     swapped_prediction,
     vicreg,
+    kl_to_uniform,
+    logit_laplace,
+    masked_reconstruction,
+    nt_xent,
 )
 
 ROUNDS = 9
@@ -231,6 +235,27 @@ def cpc_jobs(images: int, grid: int = 7, d: int = 64) -> tuple[Job, Job]:
     cross_entropy = torch.nn.functional.cross_entropy
     theirs = forward_backward(lambda p, t: cross_entropy(p @ t.T, positive), prediction, target)
     return theirs, forward_backward(lambda p, t: cpc(p, t, positive), prediction, target)
+def kl_jobs(n: int, places: int, k: int = 8192) -> tuple[Job, Job]:
+    """lightly has no discrete VAE; beside ours stands torch's, as BEiT's own code calls it but for its mean."""
+    logits, uniform = torch.randn(n, k, places), torch.full((1,), 1 / k).log()
+
+    def theirs(z: torch.Tensor) -> torch.Tensor:
+        log_q = (z.softmax(1) + 1e-10).log()
+        return torch.nn.functional.kl_div(uniform, log_q, reduction="sum", log_target=True) / (n * places)
+
+    return forward_backward(theirs, logits), forward_backward(kl_to_uniform, logits)
+
+
+def logit_laplace_jobs(n: int, side: int) -> tuple[Job, Job]:
+    """Beside ours stands torch's Laplace distribution of the logit."""
+    mean, log_scale = torch.randn(n, 3, side, side), torch.randn(n, 3, side, side)
+    x = torch.rand(n, 3, side, side) * 0.8 + 0.1
+
+    def theirs(m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        return ((x * (1 - x)).log() - torch.distributions.Laplace(m, s.exp()).log_prob(x.logit())).mean()
+
+    ours = forward_backward(lambda m, s: logit_laplace(m, s, x), mean, log_scale)
+    return forward_backward(theirs, mean, log_scale), ours
 
 
 CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
@@ -246,6 +271,8 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),
     "MoCo v3, N 1024 (torch's), 4,096 keys": lambda: in_batch_jobs(1024, 4096),
     "iBOT, 32 views of 59 patches, K 8,192": lambda: ibot_jobs(32, 59),
+    "KL (torch's), N 4, 1,024 places": lambda: kl_jobs(4, 1024),
+    "logit-Laplace (torch's), N 8, 256 px": lambda: logit_laplace_jobs(8, 256),
     "MAE, N 64, 196 patches": lambda: reconstruction_jobs(64, 196),
     "PIRL, N 256, K 32,000 (plain)": lambda: pirl_jobs(256, 32000),
     "CPC, 64 images of 7 x 7 (plain)": lambda: cpc_jobs(64),

@@ -247,7 +247,7 @@ def test_without_a_decoder_tokens_are_colours(tmp_path):
 
 def test_without_a_tokenizer_a_sentence_tells_how_to_make_one():
     with pytest.raises(UserError, match=r"densessl pretrain dvae data=FOLDER .* beit.tokenizer=runs/tokenizer"):
-        beit(tokenizer="")
+        beit(tokenizer=None)
     with pytest.raises(UserError, match="There is no tokenizer"):
         beit(tokenizer="/nowhere")
 

@@ -65,6 +65,13 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, words):
         resolve(path, ["data=x"])
 
 
+def test_options_of_a_backbone_go_with_it():
+    assert "use_rel_pos_bias" in resolve("beit", ["data=x"]).backbone_options
+    assert "use_rel_pos_bias" in resolve("beit", ["data=x", "backbone_options.depth=6"]).backbone_options
+    other = resolve("beit", ["data=x", "backbone=vit_small_patch16_224", "backbone_options.depth=6"])
+    assert other.backbone_options == {"depth": 6}
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'simclr'"):
         resolve("simcrl")
