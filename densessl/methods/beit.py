@@ -81,7 +81,7 @@ class BEiTConfig:
     arxiv="2106.08254",
     year=2021,
     published="83.2 % on ImageNet, fine-tuned (ViT-B/16, 800 epochs)",
-    needs=("transformer",),
+    needs=("transformer", "tokenizer"),
 )
 class BEiT(nn.Module):
     sync_batch_norm = False

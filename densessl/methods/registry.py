@@ -114,7 +114,7 @@ class Entry:
     """A registered method.
 
     needs: what a run must bring: "target", labels in every batch; "transformer", a backbone whose tokens can be masked
-        (`densessl.backbones.tokens`).
+        (`densessl.backbones.tokens`); "tokenizer", what `densessl pretrain dvae` leaves.
     published: the figure that its paper is known by, with the protocol.
     """
 
