@@ -185,12 +185,13 @@ class BEiT(nn.Module):
         columns = {
             "image": arrays(self.backbone.pixels(x)),
             "seen": arrays(self.backbone.pixels(x).masked_fill(over, 128)),
-            "tokens": self.painted(z),
-            "seen and predicted": self.painted(predicted),
+            "tokens": self.painted(z, x.shape[-1]),
+            "seen and predicted": self.painted(predicted, x.shape[-1]),
         }
         return {"predictions": Sheet([list(row) for row in zip(*columns.values(), strict=True)], headers=list(columns))}
 
-    def painted(self, tokens: Tensor) -> list[np.ndarray]:
+    def painted(self, tokens: Tensor, size: int) -> list[np.ndarray]:
         if not self.tokenizer.decodes:
-            return token_colours(tokens, self.tokenizer.stride)
-        return arrays((255 * self.tokenizer.decode(tokens)).round().to(torch.uint8))
+            return token_colours(tokens, self.backbone.stride)
+        images = F.interpolate(self.tokenizer.decode(tokens), size, mode="bilinear", antialias=True)
+        return arrays((255 * images).round().clamp(0, 255).to(torch.uint8))

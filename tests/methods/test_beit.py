@@ -227,7 +227,7 @@ def test_its_picture_shows_image_mask_tokens_and_predictions():
         image, seen, tokens, predicted = (torch.from_numpy(cell.copy()) for cell in row)
         over = hidden.repeat_interleave(4, 0).repeat_interleave(4, 1)
         assert (seen[over] == 128).all() and torch.equal(seen[~over], image[~over])
-        assert tokens.shape == predicted.shape == (8, 8, 3)
+        assert tokens.shape == predicted.shape == image.shape
 
 
 def test_without_a_decoder_tokens_are_colours(tmp_path):
@@ -242,7 +242,7 @@ def test_without_a_decoder_tokens_are_colours(tmp_path):
     assert method.head.out_features == words and not method.tokenizer.decodes
     with torch.no_grad():
         (sheet,) = method.pictures(batch_for(method, 2), lambda index: None).values()
-    assert sheet.rows[0][2].shape == (4, 4, 3)
+    assert sheet.rows[0][2].shape == (16, 16, 3)
 
 
 def test_without_a_tokenizer_a_sentence_tells_how_to_make_one():
