@@ -27,15 +27,13 @@ from densessl.losses import (
     ibot_patches,
     in_batch_nce,
     info_nce,
+    kl_to_uniform,
+    logit_laplace,
     masked_reconstruction,
     nt_xent,
     pirl_nce,
     swapped_prediction,
     vicreg,
-    kl_to_uniform,
-    logit_laplace,
-    masked_reconstruction,
-    nt_xent,
 )
 
 ROUNDS = 9
@@ -235,6 +233,8 @@ def cpc_jobs(images: int, grid: int = 7, d: int = 64) -> tuple[Job, Job]:
     cross_entropy = torch.nn.functional.cross_entropy
     theirs = forward_backward(lambda p, t: cross_entropy(p @ t.T, positive), prediction, target)
     return theirs, forward_backward(lambda p, t: cpc(p, t, positive), prediction, target)
+
+
 def kl_jobs(n: int, places: int, k: int = 8192) -> tuple[Job, Job]:
     """lightly has no discrete VAE; beside ours stands torch's, as BEiT's own code calls it but for its mean."""
     logits, uniform = torch.randn(n, k, places), torch.full((1,), 1 / k).log()

@@ -34,7 +34,6 @@ SMALL = {
     "local_crops": 2,
     "batch_norm_splits": 2,
     "grid": 4,
-    "blocks": 2,
     "vocabulary": 24,
     "width": 8,
     "blocks": 1,
