@@ -50,6 +50,11 @@ def check_pair(loss: str, first: str, a: Tensor, second: str, b: Tensor) -> None
     check(fine, f"{loss} needs two batches of one shape (N, D) with N of 1 or more; {shapes}.")
 
 
+def check_queue(loss: str, queue: Tensor, query: Tensor) -> None:
+    fits = queue.ndim == 2 and len(queue) > 0 and queue.shape[1] == query.shape[1]
+    check(fits, f"{loss} needs a queue (K, {query.shape[1]}) as wide as the queries; it is {tuple(queue.shape)}.")
+
+
 def check_temperature(name: str, value: float) -> None:
     check(0 < value < math.inf, f"The {name} must be above 0; it is {value}.")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from densessl.losses.common import (
-    check,
     check_pair,
+    check_queue,
     check_temperature,
     directions,
     first_derivative_only,
@@ -27,8 +27,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
         may be written to before the backward pass. Chance level: ln(K + 1).
     """
     check_pair("info_nce", "query", query, "key", key)
-    fits = queue.ndim == 2 and len(queue) > 0 and queue.shape[1] == query.shape[1]
-    check(fits, f"info_nce needs a queue (K, {query.shape[1]}) as wide as the queries; it is {tuple(queue.shape)}.")
+    check_queue("info_nce", queue, query)
     check_temperature("temperature", temperature)
     with no_autocast(query):
         query, key = directions(query), directions(key.detach())
@@ -58,19 +57,27 @@ def in_batch_nce(query: Tensor, keys: Tensor, offset: int, temperature: float) -
         return 2 * temperature * (_LogSumExpOfQueue.apply(query / temperature, keys) - positive).mean()
 
 
-def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, queue: Tensor | None = None) -> Tensor:
     """SimCLR's loss (arXiv 2002.05709, equation 1): which of the 2N - 1 other views is of the same image.
 
     z_a, z_b: (N, D), row i of both from the same image. Mean over the 2N anchors; the official code sums the means of
     the two views, which is twice that. Chance level: ln(2N - 1).
+    queue: (K, D), more negatives for every anchor, as SimCLRv2's memory gives them (arXiv 2006.10029); taken as it is,
+        without a gradient, and it may be written to before the backward pass. Chance level with it: ln(2N - 1 + K).
     """
     check_pair("nt_xent", "z_a", z_a, "z_b", z_b)
     check_temperature("temperature", temperature)
+    if queue is not None:
+        check_queue("nt_xent", queue, z_a)
     with no_autocast(z_a):
         a, b = directions(z_a), directions(z_b)
         z = torch.cat([a, b]) / math.sqrt(temperature)
         positive = (a * b).sum(1) / temperature
-        return _LogSumExpOfOthers.apply(z, 1 / temperature).mean() - positive.mean()
+        candidates = _LogSumExpOfOthers.apply(z, 1 / temperature)
+        if queue is not None:
+            remembered = _LogSumExpOfQueue.apply(z / math.sqrt(temperature), queue.detach())
+            candidates = torch.logaddexp(candidates, remembered)
+        return candidates.mean() - positive.mean()
 
 
 def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Tensor:

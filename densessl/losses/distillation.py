@@ -1,4 +1,4 @@
-"""Objectives without negatives, in which one network says what another said: SimSiam, BYOL, DINO, iBOT."""
+"""Objectives without negatives, in which one network says what another said: SimSiam, BYOL, DINO, iBOT, distillation."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def byol(prediction: Tensor, target: Tensor) -> Tensor:
     """
     check_pair("byol", "prediction", prediction, "target", target)
     return 2 + 2 * negative_cosine(prediction, target)
+
+
+def distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """SimCLRv2's distillation (arXiv 2006.10029, equation 2): the student should say what the teacher says.
+
+    student, teacher: (N, C) logits of the same images. The cross-entropy of softmax(teacher / temperature) and
+    softmax(student / temperature), mean over N; no factor makes up for the temperature. No gradient flows into the
+    teacher. Chance level: ln(C); at its lowest it is the teacher's own entropy.
+    """
+    check_pair("distill", "student", student, "teacher", teacher)
+    check_temperature("temperature", temperature)
+    with no_autocast(student):
+        dtype = reduce(torch.promote_types, (student.dtype, teacher.dtype), torch.float32)
+        wanted = (teacher.detach().to(dtype) / temperature).softmax(1)
+        return -(wanted * (student.to(dtype) / temperature).log_softmax(1)).sum(1).mean()
 
 
 def dino(

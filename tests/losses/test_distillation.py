@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from densessl.losses import byol, common, dino, ibot_patches, negative_cosine
+from densessl.losses import byol, common, dino, distill, ibot_patches, negative_cosine
 from tests.losses.slow import assert_equal, batch, cosine, memory_of, value_and_gradients
 
 
@@ -40,6 +40,40 @@ def test_negative_cosine_and_byol_worked_by_hand():
     for target, cos in ((5 * axes, 1), (-axes, -1), (axes.roll(1, 0), 0)):
         assert float(negative_cosine(axes, target)) == -cos
         assert float(byol(axes, target)) == 2 - 2 * cos
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 4.0])
+def test_distill_equals_the_formula_and_leaves_the_teacher_alone(temperature):
+    student, teacher = batch(4, 6), batch(4, 6, seed=1)
+
+    def by_loops(student):
+        total = 0.0
+        for s, t in zip(student, teacher, strict=True):
+            p_student, p_teacher = ([(x / temperature).exp() for x in logits] for logits in (s, t))
+            for ours, theirs in zip(p_student, p_teacher, strict=True):
+                total = total - theirs / sum(p_teacher) * (ours / sum(p_student)).log()
+        return total / 4
+
+    assert_equal(lambda s: distill(s, teacher, temperature), by_loops, student)
+    soft = (teacher / temperature).softmax(1)
+    assert_equal(
+        lambda s: distill(s, teacher, temperature),
+        lambda s: torch.nn.functional.cross_entropy(s / temperature, soft),
+        student,
+    )
+    teacher.requires_grad_()
+    distill(student.requires_grad_(), teacher, temperature).backward()
+    assert teacher.grad is None and student.grad is not None
+
+
+def test_distill_worked_by_hand():
+    nothing, sure = torch.zeros(3, 5), torch.tensor([[50.0, 0, 0, 0, 0]]).repeat(3, 1)
+    assert float(distill(nothing, sure, 1.0)) == pytest.approx(math.log(5), rel=1e-6)
+    assert float(distill(sure, sure, 1.0)) == pytest.approx(0, abs=1e-6)
+    # At its lowest it is the teacher's entropy: two classes of logits 0 and ln 3 have 1/4 and 3/4.
+    teacher = torch.tensor([[0.0, math.log(3)]])
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert float(distill(teacher, teacher, 1.0)) == pytest.approx(entropy, rel=1e-6)
 
 
 @pytest.mark.parametrize("teachers, students", [(1, 2), (1, 4), (2, 2), (2, 5), (3, 3), (3, 4)])
