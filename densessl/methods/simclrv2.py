@@ -10,7 +10,7 @@ made; they enter the memory after the loss. Steps 2 and 3 are `densessl finetune
 Defaults: tau 0.1, 3 layers as wide as h, 128 dimensions, batch norm after each layer, the last of which has no shift
 (official code, `tf2/model.py`); memory of 65,536 keys and m 0.999 (section 2 and appendix). queue=0 leaves the memory
 out, as the official code does; the paper gives it about 1 % of accuracy with batches of 4096.
-Networks: timm's skresnet50d with the `backbone_options` of configs/pretrain/simclrv2.yaml is the official ResNet-50 with
+Networks: timm's skresnet50d with the options of configs/pretrain/simclrv2.yaml is the official ResNet-50 with
 selective kernels: two paths of 3x3, ResNet-D's stem and shortcuts. `layers` and `channels` make it deeper and wider:
 [3, 8, 36, 3] is 152, [128, 256, 512, 1024] with stem_width 64 is twice as wide.
 Where we differ: the paper does not say of which views the memory keeps the keys; here it is the second, one key an
