@@ -25,6 +25,8 @@ and, only where its paper has them,
                                             its peak) and `decays`. A group that does not say whether it decays is
                                             parted by the run's settings: biases and norms do not, unless
                                             optimizer.decay_all
+    head                                    the layers behind the backbone, an `nn.Sequential` of parts.mlp, where the
+                                            paper fine-tunes from inside of them: the run keeps them (head.safetensors)
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image
                                             of the data, (s, s, 3) uint8

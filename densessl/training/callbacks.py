@@ -93,8 +93,10 @@ class Log(Callback):
     Rows of later steps, left by a run that was killed after its last checkpoint, are dropped when it goes on.
     """
 
-    def __init__(self, folder: Path, every: int, report: Callable[[str, int, int, str], None]) -> None:
-        self.folder, self.every, self.report = folder, every, report
+    def __init__(
+        self, folder: Path, every: int, report: Callable[[str, int, int, str], None], title: str = "Pretraining"
+    ) -> None:
+        self.folder, self.every, self.report, self.title = folder, every, report, title
         self.rows: list[dict[str, str]] = []
         self.writer: SummaryWriter | None = None
         self.ended = self.since = self.flushed = time.monotonic()
@@ -129,7 +131,7 @@ class Log(Callback):
                 self._row(module, step, loss)
             self.waited, self.losses, self.images, self.since = 0.0, [], 0, self.ended
         if trainer.is_global_zero:
-            self.report("Pretraining", step, total, f"loss {float(self.rows[-1]['loss']):.4f}" if self.rows else "")
+            self.report(self.title, step, total, f"loss {float(self.rows[-1]['loss']):.4f}" if self.rows else "")
 
     def _row(self, module: PretrainModule, step: int, loss: float) -> None:
         seconds = max(1e-9, self.ended - self.since)

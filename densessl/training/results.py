@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from densessl import config as configs
 from densessl.backbones import save_backbone
+from densessl.backbones.heads import save_head
 from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
 from densessl.data.views import ViewSpec
@@ -26,11 +27,11 @@ THUMBNAIL = 64  # pixels of an image among many
 WHOLE = ViewSpec(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter=0, grey=0, blur=0)  # the square in its middle
 
 
-def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
+def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset, labelled: bool = False) -> None:
     """Write config.yaml, data.json, environment.json and, at the first start, pictures/views.png."""
     remove_leftovers(folder)
     configs.save(OmegaConf.structured(config), folder / "config.yaml")
-    write_text(folder / "data.json", json.dumps(data_summary(dataset.source), indent=1))
+    write_text(folder / "data.json", json.dumps(data_summary(dataset.source, labelled), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
     if not begun(folder):
         shown = min(PICTURED, len(dataset))
@@ -39,10 +40,17 @@ def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset) -> None:
         save_picture(views_picture(batch["views"], names), folder / "pictures" / "views.png")
 
 
-def data_summary(source: ImageSource) -> dict:
-    """How many images there are and a hash of their names, by which a restart knows that they are the same."""
+def data_summary(source: ImageSource, labelled: bool = False) -> dict:
+    """How many images there are and a hash of their names, by which a restart knows that they are the same.
+
+    labelled: with a hash of their labels too.
+    """
     digest = hashlib.sha256("\n".join(source.name(index) for index in range(len(source))).encode())
-    return {"images": len(source), "names": digest.hexdigest()}
+    summary = {"images": len(source), "names": digest.hexdigest()}
+    if labelled:
+        labels = "\n".join(str(source.label(index)) for index in range(len(source)))
+        summary["labels"] = hashlib.sha256(labels.encode()).hexdigest()
+    return summary
 
 
 def begun(folder: Path) -> bool:
@@ -60,7 +68,7 @@ def finished(folder: Path) -> bool:
 
 
 def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
-    """Write the backbone, and pictures/features.png."""
+    """Write the head that the method keeps, pictures, and the backbone, which says that the run is finished."""
     config, schedule = module.config, module.schedule
     backbone = module.method.backbone.eval()
     record = {
@@ -86,6 +94,8 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
     if hasattr(module.method, "files"):
         for name, data in module.method.files().items():
             write_bytes(folder / name, data)
+    if hasattr(module.method, "head"):
+        save_head(module.method.head, folder)
     # Last, since it tells that the run is finished.
     save_backbone(backbone, folder, record)
 

@@ -1,4 +1,8 @@
-"""`densessl pretrain`: from a folder of images to a backbone, and back to where a killed run stood."""
+"""`densessl pretrain`: from a folder of images to a backbone, and back to where a killed run stood.
+
+What surrounds the training (checks, checkpoints, the log, monitors, the folder) is `train`, which `densessl finetune` and
+`densessl distill` use as well.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +52,23 @@ def say(sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a command trains.
+
+    create: from its config and the images to an `nn.Module` with the contract of `densessl.methods.registry`, and its
+        views; torch's random numbers are seeded. title: of the progress.
+    leave: called with the trained module and the run's folder, before the backbone is written and the run counts as
+        finished; what it returns is said at the end.
+    labelled: whether the labels are part of what is learned, so that a run does not go on with others.
+    """
+
+    create: Callable[[Any, Source], torch.nn.Module]
+    title: str = "Pretraining"
+    leave: Callable[[torch.nn.Module, Path], str | None] = lambda trained, folder: None
+    labelled: bool = False
+
+
 def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> Path:
     """Train as the recipe and its overrides say; returns the run's folder, with `backbone.safetensors` in it.
 
@@ -55,26 +77,33 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
     Raises `UserError` for what the user can mend, `RunStopped` when a signal or a NaN ended the run.
     """
     config = resolve(recipe, overrides)
+    return train(config, open_source(config.data, config.split), Job(_method), say)
+
+
+def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> Path:
+    """Train on the images of `source`, as `pretrain` says; returns the run's folder."""
     hardware = Hardware.of(config.devices, config.nodes)
-    source = open_source(config.data, config.split)
     _check_batches(config, hardware, source)
     config.data = _absolute(config.data)
     folder = Path(config.out).expanduser()
     _check_apart(config, folder)
-    _check_same(config, folder, source)
+    _check_same(config, folder, source, job)
     if results.finished(folder):
         say(f"{folder} is finished already. For another run give out=FOLDER.")
         return folder
-    module, dataset = _module(config, source)
+    module, dataset = _module(config, source, job)
     output_folder(folder)
     if rank_zero_only.rank == 0:
-        results.begin(config, folder, dataset)
+        results.begin(config, folder, dataset, job.labelled)
     with quiet():
-        _fit(module, dataset, config, hardware, folder, say)
+        _fit(module, dataset, config, hardware, folder, job, say)
     if rank_zero_only.rank == 0:
+        left = job.leave(module.method, folder)
         results.finish(module, dataset, folder)
         if (folder / "unreadable.txt").exists():
             say(f"Some images could not be read and were left out: {folder / 'unreadable.txt'} lists them.")
+        if left:
+            say(left)
         say(f"The backbone lies in {folder / 'backbone.safetensors'}, pictures in {folder / 'pictures'}.")
     return folder
 
@@ -123,7 +152,7 @@ def _check_apart(config: PretrainConfig, folder: Path) -> None:
             raise UserError(f"out={folder} lies in the data folder {each}: give another place with out=FOLDER.")
 
 
-def _check_same(config: PretrainConfig, folder: Path, source: Any) -> None:
+def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> None:
     """A folder holds one run: refuse to go on with other settings or other images than it began with."""
     try:
         if not results.begun(folder):
@@ -131,10 +160,16 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any) -> None:
         data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds a run that cannot be read ({error}): give another out=FOLDER.") from None
-    if data != results.data_summary(source):
+    summary = results.data_summary(source, job.labelled)
+    if {**data, "labels": None} != {**summary, "labels": None}:
         raise UserError(
             f"{folder} holds a run on {data.get('images')} images of other names than the {len(source)} that are in "
             f"{config.data} now: give another out=FOLDER, or the same images."
+        )
+    if data != summary:
+        raise UserError(
+            f"{folder} holds a run with other labels of the same images than {config.data} has now: give another "
+            "out=FOLDER, or the labels it began with."
         )
     changed = differences(configs.read_yaml(folder / "config.yaml", "pretrain"), OmegaConf.structured(config))
     if changed:
@@ -144,19 +179,24 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any) -> None:
         )
 
 
-def _module(config: PretrainConfig, source: Any) -> tuple[PretrainModule, ViewDataset]:
-    """The method on its backbone, from the seed alone, and the data set of its views."""
+def _method(config: PretrainConfig, source: Source) -> torch.nn.Module:
+    """The method that the recipe names, on its backbone."""
     entry = method(config.method)
-    torch.manual_seed(config.seed)
     backbone = _backbone(config)
     _check_needs(entry, backbone, config, source)
-    trained = entry.cls(backbone, getattr(config, entry.name), len(source))
+    return entry.cls(backbone, getattr(config, entry.name), len(source))
+
+
+def _module(config: PretrainConfig, source: Source, job: Job) -> tuple[PretrainModule, ViewDataset]:
+    """What the job trains, from the seed alone, and the data set of its views."""
+    torch.manual_seed(config.seed)
+    trained = job.create(config, source)
     channels_last = config.channels_last and not _too_narrow(trained)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     trained = trained.to(memory_format=memory_format)
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
-    _check_sizes(backbone, dataset.sizes)
+    _check_sizes(trained.backbone, dataset.sizes)
     per_epoch = len(source) // config.batch_size
     total = config.steps or config.epochs * per_epoch
     schedule = Schedule(config.optimizer, config.lr, config.batch_size, total, per_epoch)
@@ -201,11 +241,17 @@ def _backbone(config: PretrainConfig) -> Backbone:
 
 
 def _fit(
-    module: PretrainModule, dataset: ViewDataset, config: PretrainConfig, hardware: Hardware, folder: Path, say: Say
+    module: PretrainModule,
+    dataset: ViewDataset,
+    config: PretrainConfig,
+    hardware: Hardware,
+    folder: Path,
+    job: Job,
+    say: Say,
 ) -> None:
     schedule, last = module.schedule, folder / "checkpoints" / "last.ckpt"
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint_minutes, config.checkpoint_steps)
-    log = Log(folder, config.log_steps, Progress())
+    log = Log(folder, config.log_steps, Progress(), job.title)
     part = config.batch_size // (hardware.world * config.accumulate)
     if hardware.world > 1 and module.method.sync_batch_norm:
         module.method = synchronise(module.method, hardware.accelerator)
