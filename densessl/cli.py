@@ -100,6 +100,56 @@ def evaluate(
 
 
 @app.command()
+def finetune(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a file, timm:NAME or hf:REPO.")],
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/finetune, or a path.")] = None,
+) -> None:
+    """Make a classifier from a pretrained backbone and few labels.
+
+    densessl finetune runs/photos data=labelled labels=0.1 out=runs/classifier
+
+    Labels are subfolders, or a labels.csv with the columns name and class for those images that have one. A run that
+    was stopped goes on when the same command is given again.
+    """
+    _refuse_missing(overrides or [])
+    from densessl.classification import finetune as start
+
+    start(run, overrides or [], recipe)
+
+
+@app.command()
+def distill(
+    classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="The folder of a run of finetune.")],
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/distill, or a path.")] = None,
+) -> None:
+    """Train a student on what a classifier says of unlabeled images.
+
+    densessl distill runs/classifier data=photos backbone=resnet18 out=runs/student
+    """
+    _refuse_missing(overrides or [])
+    from densessl.classification import distill as start
+
+    start(classifier, overrides or [], recipe)
+
+
+@app.command()
+def classify(
+    classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A run of finetune or distill.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, shards.")],
+    out: Annotated[Path, typer.Option(help="File for names, classes and probabilities.")] = Path("predictions.csv"),
+) -> None:
+    """Write the class of every image to a table.
+
+    densessl classify runs/classifier photos --out predictions.csv
+    """
+    from densessl.classification import classify as run
+
+    print(run(classifier, images, out))
+
+
+@app.command()
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method, to read all of it.")] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="The table as the README has it.")] = False,

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from densessl.backbones import weights
+from densessl.backbones.saved import WEIGHTS
 from densessl.errors import UserError
 from densessl.files import write_bytes
 
@@ -25,12 +26,14 @@ def save_head(head: nn.Sequential, folder: str | Path) -> None:
     write_bytes(Path(folder) / HEAD, save(state, metadata={"format": "pt", _KEY: text}))
 
 
-def load_head(folder: str | Path) -> nn.Sequential | None:
-    """The layers that a run's folder keeps, with their weights; None where it keeps none.
+def load_head(spec: str | Path) -> nn.Sequential | None:
+    """The layers, with their weights, that a run keeps behind the backbone `spec`; None where there are none.
 
-    Raises `UserError` for a damaged file.
+    spec: a run's folder, or backbone.safetensors in it; anything else has no head. Raises `UserError` for a damaged
+    file.
     """
-    path = Path(folder).expanduser() / HEAD
+    path = Path(spec).expanduser()
+    path = path.parent / HEAD if path.name == WEIGHTS else path / HEAD
     if not path.is_file():
         return None
     state, metadata = weights.read_safetensors(path)

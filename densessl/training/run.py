@@ -1,7 +1,7 @@
 """`densessl pretrain`: from a folder of images to a backbone, and back to where a killed run stood.
 
-What surrounds the training (checks, checkpoints, the log, monitors, the folder) is `train`, which `densessl finetune` and
-`densessl distill` use as well.
+What surrounds the training (checks, checkpoints, the log, monitors, the folder) is `train`, which `densessl finetune`
+and `densessl distill` use as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> 
 def _method(config: PretrainConfig, source: Source) -> torch.nn.Module:
     """The method that the recipe names, on its backbone."""
     entry = method(config.method)
-    backbone = _backbone(config)
+    backbone = backbone_of(config.backbone, config.image_size, config.backbone_options)
     _check_needs(entry, backbone, config, source)
     return entry.cls(backbone, getattr(config, entry.name), len(source))
 
@@ -233,11 +233,11 @@ def _check_sizes(backbone: Backbone, sizes: Sequence[int | PatchSides]) -> None:
             raise UserError(f"{backbone.architecture} cannot take {name} of {size} px: {error}") from None
 
 
-def _backbone(config: PretrainConfig) -> Backbone:
-    spec = config.backbone
+def backbone_of(spec: str, image_size: int, options: Mapping[str, Any]) -> Backbone:
+    """A backbone with the weights that lie at `spec`, or with random ones where it is a timm architecture."""
     if ":" in spec or Path(spec).expanduser().exists() or Path(spec).suffix in (".safetensors", ".pth", ".pt"):
-        return load_backbone(spec, config.image_size)
-    return create_backbone(spec, config.image_size, config.backbone_options)
+        return load_backbone(spec, image_size)
+    return create_backbone(spec, image_size, options)
 
 
 def _fit(
@@ -307,8 +307,9 @@ def _introduce(module: PretrainModule, dataset: ViewDataset, config: PretrainCon
     for note in module.method.backbone.notes:
         say(note)
     count = sum(parameter.numel() for parameter in module.method.backbone.parameters())
+    name = config.backbone or module.method.backbone.architecture
     say(
-        f"{config.method} on {len(dataset)} images of {config.data}: {config.backbone} of {count / 1e6:.1f} M weights "
+        f"{config.method} on {len(dataset)} images of {config.data}: {name} of {count / 1e6:.1f} M weights "
         f"at {config.image_size} px, {schedule.total_steps} steps of {config.batch_size} images"
         + (f"; going on from {last}." if last.exists() else ".")
     )

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from densessl.data.images import UnreadableImage
-from densessl.data.sources import Unreadable, open_source
+from densessl.data.sources import Subset, Unreadable, open_source
 from densessl.errors import UserError
 
 
@@ -270,3 +270,63 @@ def test_unreadable_images_are_listed_once_and_counted(tmp_path):
         unreadable.check(total=29, share=0.1)
     Unreadable().write(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def write_table(folder: Path, text: str) -> None:
+    (folder / "labels.csv").write_text(text, encoding="utf-8-sig")
+
+
+def test_a_labels_csv_labels_the_images_that_it_names_and_no_others(tmp_path):
+    fill(tmp_path, "a.png", "b.png", "sub/c.png", "sub/d, e.png")
+    write_table(tmp_path, 'Name,class,note\nsub/c.png,tree,x\na.png,car,\n"sub/d, e.png",car,\nb.png,,undecided\n')
+    source = open_source(tmp_path)
+    assert source.classes == ["car", "tree"]
+    assert dict(zip(names(source), labels(source), strict=True)) == {
+        "a.png": 0,
+        "b.png": None,
+        "sub/c.png": 1,
+        "sub/d, e.png": 0,
+    }
+    write_table(tmp_path, "name,class\na.png,7\nb.png,3\n")
+    source = open_source(tmp_path)
+    assert source.classes is None and labels(source) == [7, 3, None, None]
+
+
+def test_a_labels_csv_beside_splits_speaks_of_each_of_them(tmp_path):
+    fill(tmp_path, "train/x/a.png", "train/y/b.png", "test/x/a.png")
+    write_table(tmp_path, "name,class\ntrain/y/b.png,car\ntest/x/a.png,tree\n")
+    train, test = open_source(tmp_path), open_source(tmp_path, "test")
+    assert (labels(train), labels(test)) == ([None, 0], [1])
+    assert train.classes == test.classes == ["car", "tree"]
+
+
+def test_somebody_elses_labels_csv_is_left_alone(tmp_path):
+    fill(tmp_path, "dog/a.png", "cat/b.png")
+    for text in ("id,breed\na,poodle\n", ""):
+        write_table(tmp_path, text)
+        assert open_source(tmp_path).classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("name,class\nb.png,car\n", "'b.png' that is not there; did you mean 'a.png'"),
+        ("name,class\na.png,car\na.png,tree\n", "two classes, 'car' and 'tree'"),
+    ],
+)
+def test_mistakes_in_a_labels_csv_are_sentences(tmp_path, table, words):
+    write_table(fill(tmp_path, "a.png"), table)
+    with pytest.raises(UserError, match=words):
+        open_source(tmp_path)
+
+
+def test_a_subset_keeps_names_and_labels_and_can_be_given_others(tmp_path):
+    source = open_source(fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png"))
+    some = Subset(source, [2, 0])
+    assert (names(some), labels(some), values(some)) == (["dog/1.png", "cat/1.png"], [1, 0], [2, 0])
+    assert some.classes == ["cat", "dog"]
+    other = Subset(source, [2, 0], [0, 1], ["dog", "cat"])
+    assert (labels(other), other.classes) == ([0, 1], ["dog", "cat"])
+    assert some.fingerprint() != Subset(source, [0, 2]).fingerprint()
+    with pytest.raises(IndexError):
+        some.read(2)

@@ -27,6 +27,7 @@ def open_source(data: str | os.PathLike[str] | Sequence[str], split: str | None 
     data: one of
         a folder, read recursively; hidden files are left out. When every image lies in exactly one level of
             subfolders, these are the classes; in SPLIT/CLASS/ they are the splits and classes of a data set;
+            a labels.csv in it, with the columns name and class, labels the images that it names, and no others;
         an image, or a text file of paths, each relative to the file and with an optional label after a tab;
         a glob, with ** for any depth, or braces such as {a,b} and {000..099};
         WebDataset shards: .tar files, or a folder of them; labels from .cls members;
@@ -122,6 +123,8 @@ def _images(folder: str, names: Sequence[str], split: str | None) -> Source:
     if len(chosen) > 1:
         return files.from_names(folder, names, depth=2)
     below = [name[len(chosen[0]) + 1 :] for name in names if name.startswith(f"{chosen[0]}/")]
+    if files.has_labels(folder):
+        return files.from_labels(os.path.join(folder, chosen[0]), below, folder, names)
     return files.from_names(os.path.join(folder, chosen[0]), below)
 
 

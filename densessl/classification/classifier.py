@@ -1,0 +1,108 @@
+"""A classifier: a backbone, the first layers of the head it was pretrained with, and a linear layer of class scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from densessl.backbones import Backbone, weights
+from densessl.backbones.heads import build_layers, describe_layers, width
+from densessl.backbones.saved import describe, rebuild
+from densessl.errors import UserError
+from densessl.files import write_bytes
+
+CLASSIFIER = "classifier.safetensors"
+_KEY = "densessl"
+
+
+class Classifier(nn.Module):
+    """Images (B, 3, H, W), normalised -> class scores (B, C).
+
+    layers: of the head, from its first; empty for none. classes: C names.
+    """
+
+    def __init__(self, backbone: Backbone, layers: nn.Sequential, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.backbone, self.layers, self.classes = backbone, layers, list(classes)
+        self.linear = nn.Linear(width(layers, backbone.channels), len(self.classes))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.layers(self.backbone(images)))
+
+    def parameter_groups(self, lars: bool) -> list[dict[str, Any]]:
+        """Weights that decay, and those that do not: biases and norms.
+
+        lars: as the official code has it, where that optimizer scales the steps of all weights but the linear layer's,
+        whether or not they decay, and leaves the linear layer without decay.
+        """
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        plain = [each for each in learning if each.ndim <= 1 or (lars and each is self.linear.weight)]
+        rest = [each for each in learning if all(each is not other for other in plain)]
+        # timm's LARS leaves the steps of weights without decay as they are, unless told otherwise.
+        scaled = {"always_adapt": True} if lars else {}
+        return [{"params": rest, **scaled}, {"params": plain, "weight_decay": 0.0, "decays": False}]
+
+
+def save_classifier(classifier: Classifier, folder: str | Path, record: dict[str, Any]) -> Path:
+    """Write classifier.safetensors, whole or not at all; what it is, and the names of its classes, are its metadata.
+
+    record: what else is to be known of it.
+    """
+    about = {
+        "backbone": {**record, **describe(classifier.backbone)},
+        "layers": describe_layers(classifier.layers),
+        "classes": classifier.classes,
+    }
+    parts = {"backbone": classifier.backbone.model, "layers": classifier.layers, "linear": classifier.linear}
+    state = {
+        f"{part}.{name}": value.detach().cpu().contiguous()
+        for part, module in parts.items()
+        for name, value in module.state_dict().items()
+    }
+    path = Path(folder) / CLASSIFIER
+    write_bytes(path, save(state, metadata={"format": "pt", _KEY: json.dumps(about)}))
+    return path
+
+
+def load_classifier(spec: str | Path, image_size: int | None = None) -> Classifier:
+    """The classifier of a run's folder or of a classifier.safetensors.
+
+    image_size: pixels of a side; None is the size it was trained at. Raises `UserError` when there is none.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        path = path / CLASSIFIER
+    if not path.is_file():
+        raise UserError(
+            f"There is no classifier {path}: give the folder of a run of densessl finetune or densessl distill that "
+            f"has ended, or its {CLASSIFIER}."
+        )
+    state, metadata = weights.read_safetensors(path)
+    try:
+        about = json.loads(metadata[_KEY])
+        layers, classes = build_layers(about["layers"]), [str(name) for name in about["classes"]]
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} describes no classifier: it is damaged or something else.") from error
+    backbone = rebuild(about["backbone"], str(path), image_size)
+    classifier = Classifier(backbone, layers, classes)
+    own = {f"backbone.model.{name.removeprefix('backbone.')}" if name.startswith("backbone.") else name: value
+           for name, value in state.items()}  # fmt: skip
+    computed = {name for name, _ in classifier.named_buffers()} - set(classifier.state_dict())
+    try:
+        classifier.load_state_dict({name: value for name, value in own.items() if name not in computed})
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit what it says it is: it is damaged.") from error
+    return classifier
+
+
+@torch.no_grad()
+def small_random(linear: nn.Linear) -> None:
+    """Weights of deviation 0.01, with which the official code begins a linear layer."""
+    nn.init.normal_(linear.weight, std=0.01)

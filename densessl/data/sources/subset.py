@@ -1,0 +1,49 @@
+"""Some images of a source, with labels of one's own choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from densessl.data.sources.base import Source, checked, digest
+
+
+class Subset(Source):
+    """The images of `source` at `indices`, in that order.
+
+    labels: a class for each of them, in place of the source's. classes: their names.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        indices: Sequence[int],
+        labels: Sequence[int] | None = None,
+        classes: list[str] | None = None,
+    ) -> None:
+        self.source, self.indices = source, np.asarray(indices, np.int64)
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.classes = source.classes if labels is None else classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read_bytes(self, index: int) -> bytes:
+        return self.source.read_bytes(self._place(index))
+
+    def read(self, index: int) -> np.ndarray:
+        return self.source.read(self._place(index))
+
+    def name(self, index: int) -> str:
+        return self.source.name(self._place(index))
+
+    def label(self, index: int) -> int | None:
+        place = self._place(index)
+        return self.source.label(place) if self.labels is None else int(self.labels[index])
+
+    def fingerprint(self) -> str:
+        return digest([self.source.fingerprint(), *self.indices.tolist()])
+
+    def _place(self, index: int) -> int:
+        return int(self.indices[checked(index, len(self))])
