@@ -79,7 +79,7 @@ def segment(
 def evaluate(
     backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
     data: Annotated[str, typer.Option(help="Labelled images.")],
-    protocol: Annotated[str, typer.Option(help="knn.")] = "knn",
+    protocol: Annotated[str, typer.Option(help="knn, linear or finetune.")] = "knn",
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
     overrides: Overrides = None,
 ) -> None:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from densessl import config as configs
 from densessl.errors import UserError
 
-PROTOCOLS = ("knn",)
+PROTOCOLS = ("knn", "linear", "finetune")
 
 
 def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -21,7 +21,14 @@ def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] =
     if protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise UserError(f"protocol {protocol!r} is not one of: {known}{configs.nearest(protocol, PROTOCOLS)}")
+    from densessl.evaluation.finetune import FinetuneProtocol, evaluate_finetune
     from densessl.evaluation.knn import KnnConfig, evaluate_knn
+    from densessl.evaluation.linear import LinearConfig, evaluate_linear
 
+    settings, run = {
+        "knn": (KnnConfig, evaluate_knn),
+        "linear": (LinearConfig, evaluate_linear),
+        "finetune": (FinetuneProtocol, evaluate_finetune),
+    }[protocol]
     given = OmegaConf.create({"backbone": backbone, "data": data})
-    return evaluate_knn(configs.build(KnnConfig, given, configs.parse_overrides(overrides)))
+    return run(configs.build(settings, given, configs.parse_overrides(overrides)))

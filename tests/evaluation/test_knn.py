@@ -12,7 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from densessl.backbones import create_backbone, save_backbone
 from densessl.data.images import UnreadableImage
 from densessl.errors import UserError
-from densessl.evaluation import knn
+from densessl.evaluation import knn, protocol
+from densessl.evaluation.baselines import fit_batch_norms
 from densessl.evaluation.knn import KnnConfig, evaluate_knn, knn_predict
 from densessl.evaluation.record import describe, write_record
 from densessl.evaluation.vectors import prepare, vectors
@@ -205,7 +206,7 @@ def test_held_out_images_do_not_vote(tmp_path, backbone, monkeypatch):
         asked.append({source.name(int(index)) for index in indices})
         return vectors(source, indices, *rest)
 
-    monkeypatch.setattr(knn, "vectors", spy)
+    monkeypatch.setattr(protocol, "vectors", spy)
     evaluate(backbone, tmp_path)
     assert not asked[0] & asked[1] and len(asked[0] | asked[1]) == 30
 
@@ -241,7 +242,7 @@ def test_mistakes_are_sentences(tmp_path, backbone):
     bare.mkdir()
     for number in range(3):
         cv2.imwrite(str(bare / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(UserError, match="kNN needs labels, and none of the 3 images"):
+    with pytest.raises(UserError, match="A protocol needs labels, and none of the 3 images"):
         evaluate(backbone, bare)
     with pytest.raises(UserError, match="are the training images"):
         evaluate(backbone, tmp_path / "labelled", test=str(tmp_path / "labelled"))
@@ -265,7 +266,7 @@ def test_the_untrained_baseline_has_batch_norms_of_the_data_and_the_seeds_weight
     assert "batch norms with the statistics of up to 1024 training images" in found["untrained"]["what"]
     images = torch.rand(64, 3, 32, 32)
     untouched = backbone.eval()(images)
-    knn._fit_batch_norms(backbone, lambda: backbone(images))
+    fit_batch_norms(backbone, lambda: backbone(images))
     norms = [part for part in backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     assert not any(part.training for part in norms) and norms[0].momentum == 0.1
     fitted = backbone(images)
