@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_has_help_with_an_example(tmp_path):
     listed = run("--help", cwd=tmp_path).stdout
-    for name in ("pretrain", "segment", "evaluate", "methods", "demo"):
+    for name in ("pretrain", "segment", "evaluate", "finetune", "distill", "classify", "methods", "demo"):
         assert name in listed
         assert f"densessl {name}" in run(name, "--help", cwd=tmp_path).stdout
 
@@ -105,6 +105,10 @@ def test_what_goes_wrong_is_a_sentence_and_a_status(monkeypatch, capsys, error, 
         (["segment", "x", "--out", "masks", "stegoo.dim=3"], "did you mean 'stego'"),
         (["evaluate", "missing", "--data", "missing"], "missing"),
         (["evaluate", "x", "--data", "y", "--protocol", "kn"], "did you mean 'knn'"),
+        (["finetune", "missing", "data=missing"], "missing"),
+        (["finetune", "missing", "dat=x"], "did you mean 'data'"),
+        (["distill", "missing", "data=missing"], "missing"),
+        (["classify", "missing", "x"], "There is no classifier missing"),
         (["methods", "byo"], "did you mean 'byol'"),
     ],
 )

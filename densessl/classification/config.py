@@ -119,6 +119,12 @@ def resolve(
     name = re.sub(r"[^\w.-]+", "-", Path(place).parent.name if Path(place).suffix else Path(place).name).strip("-.")
     config.out = config.out or str(Path("runs") / f"{name or 'run'}-{kind}")
     check(config)
+    named = isinstance(config, DistillConfig) and config.backbone is not None
+    require(
+        named or not config.backbone_options,
+        "backbone_options are for a new network, and this one is built as it was: leave them out"
+        + (", or name a backbone=." if kind == "distill" else "."),
+    )
     if isinstance(config, FinetuneConfig):
         labels, decay_all = config.labels, config.optimizer.decay_all
         require(0 < labels <= 1, f"labels={labels} is a share of the labels: give a number above 0 and up to 1.")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from densessl.backbones import Backbone, load_backbone
 from densessl.errors import UserError
 from densessl.evaluation.baselines import baselines
-from densessl.evaluation.logistic import Logistic, fit
+from densessl.evaluation.logistic import Logistic, decorrelated, fit
 from densessl.evaluation.protocol import HELD_OUT, ProtocolConfig, Reader, about, check, encoder, find_sets
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.vectors import Encoder, preparation
@@ -88,30 +89,41 @@ def evaluate_linear(config: LinearConfig, progress: Report | None = None) -> dic
 
 
 def probe(
-    x: Tensor, labels: Tensor, classes: int, decay: float | None = None, iterations: int = 500, seed: int = 0
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    decay: float | None = None,
+    iterations: int = 500,
+    seed: int = 0,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Logistic, dict[str, float]]:
     """The regression on all rows (N, D), and for each decay that was tried the accuracy on the held-out rows.
 
     decay: None chooses the best of `DECAYS`, of equally good ones the strongest; none is tried otherwise.
+    advance: called with the regressions that are done, and their number at most.
     """
-    if decay is not None:
-        return fit(x, labels, classes, decay, iterations=iterations), {}
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
-    held, kept = order[: max(1, len(x) // HELD_OUT)], order[max(1, len(x) // HELD_OUT) :]
+    turned, rotation = decorrelated(x)
     tried: dict[float, float] = {}
-    weights = best = None
-    since = 0
-    for each in DECAYS:
-        found = fit(x[kept], labels[kept], classes, each, weights, iterations)
-        weights = found.weights
-        tried[each] = float((found.scores(x[held]).argmax(1) == labels[held]).double().mean())
-        if best is None or tried[each] > tried[best.decay]:
-            best, since = found, 0
-        elif tried[each] < tried[best.decay]:
-            since += 1
-        if since == WORSE:
-            break
-    return fit(x, labels, classes, best.decay, best.weights, iterations), {f"{key:g}": tried[key] for key in tried}
+    best, start = decay, None
+    if best is None:
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+        held, kept = order[: max(1, len(x) // HELD_OUT)], order[max(1, len(x) // HELD_OUT) :]
+        weights, since = None, 0
+        for each in DECAYS:
+            found = fit(turned[kept], labels[kept], classes, each, weights, iterations)
+            weights = found.weights
+            tried[each] = float((found.scores(turned[held]).argmax(1) == labels[held]).double().mean())
+            advance(len(tried), len(DECAYS) + 1)
+            if best is None or tried[each] > tried[best]:
+                best, start, since = each, weights, 0
+            elif tried[each] < tried[best]:
+                since += 1
+            if since == WORSE:
+                break
+    found = fit(turned, labels, classes, best, start, iterations)
+    advance(len(DECAYS) + 1, len(DECAYS) + 1)
+    weights = torch.cat([rotation @ found.weights[:-1], found.weights[-1:]])
+    return replace(found, weights=weights), {f"{key:g}": value for key, value in tried.items()}
 
 
 class _Judge:
@@ -125,7 +137,11 @@ class _Judge:
         x, mean, deviation = _standardised(train.z)
         x, labels = x.to(self.reader.device), labels.to(self.reader.device)
         config = self.config
-        found, tried = probe(x, labels, self.reader.classes, config.decay, config.iterations, config.seed)
+
+        def advance(done: int, total: int) -> None:
+            self.reader.report(f"Linear probe, {title}", done, total, "")
+
+        found, tried = probe(x, labels, self.reader.classes, config.decay, config.iterations, config.seed, advance)
         z = ((test.z - mean) / deviation).to(self.reader.device)
         right = found.scores(z).topk(min(RANKS, self.reader.classes), dim=1).indices.cpu() == truth[:, None]
         figures = {"top1": float(right[:, 0].double().mean())}

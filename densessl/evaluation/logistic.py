@@ -4,6 +4,10 @@
 
 scikit-learn's LogisticRegression with C = 1 / (N decay): the bias does not decay. Computed in float64, a few rows at a
 time, on the device where the rows lie.
+
+The search runs in coordinates in which the objective bends about alike in all directions: each weight times the square
+root of decay + variance of its column * (1 - 1 / C) / C. Among columns of mean 0 without correlation (`decorrelated`)
+that is the bend at W = 0; where classes overlap it takes 10 to 20 evaluations instead of 30 to 100 and more.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import torch
 from torch import Tensor
 
 ROWS = 8192  # that are held in float64 at a time
-TOLERANCE = 1e-6  # largest entry of the gradient at which the search ends; rows are of unit variance
+TOLERANCE = 1e-7  # largest entry of the gradient, in the coordinates of the search, at which it ends
 HISTORY = 20
 
 
@@ -36,10 +40,12 @@ def fit(
     x: Tensor, labels: Tensor, classes: int, decay: float, start: Tensor | None = None, iterations: int = 500
 ) -> Logistic:
     """The regression of labels (N,) of 0 to classes - 1 on x (N, D); start: weights to begin with, else zeros."""
-    begin = x.new_zeros(x.shape[1] + 1, classes, dtype=torch.float64) if start is None else start.clone()
-    weights = begin.requires_grad_()
+    weights = x.new_zeros(x.shape[1] + 1, classes, dtype=torch.float64) if start is None else start.clone()
+    bend = (1 - 1 / classes) / classes
+    unit = (bend * torch.cat([_variances(x) + decay / bend, weights.new_ones(1)])).rsqrt()[:, None]
+    place = (weights / unit).requires_grad_()
     search = torch.optim.LBFGS(
-        [weights],
+        [place],
         max_iter=iterations,
         max_eval=2 * iterations,
         tolerance_grad=TOLERANCE,
@@ -52,12 +58,24 @@ def fit(
     def objective() -> Tensor:
         nonlocal evaluations
         evaluations += 1
-        loss, weights.grad = loss_and_gradient(weights.detach(), x, labels, decay)
+        loss, gradient = loss_and_gradient(place.detach() * unit, x, labels, decay)
+        place.grad = gradient * unit
         return loss
 
     search.step(objective)
-    gradient = loss_and_gradient(weights.detach(), x, labels, decay)[1]
-    return Logistic(weights.detach(), decay, float(gradient.abs().max()) <= TOLERANCE, evaluations)
+    weights = place.detach() * unit
+    gradient = loss_and_gradient(weights, x, labels, decay)[1] * unit
+    return Logistic(weights, decay, float(gradient.abs().max()) <= TOLERANCE, evaluations)
+
+
+def decorrelated(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x (N, D) turned so that its columns have no correlation, in the type of x, and the rotation (D, D) float64."""
+    centre, gram = x.double().mean(0), x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    for rows in x.split(ROWS):
+        rows = rows.double() - centre
+        gram.addmm_(rows.T, rows)
+    rotation = torch.linalg.eigh(gram).eigenvectors
+    return torch.cat([(rows.double() @ rotation).to(x.dtype) for rows in x.split(ROWS)]), rotation
 
 
 def loss_and_gradient(weights: Tensor, x: Tensor, labels: Tensor, decay: float) -> tuple[Tensor, Tensor]:
@@ -78,3 +96,9 @@ def loss_and_gradient(weights: Tensor, x: Tensor, labels: Tensor, decay: float) 
 
 def _scores(rows: Tensor, weights: Tensor) -> Tensor:
     return torch.addmm(weights[-1], rows.to(weights.dtype), weights[:-1])
+
+
+def _variances(x: Tensor) -> Tensor:
+    """(D,) float64 of the columns."""
+    mean = sum(rows.double().sum(0) for rows in x.split(ROWS)) / len(x)
+    return sum((rows.double() - mean).square().sum(0) for rows in x.split(ROWS)) / len(x)
