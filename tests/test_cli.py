@@ -69,6 +69,12 @@ def test_from_pictures_to_a_backbone_masks_and_a_score(monkeypatch, tmp_path, ca
     record = json.loads((tmp_path / "knn.json").read_text())
     assert 0 <= record["figures"]["top1"] <= 1 and record["protocol"] == "knn"
     assert "top1" in capsys.readouterr().out
+    few, labelled = ["steps=2", "workers=0", "devices=cpu"], f"data={tmp_path / 'labelled'}"
+    call(monkeypatch, "finetune", tmp_path / "run", labelled, f"out={tmp_path / 'few'}", "labels=0.5", *few)
+    call(monkeypatch, "distill", tmp_path / "few", labelled, f"out={tmp_path / 'student'}", *few)
+    call(monkeypatch, "classify", tmp_path / "student", data, "--out", tmp_path / "classes.csv")
+    assert "9 images" in capsys.readouterr().out
+    assert len((tmp_path / "classes.csv").read_text().splitlines()) == 10
 
 
 def test_methods_are_listed_and_described(monkeypatch, capsys):

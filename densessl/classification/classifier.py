@@ -22,7 +22,7 @@ _KEY = "densessl"
 
 
 class Classifier(nn.Module):
-    """Images (B, 3, H, W), normalised -> class scores (B, C).
+    """Images (B, 3, H, W), normalised -> class scores (B, C), in float32 or wider.
 
     layers: of the head, from its first; empty for none. classes: C names.
     """
@@ -34,7 +34,8 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.linear(self.layers(self.backbone(images)))
+        scores = self.linear(self.layers(self.backbone(images)))
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def parameter_groups(self, lars: bool) -> list[dict[str, Any]]:
         """Weights that decay, and those that do not: biases and norms.
@@ -60,12 +61,7 @@ def save_classifier(classifier: Classifier, folder: str | Path, record: dict[str
         "layers": describe_layers(classifier.layers),
         "classes": classifier.classes,
     }
-    parts = {"backbone": classifier.backbone.model, "layers": classifier.layers, "linear": classifier.linear}
-    state = {
-        f"{part}.{name}": value.detach().cpu().contiguous()
-        for part, module in parts.items()
-        for name, value in module.state_dict().items()
-    }
+    state = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
     path = Path(folder) / CLASSIFIER
     write_bytes(path, save(state, metadata={"format": "pt", _KEY: json.dumps(about)}))
     return path
@@ -92,11 +88,8 @@ def load_classifier(spec: str | Path, image_size: int | None = None) -> Classifi
         raise UserError(f"{path} describes no classifier: it is damaged or something else.") from error
     backbone = rebuild(about["backbone"], str(path), image_size)
     classifier = Classifier(backbone, layers, classes)
-    own = {f"backbone.model.{name.removeprefix('backbone.')}" if name.startswith("backbone.") else name: value
-           for name, value in state.items()}  # fmt: skip
-    computed = {name for name, _ in classifier.named_buffers()} - set(classifier.state_dict())
     try:
-        classifier.load_state_dict({name: value for name, value in own.items() if name not in computed})
+        classifier.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit what it says it is: it is damaged.") from error
     return classifier

@@ -76,9 +76,9 @@ class Distill(nn.Module):
 
     def forward(self, batch: dict) -> Output:
         (images,), alpha = batch["views"], self.section.alpha
-        scores = self.student(images).float()
+        scores = self.student(images)
         with torch.no_grad():
-            wanted = self.teacher(self._as_the_teacher_sees(images)).float()
+            wanted = self.teacher(self._as_the_teacher_sees(images))
         loss = alpha * distill_loss(scores, wanted, self.temperature)
         if alpha < 1:
             loss = loss + (1 - alpha) * self._of_labels(scores, self.labels[batch["index"]])
@@ -89,7 +89,7 @@ class Distill(nn.Module):
         """The cross-entropy of the labelled images, mean over those of all processes; 0 where there are none."""
         total = F.cross_entropy(scores, labels, ignore_index=-1, reduction="sum")
         # Processes average their gradients, so each divides by what they hold on average.
-        count = mean_over_processes((labels >= 0).sum().float())
+        count = mean_over_processes((labels >= 0).sum().to(total.dtype))
         return total / torch.where(count > 0, count, 1.0)
 
     def _as_the_teacher_sees(self, images: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Distill(nn.Module):
         ours, theirs = self.student.backbone, self.teacher.backbone
         if (ours.mean, ours.std) == (theirs.mean, theirs.std):
             return images
-        return theirs.normalise(ours.pixels(images).float())
+        return theirs.normalise(ours.pixels(images))
 
 
 def distill(
@@ -120,6 +120,7 @@ def distill(
         student = Classifier(backbone, nn.Sequential(), teacher.classes)
         small_random(student.linear)
         tau = _temperature(config, backbone, teacher.backbone)
+        say(f"The student learns at a temperature of {tau:g}, with alpha {config.distill.alpha:g}.")
         return Distill(student, teacher, config.distill, tau, torch.from_numpy(labels))
 
     def leave(trained: Distill, folder: Path) -> str:

@@ -58,7 +58,7 @@ class Finetune(nn.Module):
         return log(len(self.classifier.classes))
 
     def forward(self, batch: dict) -> Output:
-        scores, target = self.classifier(batch["views"][0]).float(), batch["target"]
+        scores, target = self.classifier(batch["views"][0]), batch["target"]
         right = (scores.argmax(1) == target).float().mean()
         # No embedding is handed on: images of a class may well get the same one, and no monitor need say so.
         return Output(F.cross_entropy(scores, target), {"accuracy": right})
@@ -90,7 +90,7 @@ def finetune_on(
 ) -> Path:
     """Fine-tune on these images, all of which have a label; `leave` as in `densessl.training.run.Job`."""
     backbone = load_backbone(config.backbone, config.image_size)
-    layers = _kept_layers(config, backbone)
+    layers = _kept_layers(config, backbone, say)
     config.image_size = backbone.image_size
     fit_batch(config, len(images), "labelled images", say)
     present = np.unique(labels_of(images))
@@ -124,7 +124,7 @@ def leave_classifier(
     return f"The classifier of {len(classifier.classes)} classes lies in {path}. {said}"
 
 
-def _kept_layers(config: FinetuneConfig, backbone: Backbone) -> nn.Sequential:
+def _kept_layers(config: FinetuneConfig, backbone: Backbone, say: Say) -> nn.Sequential:
     """The layers of the pretrained head with which the classifier begins."""
     head, asked = load_head(config.backbone), config.finetune.head_layer
     if head is None:
@@ -142,4 +142,5 @@ def _kept_layers(config: FinetuneConfig, backbone: Backbone) -> nn.Sequential:
             f"The head beside {config.backbone} takes {head[0].in_features} channels, and the backbone gives "
             f"{backbone.channels}: they are not of one run; give finetune.head_layer=0."
         )
+    say(f"Of the {depth(head)} layers of the pretrained head the classifier begins with the first {count}.")
     return first_layers(head, count)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import nn
 
@@ -19,6 +22,7 @@ from densessl.classification.distill import Distill, _temperature
 from densessl.config import recipes
 from densessl.errors import UserError
 from densessl.training.callbacks import Checkpoints
+from densessl.training.sync import synchronise
 from tests.classification.conftest import SMALL
 
 
@@ -89,6 +93,40 @@ def test_the_teacher_stands_still_in_evaluation_and_gets_no_gradient():
     # Its batch norms too: neither their statistics nor anything else moved.
     assert all(torch.equal(each, before[name]) for name, each in method.teacher.state_dict().items())
     assert 0 <= float(output.metrics["agreement"]) <= 1 and method.chance(6) == pytest.approx(math.log(3))
+
+
+def measure(rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+    """Loss and gradients of a batch of eight, three of them labelled and all of those in the first process's half."""
+    labels = torch.tensor([0, -1, 2, 1, -1, -1, -1, -1])
+    method = Distill(small(0), small(1), DistillSection(alpha=0.4), 0.7, labels).double().train()
+    if world > 1:
+        synchronise(method, "cpu")
+    images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(3)).double()
+    share = slice(rank * 8 // world, (rank + 1) * 8 // world)
+    loss = method({"views": [images[share]], "index": torch.arange(8)[share]}).loss
+    loss.backward()
+    found = {"loss": loss.detach()} | {key: each.grad for key, each in method.student.named_parameters()}
+    for value in found.values() if world > 1 else ():
+        dist.all_reduce(value)
+        value /= world
+    return found
+
+
+def worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found = measure(rank, 2)
+    if rank == 0:
+        torch.save(found, Path(folder) / "found.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_compute_what_one_does_however_the_labels_fall(tmp_path):
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    mp.spawn(worker, (str(tmp_path),), nprocs=2)
+    one, two = measure(), torch.load(tmp_path / "found.pt", weights_only=True)
+    for key, expected in one.items():
+        torch.testing.assert_close(two[key], expected, rtol=1e-6, atol=1e-9, msg=key)
 
 
 def test_a_teacher_of_other_pixels_sees_the_same_image():
