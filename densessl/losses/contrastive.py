@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from densessl.losses.common import (
+    check,
     check_pair,
     check_queue,
     check_temperature,

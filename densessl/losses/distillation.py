@@ -1,4 +1,4 @@
-"""Objectives without negatives, in which one network says what another said: SimSiam, BYOL, DINO, iBOT, distillation."""
+"""Objectives without negatives, where a network says what another said: SimSiam, BYOL, DINO, iBOT, distillation."""
 
 from __future__ import annotations
 
