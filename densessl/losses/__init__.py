@@ -38,3 +38,8 @@ __all__ = [
     "swapped_prediction",
     "vicreg",
 ]
+from densessl.losses.contrastive import info_nce, nt_xent
+from densessl.losses.distillation import byol, dino, negative_cosine
+from densessl.losses.noise import log_partition, nce
+
+__all__ = ["byol", "dino", "info_nce", "log_partition", "nce", "negative_cosine", "nt_xent"]

@@ -59,6 +59,12 @@ def check_temperature(name: str, value: float) -> None:
     check(0 < value < math.inf, f"The {name} must be above 0; it is {value}.")
 
 
+def check_groups(loss: str, groups: tuple[Tensor, Tensor] | None, query: Tensor, others: Tensor) -> None:
+    if groups is not None:
+        shapes, wanted = [tuple(group.shape) for group in groups], [(len(query),), (len(others),)]
+        check(shapes == wanted, f"{loss} needs groups of shapes {wanted}, a number for each vector; they are {shapes}.")
+
+
 def check(fine: bool, sentence: str) -> None:
     if not fine:
         raise ValueError(sentence)

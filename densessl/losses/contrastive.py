@@ -10,6 +10,7 @@ from torch import Tensor
 
 from densessl.losses.common import (
     check,
+    check_groups,
     check_pair,
     check_queue,
     check_temperature,
@@ -20,20 +21,25 @@ from densessl.losses.common import (
 )
 
 
-def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    query: Tensor, key: Tensor, queue: Tensor, temperature: float, groups: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """MoCo's loss (arXiv 1911.05722, equation 1): which of the key and the queue belongs to the query; mean over N.
 
     query, key: (N, D), normalised here. No gradient flows into the key: in MoCo it comes from the momentum encoder.
     queue: (K, D), taken as it is, for it holds keys that were normalised when they came in; it gets no gradient and
         may be written to before the backward pass. Chance level: ln(K + 1).
+    groups: (N,) of the queries and (K,) of the queue, where a key of the query's own group is no negative and is left
+        out (CMC, arXiv 1906.05849).
     """
     check_pair("info_nce", "query", query, "key", key)
     check_queue("info_nce", queue, query)
     check_temperature("temperature", temperature)
+    check_groups("info_nce", groups, query, queue)
     with no_autocast(query):
         query, key = directions(query), directions(key.detach())
         positive = (query * key).sum(1) / temperature
-        negative = _LogSumExpOfQueue.apply(query / temperature, queue.detach())
+        negative = _LogSumExpOfQueue.apply(query / temperature, queue.detach(), groups)
         return (torch.logaddexp(positive, negative) - positive).mean()
 
 
@@ -112,28 +118,31 @@ class _LogSumExpOfQueue(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query: Tensor, queue: Tensor) -> Tensor:
-        largest = query.new_full((len(query), 1), -math.inf)
+    def forward(ctx, query: Tensor, queue: Tensor, groups: tuple[Tensor, Tensor] | None) -> Tensor:
+        # Where every key is left out the sum is this small; it could not be -inf, which has no difference to itself.
+        largest = query.new_full((len(query), 1), -math.inf if groups is None else torch.finfo(query.dtype).min)
         total, gathered = torch.zeros_like(largest), torch.zeros_like(query)
         columns = max(64, tile_elements(query) // len(query))
         memory = query.new_empty(len(query) * min(columns, len(queue)))
-        for part in queue.split(columns):
-            part = part.to(query.dtype)
+        for start in range(0, len(queue), columns):
+            part = queue[start : start + columns].to(query.dtype)
             tile = torch.mm(query, part.T, out=memory[: len(query) * len(part)].view(len(query), len(part)))
+            if groups is not None:
+                tile.masked_fill_(groups[0][:, None] == groups[1][start : start + columns], -math.inf)
             before, largest = largest, torch.maximum(largest, tile.amax(1, keepdim=True))
             scale = (before - largest).exp_()
             tile.sub_(largest).exp_()
             total.mul_(scale).add_(tile.sum(1, keepdim=True))
             if ctx.needs_input_grad[0]:
                 gathered.mul_(scale).addmm_(tile, part)
-        ctx.save_for_backward(gathered.div_(total))
+        ctx.save_for_backward(gathered.div_(total if groups is None else total.clamp_min(1e-30)))
         return (largest + total.log()).squeeze(1)
 
     @staticmethod
     @first_derivative_only
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (mean,) = ctx.saved_tensors
-        return gradient[:, None] * mean, None
+        return gradient[:, None] * mean, None, None
 
 
 class _LogSumExpOfOthers(torch.autograd.Function):

@@ -35,6 +35,7 @@ from densessl.losses import (
     swapped_prediction,
     vicreg,
 )
+from densessl.losses import dino, info_nce, nce, nt_xent
 
 ROUNDS = 9
 THREADS = 2
@@ -154,6 +155,20 @@ def in_batch_jobs(n: int, keys: int, d: int = 256, temperature: float = 0.2) -> 
     return (
         forward_backward(theirs, query),
         forward_backward(lambda q: in_batch_nce(q, key, 0, temperature), query),
+def nce_jobs(n: int, k: int, d: int = 128, temperature: float = 0.07) -> tuple[Job, Job]:
+    """In place of lightly, which has no such loss, the scores of all negatives as torch's own operations make them."""
+    query, positive = (torch.nn.functional.normalize(torch.randn(n, d), dim=1) for _ in range(2))
+    negatives = torch.nn.functional.normalize(torch.randn(k, d), dim=1)
+    log_z, noise = torch.tensor(14.0), k / 10**6
+
+    def plain(query: torch.Tensor) -> torch.Tensor:
+        scores = torch.cat([(query * positive).sum(1, keepdim=True), query @ negatives.T], dim=1)
+        p = (scores / temperature - log_z).exp()
+        data, others = p[:, 0] / (p[:, 0] + noise), noise / (p[:, 1:] + noise)
+        return -(data.log().sum() + others.log().sum()) / n
+
+    return forward_backward(plain, query), forward_backward(
+        lambda q: nce(q, positive, negatives, temperature, 10**6, log_z), query
     )
 
 
@@ -266,6 +281,7 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
     "Barlow Twins, N 256, D 8192": lambda: barlow_jobs(256),
     "Barlow Twins, N 1024, D 8192": lambda: barlow_jobs(1024),
     "MoCo, N 256, queue 65,536": lambda: queue_jobs(256, 65536),
+    "NCE, N 256, 16,384 negatives": lambda: nce_jobs(256, 16384),
     "DINO, N 64, 2 views, K 65,536": lambda: dino_jobs(64, 2),
     "DINO, N 32, 10 views, K 65,536": lambda: dino_jobs(32, 10),
     "SwAV, N 1024, K 3000": lambda: swav_jobs(1024),

@@ -29,6 +29,7 @@ from densessl.losses import (
     swapped_prediction,
     vicreg,
 )
+from densessl.losses import byol, common, dino, info_nce, nce, negative_cosine, nt_xent
 from tests.losses.slow import batch, value_and_gradients
 
 PAIRS = torch.tensor([[True, True, False], [False, True, False], [True, True, False]])  # five of three views' patches
@@ -58,6 +59,7 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "distill": lambda z: distill(z, other, max(temperature, 0.1)),
         "vicreg": lambda z: vicreg(z, other),
         "barlow_twins": lambda z: barlow_twins(z, other),
+        "nce": lambda z: nce(z, other, queue, temperature, 1000, 8.0),
         "negative_cosine": lambda z: negative_cosine(z, other),
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
@@ -110,6 +112,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: barlow_twins(z, one),
             lambda z: barlow_twins(z, z),
             lambda z: barlow_twins(z.T, one.T),
+            lambda z: nce(z, one, one, temperature, 10),
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
             lambda z: swapped_prediction(z, one, temperature, temperature, 3),
@@ -200,6 +203,11 @@ def test_mistakes_are_named():
         "distill needs two": lambda: distill(a, b, 1.0),
         "temperature must be above 0; it is -3": lambda: distill(a, a, -3),
         r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
+        "nce needs two": lambda: nce(a, b, queue, 0.1, 9),
+        r"nce needs negatives \(K, 4\) .* they are \(4, 9\)": lambda: nce(a, a, queue.T, 0.1, 9),
+        "data_size must be 1 or more; it is 0": lambda: nce(a, a, queue, 0.1, 0),
+        r"nce needs groups of shapes \[\(3,\), \(9,\)\]": lambda: nce(a, a, queue, 0.1, 9, 0.0, (a[:, 0], a[:, 0])),
+        "info_nce needs groups": lambda: info_nce(a, a, queue, 0.1, (a[:, 0], a[:, 0])),
         r"it is \(0, 4\)": lambda: info_nce(a, a, queue[:0], 0.1),
         "temperature must be above 0; it is 0": lambda: nt_xent(a, a, 0),
         "temperature must be above 0; it is -1": lambda: info_nce(a, a, queue, -1),
