@@ -10,6 +10,16 @@ from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import create_backbone
 from densessl.backbones.load import load_backbone
 from densessl.backbones.saved import save_backbone
+from densessl.backbones.split import SplitBackbone, split_backbone
 from densessl.backbones.tokenizer import Tokenizer, load_tokenizer
 
-__all__ = ["Backbone", "Tokenizer", "create_backbone", "load_backbone", "load_tokenizer", "save_backbone"]
+__all__ = [
+    "Backbone",
+    "SplitBackbone",
+    "Tokenizer",
+    "create_backbone",
+    "load_backbone",
+    "load_tokenizer",
+    "save_backbone",
+    "split_backbone",
+]

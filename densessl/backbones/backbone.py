@@ -24,6 +24,7 @@ class Backbone(nn.Module):
     mean, std: of the pixels in [0, 1] it wants to see. notes: sentences for the user, such as on its stem.
     fresh: whether its weights are random, so that a method may begin them as its paper does.
     record: what backbone.json says beside (method, training data summary); empty for a new one.
+    loaded: whether its weights were read from somewhere.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Backbone(nn.Module):
         self.notes: list[str] = []
         self.fresh = False
         self.record: dict[str, Any] = {}
+        self.loaded = False
         # Not among the weights: they are in backbone.json, and a checkpoint of any origin lacks them.
         self.register_buffer("_shift", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_scale", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)

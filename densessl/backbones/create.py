@@ -66,10 +66,12 @@ def build(
     options: Mapping[str, Any],
     pretrained: bool = False,
     pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+    inputs: int = 3,
 ) -> Backbone:
     """The model as the options say, no stem chosen: what a saved backbone is rebuilt with.
 
     pixels: mean and deviation in [0, 1] that it wants to see; None are those that timm states.
+    inputs: channels of the images; of others than 3 the backbone's `normalise` and `pixels` know nothing.
 
     Raises `UserError` as `create_backbone`, but for the size. Whatever fails while weights are downloaded is raised as
     it comes.
@@ -79,10 +81,10 @@ def build(
     refused = sorted(FORBIDDEN & rest.keys())
     if refused:
         raise UserError(f"The option {refused[0]} of the backbone {name} cannot be set: remove it.")
-    model, size_option, any_size = _create(check_name(name), image_size, rest, pretrained)
+    model, size_option, any_size = _create(check_name(name), image_size, rest, pretrained, inputs)
     if not hasattr(model, "forward_intermediates") or not getattr(model, "feature_info", None):
         raise UserError(f"timm's {name} gives no feature maps, which everything dense needs: choose another backbone.")
-    if "stem" in own and not (own["stem"] in stems.STEMS and stems.apply(model, own["stem"])):
+    if "stem" in own and not (own["stem"] in stems.STEMS and stems.apply(model, own["stem"], inputs)):
         raise UserError(f"{name} has no stem {own['stem']!r}: give one of {', '.join(stems.STEMS)}, or none.")
     if "norm" in own:
         _set_norm(model, name, own["norm"])
@@ -166,15 +168,16 @@ def _fitting(backbone: Backbone) -> Backbone:
 
 
 def _create(
-    name: str, image_size: int, options: dict[str, Any], pretrained: bool
+    name: str, image_size: int, options: dict[str, Any], pretrained: bool, inputs: int
 ) -> tuple[nn.Module, dict[str, Any], bool]:
     """The timm model, the size option it was built with, and whether it takes any size."""
     size = {} if "img_size" in options else {"img_size": image_size}
+    fixed = {"pretrained": pretrained, "num_classes": 0} | ({} if inputs == 3 else {"in_chans": inputs})
     attempts = [({**size, **flag}, size, bool(flag)) for flag in _ANY_SIZE] + [({}, {}, True)]
     errors: list[Exception] = []
     for extra, recorded, any_size in attempts:
         try:
-            model = timm.create_model(name, pretrained=pretrained, num_classes=0, **{**extra, **options})
+            model = timm.create_model(name, **fixed, **{**extra, **options})
         except (
             TypeError,
             AssertionError,

@@ -27,7 +27,12 @@ def load_backbone(spec: str | Path, image_size: int | None = None) -> Backbone:
     What of a file was not used is told by `notes`. Raises `UserError` when there is no such thing, it cannot be
     downloaded, a file is damaged or holds more than weights, a weight is missing, or the size does not fit.
     """
-    spec, image_size = str(spec), check_image_size(image_size)
+    backbone = _load(str(spec), check_image_size(image_size))
+    backbone.loaded = True
+    return backbone
+
+
+def _load(spec: str, image_size: int | None) -> Backbone:
     if spec.startswith("timm:"):
         return check_divides(_from_timm(spec.removeprefix("timm:"), image_size))
     if spec.startswith("hf:"):

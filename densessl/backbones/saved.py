@@ -11,6 +11,7 @@ from safetensors.torch import save
 from densessl.backbones import weights
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_image_size
+from densessl.backbones.split import SplitBackbone, split_backbone
 from densessl.errors import UserError
 from densessl.files import write_bytes, write_text
 
@@ -43,7 +44,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "mean": list(backbone.mean),
         "std": list(backbone.std),
         "notes": backbone.notes,
-    }
+    } | ({"split": backbone.split} if isinstance(backbone, SplitBackbone) else {})
 
 
 def load_saved(path: Path, image_size: int | None = None) -> Backbone | None:
@@ -74,6 +75,8 @@ def rebuild(description: dict[str, Any], where: str, image_size: int | None = No
     size = check_image_size(description["image_size"])
     pixels = (description["mean"], description["std"])
     fresh = build(description["architecture"], image_size or size, description["options"], pixels=pixels)
+    if "split" in description:
+        fresh = split_backbone(fresh, str(description["split"]))
     fresh.notes = [str(note) for note in description.get("notes", [])]
     fresh.record = {key: value for key, value in description.items() if key not in describe(fresh)}
     return fresh

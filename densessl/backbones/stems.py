@@ -58,35 +58,35 @@ def choose(model: nn.Module, image_size: int) -> tuple[dict[str, Any], str]:
     )
 
 
-def apply(model: nn.Module, stem: str) -> bool:
-    """Replace the stem of `model`; False when this model has no such stem."""
+def apply(model: nn.Module, stem: str, inputs: int = 3) -> bool:
+    """Replace the stem of `model`, which takes so many channels; False when this model has no such stem."""
     if stem in ("small", "half") and isinstance(model, ResNet):
         stride = 1 if stem == "small" else 2
-        model.conv1 = _convolution(3, model.bn1.num_features, 3, stride)
+        model.conv1 = _convolution(inputs, model.bn1.num_features, 3, stride)
         model.maxpool = nn.Identity()
         _divide(model, 4 // stride, first=2 // stride)
     elif stem == "small" and isinstance(model, ResNetV2) and hasattr(model.stem, "conv"):
-        _shrink_v2(model)
+        _shrink_v2(model, inputs)
     elif stem.startswith("patch") and isinstance(model, ConvNeXt) and len(model.stem) == 2:
-        _shrink_patch(model, int(stem.removeprefix("patch")))
+        _shrink_patch(model, int(stem.removeprefix("patch")), inputs)
     else:
         return stem == "standard"
     return True
 
 
-def _shrink_v2(model: ResNetV2) -> None:
+def _shrink_v2(model: ResNetV2, inputs: int) -> None:
     old = model.stem.conv
-    model.stem.conv = type(old)(3, old.out_channels, kernel_size=3, stride=1, padding=1, bias=old.bias is not None)
+    model.stem.conv = type(old)(inputs, old.out_channels, kernel_size=3, stride=1, padding=1, bias=old.bias is not None)
     model.stem.pool = nn.Identity()
     if hasattr(model.stem, "pad"):
         model.stem.pad = nn.Identity()
     _divide(model, 4, first=2)
 
 
-def _shrink_patch(model: ConvNeXt, patch: int) -> None:
+def _shrink_patch(model: ConvNeXt, patch: int, inputs: int) -> None:
     """timm's own `patch_size` would halve the map before the first stage too, when the patch is 2."""
     old = model.stem[0]
-    model.stem[0] = nn.Conv2d(3, old.out_channels, patch, patch, bias=old.bias is not None)
+    model.stem[0] = nn.Conv2d(inputs, old.out_channels, patch, patch, bias=old.bias is not None)
     nn.init.trunc_normal_(model.stem[0].weight, std=0.02)
     if old.bias is not None:
         nn.init.zeros_(model.stem[0].bias)

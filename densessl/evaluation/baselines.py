@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from densessl.backbones import Backbone
-from densessl.backbones.create import build
+from densessl.backbones.split import untrained_twin
 from densessl.evaluation.protocol import Reader, encoder
 from densessl.evaluation.vectors import Encoder
 
@@ -46,8 +46,7 @@ def random_twin(backbone: Backbone, seed: int) -> Backbone:
     """The same network with the random weights of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pixels = (backbone.mean, backbone.std)
-        return build(backbone.architecture, backbone.image_size, backbone.options, pixels=pixels)
+        return untrained_twin(backbone)
 
 
 def fit_batch_norms(network: nn.Module, look: Callable[[], None]) -> str:

@@ -13,33 +13,9 @@ from densessl.losses.clustering import code_prediction, sinkhorn, swapped_predic
 from densessl.losses.contrastive import in_batch_nce, info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, distill, ibot_patches, negative_cosine
 from densessl.losses.generative import kl_to_uniform, logit_laplace
+from densessl.losses.noise import log_partition, nce
 from densessl.losses.pretext import cpc, pirl_nce
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = [
-    "barlow_twins",
-    "byol",
-    "code_prediction",
-    "cpc",
-    "dino",
-    "distill",
-    "ibot_patches",
-    "in_batch_nce",
-    "info_nce",
-    "kl_to_uniform",
-    "logit_laplace",
-    "masked_reconstruction",
-    "negative_cosine",
-    "nt_xent",
-    "pirl_nce",
-    "sinkhorn",
-    "sup_con",
-    "swapped_prediction",
-    "vicreg",
-]
-from densessl.losses.contrastive import info_nce, nt_xent
-from densessl.losses.distillation import byol, dino, negative_cosine
-from densessl.losses.noise import log_partition, nce
-
-__all__ = ["byol", "dino", "info_nce", "log_partition", "nce", "negative_cosine", "nt_xent"]
+__all__ = ["barlow_twins", "byol", "code_prediction", "cpc", "dino", "distill", "ibot_patches", "in_batch_nce", "info_nce", "kl_to_uniform", "log_partition", "logit_laplace", "masked_reconstruction", "nce", "negative_cosine", "nt_xent", "pirl_nce", "sinkhorn", "sup_con", "swapped_prediction", "vicreg"]
