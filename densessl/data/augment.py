@@ -77,6 +77,28 @@ def _finished(view: np.ndarray, draw: Draw) -> np.ndarray:
     return cv2.flip(view, 1) if draw.flip else view
 
 
+def cut(layer: np.ndarray, draw: Draw, size: int, of: tuple[int, int], nearest: bool = False) -> np.ndarray:
+    """What lies beside an image, cropped, resized and flipped as `render` does it with the image's view, no more.
+
+    layer: (h, w, c) of any number type; of: the image's height and width, where those of the layer differ.
+    nearest: take values as they are instead of mixing them, for labels. -> (size, size, c).
+    """
+    height, width = layer.shape[:2]
+    down, across = height / of[0], width / of[1]
+    x, y = min(width - 1, round(draw.x * across)), min(height - 1, round(draw.y * down))
+    right = min(width, max(x + 1, round((draw.x + draw.width) * across)))
+    bottom = min(height, max(y + 1, round((draw.y + draw.height) * down)))
+    if nearest:
+        part = np.ascontiguousarray(layer[y:bottom, x:right])
+        found = cv2.resize(part, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    else:
+        box = draw._replace(x=x, y=y, width=right - x, height=bottom - y)
+        fours = [np.ascontiguousarray(layer[:, :, c : c + 4]) for c in range(0, layer.shape[2], 4)]  # OpenCV's most
+        found = np.concatenate([_crop_resized(four, box, size).reshape(size, size, -1) for four in fours], axis=2)
+    found = found.reshape(size, size, -1)  # OpenCV drops an axis of one
+    return np.ascontiguousarray(found[:, ::-1]) if draw.flip else found
+
+
 def has_colour(draw: Draw) -> bool:
     """Whether the colours of the view change at all."""
     return draw.grey or draw.hue != 0 or draw.brightness != 1 or draw.contrast != 1 or draw.saturation != 1

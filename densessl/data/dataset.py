@@ -2,8 +2,9 @@
 
 A batch is a dict: `views`, a list of uint8 tensors (B, 3, s, s) in channels_last memory format, one per view in the
 order of the specs, (B, P, 3, s, s) for one in patches; `index` (B,) int64; `target` (B,) int64 when every image has a
-label; `unreadable`, a list of (index, reason) of images that were passed over. What is drawn depends on (seed, epoch,
-index) alone.
+label; `unreadable`, a list of (index, reason) of images that were passed over. Where the source has layers
+(`densessl.data.sources.layers`), also `layers`, a list of uint8 tensors (B, c, s, s) cut as the first view is, and
+`group` (B,) int64, the video of each image. What is drawn depends on (seed, epoch, index) alone.
 
 A batch that cannot be made has `failed` in place of views and targets: a sentence for the user. It is data because
 torch buries an exception of a worker under its traceback; whoever takes the batch raises `UserError(batch["failed"])`.
@@ -19,13 +20,15 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from densessl.data import augment_device
-from densessl.data.augment import render, render_patches
+from densessl.data.augment import cut, render, render_patches
 from densessl.data.augment_device import render_batch, to_canvas
 from densessl.data.images import UnreadableImage
+from densessl.data.sources.layers import Layer
 from densessl.data.views import Draw, PatchSides, ViewSpec, draw, draw_patches, generator
 from densessl.errors import UserError
 
@@ -86,10 +89,11 @@ class ViewDataset(Dataset):
         epoch, asked = key
         unreadable: list[tuple[int, str]] = []
         try:
-            image, index = self._read(asked, unreadable)
+            image, layers, index = self._read(asked, unreadable)
             # The place asked for seeds the views, so that a neighbour that stands in does not come twice with the same.
             rng = generator(self.seed, epoch, asked)
             draws = [self._draw(spec, image, rng) for spec in self.views]
+            cuts = [self._cut(*each, image.shape[:2], draws[0][0], rng) for each in layers]
             label = self.source.label(index)
         except UserError as error:
             return {"failed": str(error), "index": asked, "unreadable": unreadable}
@@ -106,20 +110,33 @@ class ViewDataset(Dataset):
             ]
         if label is not None:
             item["target"] = label
+        if layers:
+            item["layers"], item["group"] = cuts, self.source.group(index)
         return item
 
     @staticmethod
-    def _draw(spec: ViewSpec, image: np.ndarray, rng: np.random.Generator) -> tuple[Draw, list[Draw]]:
+    def _draw(spec: ViewSpec, image: np.ndarray, rng: Generator) -> tuple[Draw, list[Draw]]:
         """The crop of one view and, when it is cut into patches, theirs."""
         crop = draw(spec, *image.shape[:2], rng, spec.size)
         return crop, draw_patches(spec, rng) if spec.patches else []
 
-    def _read(self, asked: int, unreadable: list[tuple[int, str]]) -> tuple[np.ndarray, int]:
-        """The first readable image from `asked` on, and its index; those passed over are added to `unreadable`."""
+    def _cut(self, layer: Layer, values: np.ndarray, of: tuple[int, int], drawn: Draw, rng: Generator) -> np.ndarray:
+        """A layer of an image of size `of`, cut as the first view of it, or as that view would be if drawn again."""
+        if layer.drawn_anew:
+            drawn = draw(self.views[0], *of, rng, self.sizes[0])
+        found = cut(values, drawn, self.sizes[0], of, layer.nearest)
+        return layer.flipped(found) if drawn.flip else found
+
+    def _read(
+        self, asked: int, unreadable: list[tuple[int, str]]
+    ) -> tuple[np.ndarray, list[tuple[Layer, np.ndarray]], int]:
+        """The first readable image from `asked` on, its layers and its index; those passed over go to `unreadable`."""
+        layered = getattr(self.source, "layers", ())
         for step in range(min(len(self), MOST_UNREADABLE)):
             index = (asked + step) % len(self)
             try:
-                return self.source.read(index), index
+                image = self.source.read(index)
+                return image, [(layer, self.source.read_layer(layer, index, image)) for layer in layered], index
             except UnreadableImage as error:
                 unreadable.append((index, str(error)))
         names = ", ".join(self.source.name(index) for index, _ in unreadable[:3])
@@ -146,6 +163,9 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return batch | {"failed": failed[0]}
     if all("target" in item for item in items):
         batch["target"] = torch.tensor([item["target"] for item in items], dtype=torch.int64)
+    if "layers" in items[0]:
+        batch["layers"] = [_channels_first(np.stack(same)) for same in zip(*(i["layers"] for i in items), strict=True)]
+        batch["group"] = torch.tensor([item["group"] for item in items], dtype=torch.int64)
     if "canvas" in items[0]:
         batch["canvas"] = _padded([item["canvas"] for item in items])
         draws = zip(*(item["draws"] for item in items), strict=True)
@@ -188,5 +208,5 @@ def _padded(images: Sequence[np.ndarray]) -> Tensor:
 
 
 def _channels_first(images: np.ndarray) -> Tensor:
-    """(..., H, W, 3) -> (..., 3, H, W): the same memory, which is what channels_last means."""
+    """(..., H, W, c) -> (..., c, H, W): the same memory, which is what channels_last means."""
     return torch.from_numpy(images).movedim(-1, -3)

@@ -77,6 +77,26 @@ def decode(data: bytes) -> np.ndarray:
     return image
 
 
+def decode_values(data: bytes) -> np.ndarray:
+    """The numbers of a file that is no photograph, (H, W) or (H, W, channels), in the type in which they are stored.
+
+    For depth, normals and label maps: of a palette the indices, of 16 bits all; raises `UnreadableImage`.
+    """
+    if not data:
+        raise UnreadableImage("it is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
+            _check_pixels(*picture.size)
+            if _has_deep_colour(picture, data) and picture.mode not in ("I", "I;16", "I;16B"):
+                return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[:, :, 2::-1]
+            values = np.array(picture)
+            return values.astype(np.uint8) if values.dtype == bool else values
+    except UnreadableImage:
+        raise
+    except Exception as error:  # decoders raise whatever the broken bytes lead them to
+        raise UnreadableImage(_reason(data, error)) from None
+
+
 def _decode(data: bytes) -> np.ndarray:
     if not data:
         raise UnreadableImage("it is empty")

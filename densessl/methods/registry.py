@@ -14,6 +14,10 @@ group "densessl.methods" that names its module.) Its class is an `nn.Module` wit
 
 and, only where its paper has them,
 
+    layered(source)                         of its config: the source with what lies beside the images, as
+                                            `densessl.data.sources.layers` has it; the batch then has `layers`, a list
+                                            of uint8 (B, c, s, s), and `group` (B,)
+
     before_step, after_backward, after_step (progress)
     epoch_start(progress, images)           before the epoch's order is drawn; `images` can be looked at whole. What it
                                             returns, if anything, are the parameters that begin anew: the optimizer

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -15,6 +16,7 @@ from densessl.backbones import save_backbone
 from densessl.backbones.heads import save_head
 from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
+from densessl.data.sources.layers import Layer
 from densessl.data.views import ViewSpec
 from densessl.environment import environment
 from densessl.files import remove_leftovers, write_bytes, write_text
@@ -37,7 +39,23 @@ def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset, labelled: 
         shown = min(PICTURED, len(dataset))
         batch = render_views(collate([dataset[0, index] for index in _spread(len(dataset), shown)]), dataset.sizes)
         names = [dataset.source.name(int(index)) for index in batch["index"]]
-        save_picture(views_picture(batch["views"], names), folder / "pictures" / "views.png")
+        views, columns = _with_layers(batch, dataset.source)
+        save_picture(views_picture(views, names, columns), folder / "pictures" / "views.png")
+
+
+def _with_layers(batch: dict, source: ImageSource) -> tuple[list[torch.Tensor], list[str] | None]:
+    """The views and pictures of the layers, and headers for both where there are layers."""
+    views, layers = batch["views"], getattr(source, "layers", [])
+    if not layers:
+        return views, None
+    shown = [_layer_picture(layer, values) for layer, values in zip(layers, batch["layers"], strict=True)]
+    return [*views, *shown], [f"view {place}" for place in range(1, len(views) + 1)] + [each.name for each in layers]
+
+
+def _layer_picture(layer: Layer, values: torch.Tensor) -> torch.Tensor:
+    """uint8 (B, c, s, s) -> uint8 (B, 3, s, s)."""
+    pictures = [layer.picture(each) for each in values.permute(0, 2, 3, 1).numpy()]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def data_summary(source: ImageSource, labelled: bool = False) -> dict:

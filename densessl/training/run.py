@@ -77,7 +77,7 @@ def pretrain(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) 
     Raises `UserError` for what the user can mend, `RunStopped` when a signal or a NaN ended the run.
     """
     config = resolve(recipe, overrides)
-    return train(config, open_source(config.data, config.split), Job(_method), say)
+    return train(config, _source(config), Job(_method), say)
 
 
 def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> Path:
@@ -106,6 +106,12 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
             say(left)
         say(f"The backbone lies in {folder / 'backbone.safetensors'}, pictures in {folder / 'pictures'}.")
     return folder
+
+
+def _source(config: PretrainConfig) -> Source:
+    """The images, with what else the method has its config ask for."""
+    source, section = open_source(config.data, config.split), getattr(config, config.method)
+    return section.layered(source) if hasattr(section, "layered") else source
 
 
 def _check_batches(config: PretrainConfig, hardware: Hardware, source: Source) -> None:
@@ -304,7 +310,7 @@ def _fit(
 
 def _introduce(module: PretrainModule, dataset: ViewDataset, config: PretrainConfig, last: Path, say: Say) -> None:
     schedule = module.schedule
-    for note in module.method.backbone.notes:
+    for note in [*dataset.source.notes, *module.method.backbone.notes]:
         say(note)
     count = sum(parameter.numel() for parameter in module.method.backbone.parameters())
     name = config.backbone or module.method.backbone.architecture

@@ -17,9 +17,11 @@ class Source(ABC):
     """Images by their number, always in the same order; pickled, it is small, so that it is cheap to give to workers.
 
     classes: the names of the classes that `label` counts, or None where they have none.
+    notes: sentences for the user on what was left out.
     """
 
     classes: list[str] | None = None
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -72,6 +74,7 @@ class Concatenated(Source):
 
     def __init__(self, sources: Sequence[Source], prefixes: Sequence[str]) -> None:
         self.sources = list(sources)
+        self.notes = [note for source in self.sources for note in source.notes]
         self._starts = np.cumsum([0, *map(len, self.sources)])
         names = [source.name(index) for source in self.sources for index in range(len(source))]
         self._prefixes = _distinct(prefixes) if len(set(names)) < len(names) else None
@@ -86,6 +89,10 @@ class Concatenated(Source):
     def read_bytes(self, index: int) -> bytes:
         part, index = self._place(index)
         return self.sources[part].read_bytes(index)
+
+    def read(self, index: int) -> np.ndarray:
+        part, index = self._place(index)
+        return self.sources[part].read(index)
 
     def name(self, index: int) -> str:
         part, index = self._place(index)

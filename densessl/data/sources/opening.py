@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from densessl.config import nearest
-from densessl.data.sources import files, shards, splits, tables
+from densessl.data.sources import files, shards, splits, tables, videos
 from densessl.data.sources.base import Concatenated, Source
 from densessl.errors import UserError
 
@@ -32,7 +32,8 @@ def open_source(data: str | os.PathLike[str] | Sequence[str], split: str | None 
         a glob, with ** for any depth, or braces such as {a,b} and {000..099};
         WebDataset shards: .tar files, or a folder of them; labels from .cls members;
         .parquet files, or a folder of them, with a column image of bytes or {bytes, path}, and label or labels;
-        a Hugging Face data set on disk: of `save_to_disk`, or a folder as on the hub.
+        a Hugging Face data set on disk: of `save_to_disk`, or a folder as on the hub;
+        a video file, or a folder of them and nothing else to read: every frame is an image.
     split: a part such as "train". By default train where there is one, else the only one, else all. In a folder of
         images without classes it is a subfolder, and by default all of them are read.
 
@@ -92,6 +93,9 @@ def _open_files(place: str, paths: Sequence[str], split: str | None) -> Source:
         root = os.path.dirname(os.path.commonprefix(chosen))
         return _tables(root, [os.path.relpath(path, root or ".") for path in chosen], place, split)
     _refuse(split, place)
+    if kind == "videos":
+        root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in chosen])
+        return videos.Videos(root, [Path(os.path.relpath(path, root)).as_posix() for path in chosen])
     return shards.Shards(chosen) if kind == "shards" else files.from_paths(chosen)
 
 
@@ -109,6 +113,9 @@ def _open_folder(folder: str, split: str | None) -> Source:
         return _tables(folder, chosen, folder, split)
     if kind == "images":
         return _images(folder, chosen, split)
+    if kind == "videos":
+        _refuse(split, folder)
+        return videos.Videos(folder, chosen)
     return shards.Shards([os.path.join(folder, name) for name in _of_split(chosen, split, folder)[1]])
 
 
@@ -170,19 +177,24 @@ def _kind(path: str) -> str | None:
         return None if os.path.basename(path).startswith("cache-") and suffix == ".arrow" else "tables"
     if suffix == ".tar" or path.lower().endswith(_COMPRESSED):
         return "shards"
+    if videos.is_video(path):
+        return "videos"
     return "images" if files.is_image(path) else None
 
 
 def _most(paths: Sequence[str], root: str = "") -> tuple[str | None, list[str]]:
     """The kind of source that these files are, and those of that kind; of several kinds the one of most bytes.
 
-    A data set from the hub may have a picture of itself beside its tables, and photographs may have a table.
+    A data set from the hub may have a picture of itself beside its tables, and photographs may have a table. Videos
+    count only by themselves, for a single one outweighs the photographs that it lies among.
     """
     kinds: dict[str, list[str]] = {}
     for path in paths:
         kind = _kind(path)
         if kind is not None:
             kinds.setdefault(kind, []).append(path)
+    if len(kinds) > 1:
+        kinds.pop("videos", None)
     if len(kinds) > 1:
         sizes = {kind: sum(_size(os.path.join(root, path)) for path in group) for kind, group in kinds.items()}
         kinds = {kind: kinds[kind] for kind in [max(sizes, key=sizes.get)]}
