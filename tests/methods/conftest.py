@@ -37,6 +37,7 @@ SMALL = {
     "vocabulary": 24,
     "width": 8,
     "blocks": 1,
+    "negatives": 24,
 }
 NETWORKS = {
     "resnet": ("resnet18", {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8, "stem": "small"}),
