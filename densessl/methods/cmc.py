@@ -8,7 +8,7 @@ z of view i (unit length); the bank moves after the loss, v <- m v + (1 - m) z. 
     softmax   L_ij = -log h(z_i, v_j) / (h(z_i, v_j) + sum over K of h(z_i, v_j')),   h = exp(z.v / tau)   (equation 2)
     nce       L_ij = -log P(z_i, v_j) - sum over K of log(1 - P(z_i, v_j')),   P = p / (p + K / N),   p = h / Z_ij
 
-The default is nce, as the official code trains unless told otherwise: its gradient does not fade when K is small. Z_ij
+The default is nce, as the official code trains unless told otherwise. Z_ij
 is N times the mean of h in the first batch, and stays (official `NCEAverage.py`).
 
 Views, in this order: groups of an image's channels (`split`: L and ab of Lab, Y and CbCr, R and G and B, or any groups
