@@ -9,7 +9,8 @@ from dataclasses import fields, is_dataclass
 from densessl.config import read_yaml, recipes
 from densessl.methods.registry import Entry, method, methods
 
-NEEDS = {"target": "labels"}  # what a batch carries, as a user calls it
+# What a method cannot do without, as a user calls it.
+NEEDS = {"target": "labels", "transformer": "a vision transformer", "tokenizer": "a tokenizer (`dvae`)"}
 
 
 def table() -> str:

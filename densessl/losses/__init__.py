@@ -18,4 +18,26 @@ from densessl.losses.pretext import cpc, pirl_nce
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 
-__all__ = ["barlow_twins", "byol", "code_prediction", "cpc", "dino", "distill", "ibot_patches", "in_batch_nce", "info_nce", "kl_to_uniform", "log_partition", "logit_laplace", "masked_reconstruction", "nce", "negative_cosine", "nt_xent", "pirl_nce", "sinkhorn", "sup_con", "swapped_prediction", "vicreg"]
+__all__ = [
+    "barlow_twins",
+    "byol",
+    "code_prediction",
+    "cpc",
+    "dino",
+    "distill",
+    "ibot_patches",
+    "in_batch_nce",
+    "info_nce",
+    "kl_to_uniform",
+    "log_partition",
+    "logit_laplace",
+    "masked_reconstruction",
+    "nce",
+    "negative_cosine",
+    "nt_xent",
+    "pirl_nce",
+    "sinkhorn",
+    "sup_con",
+    "swapped_prediction",
+    "vicreg",
+]

@@ -30,12 +30,12 @@ from densessl.losses import (
     kl_to_uniform,
     logit_laplace,
     masked_reconstruction,
+    nce,
     nt_xent,
     pirl_nce,
     swapped_prediction,
     vicreg,
 )
-from densessl.losses import dino, info_nce, nce, nt_xent
 
 ROUNDS = 9
 THREADS = 2
@@ -155,6 +155,9 @@ def in_batch_jobs(n: int, keys: int, d: int = 256, temperature: float = 0.2) -> 
     return (
         forward_backward(theirs, query),
         forward_backward(lambda q: in_batch_nce(q, key, 0, temperature), query),
+    )
+
+
 def nce_jobs(n: int, k: int, d: int = 128, temperature: float = 0.07) -> tuple[Job, Job]:
     """In place of lightly, which has no such loss, the scores of all negatives as torch's own operations make them."""
     query, positive = (torch.nn.functional.normalize(torch.randn(n, d), dim=1) for _ in range(2))

@@ -21,6 +21,7 @@ from densessl.losses import (
     kl_to_uniform,
     logit_laplace,
     masked_reconstruction,
+    nce,
     negative_cosine,
     nt_xent,
     pirl_nce,
@@ -29,7 +30,6 @@ from densessl.losses import (
     swapped_prediction,
     vicreg,
 )
-from densessl.losses import byol, common, dino, info_nce, nce, negative_cosine, nt_xent
 from tests.losses.slow import batch, value_and_gradients
 
 PAIRS = torch.tensor([[True, True, False], [False, True, False], [True, True, False]])  # five of three views' patches
@@ -57,9 +57,9 @@ def every_loss(dtype: torch.dtype, temperature: float = 0.1):
         "kl_to_uniform": kl_to_uniform,
         "nt_xent with a queue": lambda z: nt_xent(z, other, temperature, queue),
         "distill": lambda z: distill(z, other, max(temperature, 0.1)),
+        "nce": lambda z: nce(z, other, queue, temperature, 1000, 8.0),
         "vicreg": lambda z: vicreg(z, other),
         "barlow_twins": lambda z: barlow_twins(z, other),
-        "nce": lambda z: nce(z, other, queue, temperature, 1000, 8.0),
         "negative_cosine": lambda z: negative_cosine(z, other),
         "byol": lambda z: byol(z, other),
         "dino": lambda z: dino([z, other, z * 0.5], [other, third], center, temperature, temperature / 2),
@@ -109,10 +109,10 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(dtype, temperatu
             lambda z: logit_laplace(z, one, one / 2),
             kl_to_uniform,
             lambda z: distill(z, one, temperature),
+            lambda z: nce(z, one, one, temperature, 10),
             lambda z: barlow_twins(z, one),
             lambda z: barlow_twins(z, z),
             lambda z: barlow_twins(z.T, one.T),
-            lambda z: nce(z, one, one, temperature, 10),
             lambda z: byol(z, one),
             lambda z: dino([z, one, z], [z, one], one[0], temperature, temperature),
             lambda z: swapped_prediction(z, one, temperature, temperature, 3),
@@ -202,12 +202,12 @@ def test_mistakes_are_named():
         r"nt_xent needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: nt_xent(a, a, 0.1, queue.T),
         "distill needs two": lambda: distill(a, b, 1.0),
         "temperature must be above 0; it is -3": lambda: distill(a, a, -3),
-        r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
         "nce needs two": lambda: nce(a, b, queue, 0.1, 9),
         r"nce needs negatives \(K, 4\) .* they are \(4, 9\)": lambda: nce(a, a, queue.T, 0.1, 9),
-        "data_size must be 1 or more; it is 0": lambda: nce(a, a, queue, 0.1, 0),
+        "data_size must be 1 or more; it is -1": lambda: nce(a, a, queue, 0.1, -1),
         r"nce needs groups of shapes \[\(3,\), \(9,\)\]": lambda: nce(a, a, queue, 0.1, 9, 0.0, (a[:, 0], a[:, 0])),
         "info_nce needs groups": lambda: info_nce(a, a, queue, 0.1, (a[:, 0], a[:, 0])),
+        r"needs a queue \(K, 4\) .* it is \(4, 9\)": lambda: info_nce(a, a, queue.T, 0.1),
         r"it is \(0, 4\)": lambda: info_nce(a, a, queue[:0], 0.1),
         "temperature must be above 0; it is 0": lambda: nt_xent(a, a, 0),
         "temperature must be above 0; it is -1": lambda: info_nce(a, a, queue, -1),
