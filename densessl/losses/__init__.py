@@ -10,11 +10,10 @@ Every function raises `ValueError` for shapes that do not fit each other and for
 """
 
 from densessl.losses.clustering import code_prediction, sinkhorn, swapped_prediction
-from densessl.losses.contrastive import in_batch_nce, info_nce, nt_xent, sup_con
+from densessl.losses.contrastive import cpc, in_batch_nce, info_nce, nt_xent, sup_con
 from densessl.losses.distillation import byol, dino, distill, ibot_patches, negative_cosine
 from densessl.losses.generative import kl_to_uniform, logit_laplace
-from densessl.losses.noise import log_partition, nce
-from densessl.losses.pretext import cpc, pirl_nce
+from densessl.losses.noise import log_partition, nce, pirl_nce
 from densessl.losses.reconstruction import masked_reconstruction
 from densessl.losses.redundancy import barlow_twins, vicreg
 

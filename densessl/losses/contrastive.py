@@ -1,4 +1,4 @@
-"""Objectives that tell positives from negatives: MoCo's queue, the batch of SimCLR and MoCo v3, SupCon's labels."""
+"""Objectives that tell positives from negatives: those of MoCo, MoCo v3, SimCLR, SimCLRv2, SupCon and CPC."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def in_batch_nce(query: Tensor, keys: Tensor, offset: int, temperature: float) -
         keys = directions(keys.detach()).to(query.dtype)
         positive = (query * keys[offset : offset + len(query)]).sum(1) / temperature
         # The positive is one of the keys, so the sum over all of them holds it already.
-        return 2 * temperature * (_LogSumExpOfQueue.apply(query / temperature, keys) - positive).mean()
+        return 2 * temperature * (_LogSumExpOfQueue.apply(query / temperature, keys, None) - positive).mean()
 
 
 def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, queue: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, queue: Tensor | None =
         positive = (a * b).sum(1) / temperature
         candidates = _LogSumExpOfOthers.apply(z, 1 / temperature)
         if queue is not None:
-            remembered = _LogSumExpOfQueue.apply(z / math.sqrt(temperature), queue.detach())
+            remembered = _LogSumExpOfQueue.apply(z / math.sqrt(temperature), queue.detach(), None)
             candidates = torch.logaddexp(candidates, remembered)
         return candidates.mean() - positive.mean()
 
@@ -108,6 +108,23 @@ def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Ten
         z = torch.cat([a, b])
         towards = (z * (sums[place].repeat(2, 1) - z)).sum(1) / positives.repeat(2) / temperature
         return _LogSumExpOfOthers.apply(z / math.sqrt(temperature), 1 / temperature).mean() - towards.mean()
+
+
+def cpc(prediction: Tensor, target: Tensor, positive: Tensor) -> Tensor:
+    """CPC's loss (arXiv 1905.09272, equation 2): which of the N targets did the prediction speak of; mean over M.
+
+    -log exp(prediction . target_p) / sum over all targets t of exp(prediction . t), vectors of any length, both with
+    their gradient. prediction: (M, D); target: (N, D); positive: (M,) int64, the target's row p of each prediction.
+    Chance level: ln(N).
+    """
+    shapes = f"prediction is {tuple(prediction.shape)}, target {tuple(target.shape)}, positive {tuple(positive.shape)}"
+    fits = prediction.ndim == target.ndim == 2 and prediction.shape[1] == target.shape[1]
+    fits = fits and len(prediction) > 0 and len(target) > 0 and positive.shape == prediction.shape[:1]
+    check(fits, f"cpc needs predictions (M, D), targets (N, D) and positives (M,); {shapes}.")
+    with no_autocast(prediction):
+        dtype = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
+        prediction, target = prediction.to(dtype), target.to(dtype)
+        return _CrossEntropyOfTargets.apply(prediction, target, positive)
 
 
 class _LogSumExpOfQueue(torch.autograd.Function):
@@ -224,3 +241,38 @@ def _upper_tiles(z: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
             if i == j:
                 tile.fill_diagonal_(-math.inf)
             yield slice(i, i + size), slice(j, j + size), tile, spare
+
+
+class _CrossEntropyOfTargets(torch.autograd.Function):
+    """The mean cross-entropy of softmax(prediction @ target.T), (M, N), and of the positives: some rows at a time.
+
+    A tile holds whole rows, so that its softmax, and with it both gradients, are known at once, and nothing is left for
+    the backward pass but the gradients, (M, D) and (N, D).
+    """
+
+    @staticmethod
+    def forward(ctx, prediction: Tensor, target: Tensor, positive: Tensor) -> Tensor:
+        needed = any(ctx.needs_input_grad)
+        of_prediction, of_target = torch.empty_like(prediction), torch.zeros_like(target)
+        rows = min(len(prediction), max(1, tile_elements(prediction) // len(target)))
+        total, memory = prediction.new_zeros(()), prediction.new_empty(rows * len(target))
+        parts = zip(prediction.split(rows), of_prediction.split(rows), positive.split(rows), strict=True)
+        for part, gradient, right in parts:
+            tile = torch.mm(part, target.T, out=memory[: len(part) * len(target)].view(len(part), len(target)))
+            tile.sub_(tile.amax(1, keepdim=True))
+            picked = tile.gather(1, right[:, None])
+            sums = tile.exp_().sum(1, keepdim=True)
+            total += (sums.log() - picked).sum()
+            if needed:
+                tile.div_(sums).scatter_add_(1, right[:, None], tile.new_full((len(part), 1), -1.0))
+                torch.mm(tile, target, out=gradient)
+                of_target.addmm_(tile.T, part)
+        if needed:
+            ctx.save_for_backward(of_prediction.div_(len(prediction)), of_target.div_(len(prediction)))
+        return total / len(prediction)
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_prediction, of_target = ctx.saved_tensors
+        return gradient * of_prediction, gradient * of_target, None

@@ -1,4 +1,4 @@
-"""Objectives that tell data from noise: noise-contrastive estimation with a memory bank."""
+"""Objectives that tell data from noise with a memory bank: noise-contrastive estimation, as CMC and PIRL have it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from densessl.losses.common import (
 )
 
 Groups = tuple[Tensor, Tensor]
+EXACT = 40.0  # log(1 + exp(x)) is x beyond it, to the last bit of float64; torch's own 20 would cost it 7 digits
 
 
 def nce(
@@ -54,8 +55,31 @@ def nce(
             left = left - _own(*groups)
         # h is the logistic function of q.v / T - shift.
         shift = (log_partition + left.log() - math.log(data_size)).to(query.dtype)
-        of_positive = F.softplus(shift - (query * positive).sum(1) / temperature)
+        of_positive = F.softplus(shift - (query * positive).sum(1) / temperature, threshold=EXACT)
         return (of_positive + _SumSoftplus.apply(query / temperature, negatives.detach(), shift, groups)).mean()
+
+
+def pirl_nce(
+    anchor: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    data_size: int,
+    partition: float | Tensor = 1.0,
+) -> Tensor:
+    """PIRL's loss (arXiv 1912.01991, equations 4 and 5): is this pair of one image, asked of one pair and of K others.
+
+    -log h(anchor, positive) - sum over negatives n of log(1 - h(anchor, n)), mean over N, where s is the cosine and
+    h = exp(s / temperature) / (exp(s / temperature) + partition * K / data_size): `nce` with Z = partition.
+
+    Arguments as for `nce`. partition: the mean that exp(s / temperature) has over the data, or what stands for it; 1 is
+    the paper's formula to the letter, the official code estimates it. A tensor is not looked at, so that nothing waits
+    for a GPU. Chance level, with r = partition * K / data_size and all cosines 0: ln(1 + r) + K ln(1 + 1 / r).
+    """
+    known = not isinstance(partition, Tensor)
+    check(not known or 0 < partition < math.inf, f"The partition must be above 0; it is {partition}.")
+    log_z = math.log(partition) if known else partition.to(torch.promote_types(anchor.dtype, torch.float32)).log()
+    return nce(anchor, positive, negatives, temperature, data_size, log_z)
 
 
 @torch.no_grad()
@@ -98,7 +122,7 @@ class _SumSoftplus(torch.autograd.Function):
             tile = torch.addmm(-shift[:, None], query, part.T)
             if groups is not None:
                 tile.masked_fill_(groups[0][:, None] == groups[1][columns], -math.inf)
-            total += F.softplus(tile).sum(1)
+            total += F.softplus(tile, threshold=EXACT).sum(1)
             if ctx.needs_input_grad[0]:
                 gathered.addmm_(tile.sigmoid_(), part)
         ctx.save_for_backward(gathered)
