@@ -50,6 +50,19 @@ def test_the_loss_is_the_formula_with_the_bank_as_the_positive_of_both_terms(wei
     assert loss == pytest.approx(total / 4, rel=1e-6)
 
 
+def test_the_cross_entropy_is_that_of_the_positive_among_the_negatives():
+    method = build("pirl", data_size=20, objective="cross_entropy", weight=0.0).double()
+    batch = batch_for(method, 4)
+    batch["views"] = [view.double() for view in batch["views"]]
+    bank = method.bank.rows.clone()
+    with torch.no_grad():
+        f = F.normalize(method.f(method.backbone(batch["views"][0])), dim=1)
+    logits = torch.cat([(f * bank[:4]).sum(1, keepdim=True), f @ bank[4:].T], dim=1) / method.config.temperature
+    expected = F.cross_entropy(logits, torch.zeros(4, dtype=torch.long))
+    assert float(method(batch).loss.detach()) == pytest.approx(float(expected), rel=1e-6)
+    assert method.chance(4) == pytest.approx(math.log(17))
+
+
 def test_the_bank_follows_the_image_embedding_alone_after_the_loss():
     method = build("pirl", data_size=20)
     batch = batch_for(method, 4) | {"index": torch.tensor([7, 3, 11, 0])}
@@ -211,6 +224,7 @@ def test_its_picture_shows_each_image_what_is_cut_and_what_is_shown(pretext):
     ("wrong", "words"),
     [
         ({"pretext": "colour"}, "pirl.pretext=colour is not one of: jigsaw, rotation"),
+        ({"objective": "hinge"}, "pirl.objective=hinge is not one of: nce, cross_entropy"),
         ({"partition": 0.0}, "pirl.partition=0.0"),
         ({"weight": 1.5}, "pirl.weight=1.5"),
         ({"negatives": 0}, "pirl.negatives=0"),
@@ -225,4 +239,5 @@ def test_mistakes_name_their_key(wrong, words):
 def test_the_defaults_are_the_papers():
     config = methods()["pirl"].config()
     known = {"temperature": 0.07, "weight": 0.5, "negatives": 32000, "momentum": 0.5, "dim": 128, "pretext": "jigsaw"}
+    known |= {"objective": "nce", "partition": None}
     assert {key: getattr(config, key) for key in known} == known
