@@ -16,8 +16,8 @@ Z is 1 in the paper's formula, under which every negative starts as almost certa
 takes |D| times the mean of exp(s / tau) in the first batch, and so do we, unless `partition` gives it.
 On small data (500 and 2,000 images of CIFAR-10, at every learning rate tried) NCE collapses: where the bank follows the
 network within few steps, its sum pushes all embeddings about together, far harder than the positive pulls on each. With
-`objective` cross_entropy, which VISSL has as well, L_NCE becomes -log of the softmax of m_I among m_I and the negatives,
-whose push and pull are equal.
+`objective` cross_entropy, which VISSL has as well, L_NCE becomes -log of the softmax of m_I among m_I and the
+negatives, whose push and pull are equal.
 Where we differ from the official code: negatives are drawn once for the batch of all processes, without replacement and
 without the batch's own images, so that no positive is among them; Z is measured on both embeddings of the first batch,
 not on the jigsaw's alone; its photometric operations (sharpness, posterize, contrast stretching) are not there. The
