@@ -80,10 +80,6 @@ def build(name: str, network: str | None = None, data_size: int = 64, seed: int 
     """The method of that name on a small network; None takes the first that it takes."""
     torch.manual_seed(seed)
     architecture, options = NETWORKS[network or networks_of(name)[0]]
-def build(name: str, network: str = "resnet", data_size: int = 64, **changes: object) -> nn.Module:
-    """The method of that name on a small network, from seed 0."""
-    torch.manual_seed(0)
-    architecture, options = NETWORKS[network]
     entry = methods()[name]
     backbone = create_backbone(architecture, SIZE, options)
     method = entry.cls(backbone, config_of(entry, **changes), data_size).train()
