@@ -18,6 +18,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
@@ -265,7 +266,8 @@ def _fit(
         accelerator=hardware.accelerator,
         devices=hardware.processes,
         num_nodes=hardware.nodes,
-        strategy="ddp" if hardware.world > 1 else "auto",
+        # Every process moves its buffers alike, and banks would be gigabytes to send at each step.
+        strategy=DDPStrategy(broadcast_buffers=False) if hardware.world > 1 else "auto",
         precision=PRECISIONS[config.precision],
         max_steps=schedule.total_steps,
         max_epochs=-1,
