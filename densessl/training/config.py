@@ -174,7 +174,7 @@ def differences(old: DictConfig, new: DictConfig) -> list[str]:
 
     A setting that the old run does not know, since its release had none of that name, counts as its default.
     """
-    defaults = OmegaConf.structured(_schema(str(new.method)))
+    defaults = OmegaConf.structured(OmegaConf.get_type(new))
     # All through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
     before, after, default = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new, defaults))
     before = default | before

@@ -45,7 +45,7 @@ def test_the_loss_is_the_formula_from_all_four_sides():
 
 
 def test_a_context_sees_its_row_and_those_above_and_no_other():
-    context = Context(6, methods()["cpc"].config(hidden=8, blocks=5)).double()
+    context = Context(6, methods()["cpc"].config(hidden=32, blocks=5)).double()
     z = torch.randn(1, 6, 7, 7, dtype=torch.float64, requires_grad=True)
     for row in range(7):
         (gradient,) = torch.autograd.grad(context(z)[:, :, row].square().sum(), z)
