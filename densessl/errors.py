@@ -19,3 +19,10 @@ def require(fine: bool, sentence: str) -> None:
     """Raise `UserError` with this sentence unless `fine`."""
     if not fine:
         raise UserError(sentence)
+
+
+def at_least(least: float, section: str, config: object, *names: str) -> None:
+    """Raise `UserError` for a setting of this name in the section that is less."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= least, f"{section}.{name}={value} must be {least} or more.")

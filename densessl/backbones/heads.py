@@ -13,17 +13,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from densessl.backbones import weights
 from densessl.backbones.saved import WEIGHTS
 from densessl.errors import UserError
-from densessl.files import write_bytes
 
 HEAD = "head.safetensors"
 _KEY = "densessl"
 
 
-def save_head(head: nn.Sequential, folder: str | Path) -> None:
-    """Write head.safetensors into `folder`, whole or not at all; what the layers are stands in its metadata."""
+def head_file(head: nn.Sequential) -> bytes:
+    """What head.safetensors holds: the weights, and in its metadata what the layers are."""
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     text = json.dumps(describe_layers(head))
-    write_bytes(Path(folder) / HEAD, save(state, metadata={"format": "pt", _KEY: text}))
+    return save(state, metadata={"format": "pt", _KEY: text})
 
 
 def load_head(spec: str | Path) -> nn.Sequential | None:

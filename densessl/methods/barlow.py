@@ -19,7 +19,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import barlow_twins
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -40,6 +40,7 @@ class BarlowConfig:
     view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
 
     def __post_init__(self) -> None:
+        at_least(1, "barlow", self, "hidden", "dim")
         for name in ("redundancy", "bias_lr"):
             require(getattr(self, name) >= 0, f"barlow.{name}={getattr(self, name)} must be 0 or more.")
         require(self.projector_layers >= 1, f"barlow.projector_layers={self.projector_layers} must be 1 or more.")

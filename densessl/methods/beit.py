@@ -98,7 +98,7 @@ class BEiT(nn.Module):
             getattr(backbone.model, "attn_pool", None) is None,
             f"{backbone.architecture} pools by attention, which beit does not train: give a ViT with a class token.",
         )
-        # Among the weights, so that a restart goes on with the same tokens whatever has become of the file.
+        # Among the weights, so that a restart goes on with the same tokens though the file holds others by then.
         self.tokenizer = load_tokenizer(config.tokenizer)
         truncated_normal(backbone, config.init_std)
         self.mask_token = nn.Parameter(torch.empty(1, 1, backbone.channels))

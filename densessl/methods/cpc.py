@@ -122,6 +122,7 @@ class Direction(nn.Module):
 )
 class CPC(nn.Module):
     sync_batch_norm = False  # there is none
+    takes_patches = True
 
     def __init__(self, backbone: nn.Module, config: CPCConfig, data_size: int) -> None:
         super().__init__()

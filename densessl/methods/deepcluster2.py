@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather, mean_over_processes
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet, spherical_kmeans
 from densessl.methods.parts import by_size, local_views, mlp
@@ -49,6 +49,7 @@ class DeepCluster2Config:
     local: ViewSpec = field(default_factory=lambda: ViewSpec(scale=(0.05, 0.14)))
 
     def __post_init__(self) -> None:
+        at_least(1, "deepcluster2", self, "prototypes", "hidden", "dim")
         require(self.temperature > 0, f"deepcluster2.temperature={self.temperature} must be above 0.")
         for name, least in (("prototypes", 2), ("heads", 1), ("iterations", 1), ("local_crops", 0)):
             value = getattr(self, name)

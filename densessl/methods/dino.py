@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import dino
 from densessl.methods.parts import by_size, cosine_ramp, local_views, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -56,6 +56,7 @@ class DINOConfig:
     local: ViewSpec = field(default_factory=lambda: crop((0.05, 0.4), blur=0.5))
 
     def __post_init__(self) -> None:
+        at_least(1, "dino", self, "prototypes", "hidden", "bottleneck")
         for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
             require(getattr(self, name) > 0, f"dino.{name}={getattr(self, name)} must be above 0.")
         for name in ("momentum", "center_momentum"):

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from densessl.backbones.tokens import features, grid_of, normed, patches, pooled, prefix_tokens
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import dino, ibot_patches
 from densessl.methods.dino import Head, crop
 from densessl.methods.masks import blockwise_masks, random_numbers
@@ -64,6 +64,7 @@ class IBOTConfig:
     local: ViewSpec = field(default_factory=lambda: crop((0.05, 0.25), blur=0.5))
 
     def __post_init__(self) -> None:
+        at_least(1, "ibot", self, "prototypes", "hidden", "bottleneck")
         object.__setattr__(self, "mask_ratio", tuple(self.mask_ratio))  # OmegaConf hands tuples over as lists
         for name in ("student_temperature", "teacher_temperature", "patch_temperature", "teacher_temperature_start"):
             require(getattr(self, name) > 0, f"ibot.{name}={getattr(self, name)} must be above 0.")
@@ -152,7 +153,9 @@ class IBOT(nn.Module):
         )
         self.center = self.followed(self.center, teacher.mean(dim=0, dtype=self.center.dtype))
         # The mean of the logits of all patches is the logits of the mean.
-        self.patch_center = self.followed(self.patch_center, self.teacher_head.compare(z.mean((0, 1))))
+        with torch.autocast(z.device.type, enabled=False):
+            mean = self.teacher_head.compare(z.to(self.patch_center.dtype).mean((0, 1)))
+        self.patch_center = self.followed(self.patch_center, mean)
         metrics = {"loss_cls": cls.detach(), "loss_patch": patch.detach(), "center_std": self.center.std()}
         return Output(cls + self.config.patch_weight * patch, metrics, embedding=h.chunk(2)[0])
 

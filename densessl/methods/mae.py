@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from densessl.backbones.initial import fix_positions, sincos_positions, xavier_linear, xavier_patches
 from densessl.backbones.tokens import features, has_relative_positions, normed, patches, pooled, prefix_tokens
 from densessl.data.views import ViewSpec
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import masked_reconstruction
 from densessl.losses.reconstruction import moments
 from densessl.methods.masks import random_numbers
@@ -49,6 +49,7 @@ class MAEConfig:
     view: ViewSpec = field(default_factory=_view)
 
     def __post_init__(self) -> None:
+        at_least(1, "mae", self, "decoder_dim", "decoder_heads")
         require(0 < self.mask_ratio < 1, f"mae.mask_ratio={self.mask_ratio} must be between 0 and 1.")
         require(self.decoder_depth >= 1, f"mae.decoder_depth={self.decoder_depth} must be 1 or more.")
         fits = self.decoder_dim % 4 == 0 and self.decoder_dim % self.decoder_heads == 0

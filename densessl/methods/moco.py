@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import info_nce
 from densessl.methods.parts import (
     Queue,
@@ -54,6 +54,7 @@ class MoCoConfig:
     view: ViewSpec = field(default_factory=_view)
 
     def __post_init__(self) -> None:
+        at_least(1, "moco", self, "dim")
         require(self.temperature > 0, f"moco.temperature={self.temperature} must be above 0.")
         require(0 <= self.momentum <= 1, f"moco.momentum={self.momentum} must be from 0 to 1.")
         require(self.queue >= 1, f"moco.queue={self.queue} must be 1 or more.")

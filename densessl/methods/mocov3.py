@@ -28,7 +28,7 @@ from densessl.backbones.initial import fix_positions, xavier_linear, xavier_patc
 from densessl.backbones.tokens import is_transformer
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import in_batch_nce
 from densessl.methods.parts import cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -49,6 +49,7 @@ class MoCoV3Config:
     view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
 
     def __post_init__(self) -> None:
+        at_least(1, "mocov3", self, "hidden", "dim")
         require(self.temperature > 0, f"mocov3.temperature={self.temperature} must be above 0.")
         require(0 <= self.momentum <= 1, f"mocov3.momentum={self.momentum} must be from 0 to 1.")
         counts = (self.view_a.count, self.view_b.count)

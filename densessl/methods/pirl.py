@@ -97,6 +97,7 @@ class JigsawHead(nn.Module):
 )
 class PIRL(nn.Module):
     sync_batch_norm = False
+    takes_patches = True
 
     def __init__(self, backbone: nn.Module, config: PIRLConfig, data_size: int) -> None:
         super().__init__()

@@ -29,15 +29,15 @@ and, only where its paper has them,
                                             its peak) and `decays`. A group that does not say whether it decays is
                                             parted by the run's settings: biases and norms do not, unless
                                             optimizer.decay_all
-    head                                    the layers behind the backbone, an `nn.Sequential` of parts.mlp, where the
-                                            paper fine-tunes from inside of them: the run keeps them (head.safetensors)
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image
                                             of the data, (s, s, 3) uint8
     files()                                 what a finished run leaves beside the backbone: {"tokenizer.json": bytes}
 
 All that must survive a restart is a persistent buffer. Random numbers come from torch's global generator, which the
-loop seeds before every step and every epoch, so that a restart draws the same.
+loop seeds before every step and every epoch, alike on every process: a restart draws the same, and what is drawn for
+the images of all processes can be cut into shares. `pictures` and `files` run on the first process alone. A method
+whose views may be cut into patches says `takes_patches = True`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 with the mean of l over both orders of every positive pair: 2N anchors, 2(N - 1) negatives each.
 
 Defaults: tau 0.1 and strength 1 of the colour jitter are the paper's best on ImageNet (tables 5 and 1); the projection
-has batch norm after each layer, the last included, and ends in 128 dimensions (official code, `model_util.py`).
+has batch norm after each layer, the last included and without a shift there, and ends in 128 dimensions (official
+code, `model_util.py`).
 Both views go through the network as one batch, so that batch norm sees 2N images, of all processes.
 Where we differ from the official code: it sums the losses of the two sides, which doubles ours. LARS scales that away
 for weights, not for biases and norms.
@@ -21,7 +22,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import nt_xent
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -35,6 +36,7 @@ class SimCLRConfig:
     view: ViewSpec = field(default_factory=lambda: ViewSpec(count=2))
 
     def __post_init__(self) -> None:
+        at_least(1, "simclr", self, "hidden", "dim")
         require(self.temperature > 0, f"simclr.temperature={self.temperature} must be above 0.")
         require(self.view.count == 2, f"simclr.view.count={self.view.count}, but SimCLR compares 2 views.")
 
@@ -56,6 +58,7 @@ class SimCLR(nn.Module):
         self.backbone = backbone
         sizes = (backbone.channels, config.hidden, config.dim)
         self.projector = mlp(sizes, hidden_bias=False, last_bias=False, hidden_norm=True, last_norm=True)
+        self.projector[-1].bias.requires_grad_(False)  # it stays 0: the last norm has no shift
 
     @property
     def views(self) -> list[ViewSpec]:

@@ -28,9 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from densessl.backbones.heads import HEAD, head_file
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import nt_xent
 from densessl.methods.parts import Queue, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -47,6 +48,7 @@ class SimCLRv2Config:
     view: ViewSpec = field(default_factory=lambda: ViewSpec(count=2))
 
     def __post_init__(self) -> None:
+        at_least(1, "simclrv2", self, "hidden", "dim")
         require(self.temperature > 0, f"simclrv2.temperature={self.temperature} must be above 0.")
         require(self.layers >= 2, f"simclrv2.layers={self.layers} must be 2 or more.")
         require(self.queue >= 0, f"simclrv2.queue={self.queue} must be 0 or more.")
@@ -80,10 +82,9 @@ class SimCLRv2(nn.Module):
     def online(self) -> nn.Module:
         return nn.Sequential(self.backbone, self.projector)
 
-    @property
-    def head(self) -> nn.Sequential:
+    def files(self) -> dict[str, bytes]:
         """What the run keeps behind the backbone, for fine-tuning from inside of it."""
-        return self.projector
+        return {HEAD: head_file(self.projector)}
 
     @property
     def views(self) -> list[ViewSpec]:

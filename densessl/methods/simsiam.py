@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from densessl.data.views import ViewSpec
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import negative_cosine
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -39,6 +39,7 @@ class SimSiamConfig:
     view: ViewSpec = field(default_factory=_view)
 
     def __post_init__(self) -> None:
+        at_least(1, "simsiam", self, "hidden", "dim", "bottleneck")
         require(self.projector_layers >= 1, f"simsiam.projector_layers={self.projector_layers} must be 1 or more.")
         require(self.view.count == 2, f"simsiam.view.count={self.view.count}, but SimSiam compares 2 views.")
 

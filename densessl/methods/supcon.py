@@ -24,7 +24,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import sup_con
 from densessl.losses.common import directions
 from densessl.methods.parts import mlp
@@ -40,6 +40,7 @@ class SupConConfig:
     view: ViewSpec = field(default_factory=lambda: ViewSpec(count=2))
 
     def __post_init__(self) -> None:
+        at_least(1, "supcon", self, "hidden", "dim")
         require(self.temperature > 0, f"supcon.temperature={self.temperature} must be above 0.")
         require(self.view.count == 2, f"supcon.view.count={self.view.count}, but SupCon compares 2 views.")
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank, world_size
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import code_prediction, sinkhorn
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet
@@ -50,6 +50,7 @@ class SwAVConfig:
     local: ViewSpec = field(default_factory=lambda: ViewSpec(scale=(0.05, 0.14)))
 
     def __post_init__(self) -> None:
+        at_least(1, "swav", self, "hidden", "dim")
         for name in ("temperature", "epsilon"):
             require(getattr(self, name) > 0, f"swav.{name}={getattr(self, name)} must be above 0.")
         for name, least in (("prototypes", 1), ("iterations", 1), ("queue", 0), ("local_crops", 0)):

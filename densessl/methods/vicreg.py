@@ -21,7 +21,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.losses import vicreg
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -43,6 +43,7 @@ class VICRegConfig:
     view: ViewSpec = field(default_factory=_view)
 
     def __post_init__(self) -> None:
+        at_least(1, "vicreg", self, "hidden", "dim")
         for name in ("invariance", "variance", "covariance"):
             require(getattr(self, name) >= 0, f"vicreg.{name}={getattr(self, name)} must be 0 or more.")
         for name in ("gamma", "epsilon"):

@@ -40,7 +40,7 @@ class OptimizerConfig:
     decay_all: bool = False
     lr_scaling: str = "linear"
     lr_end: float = 0.0  # the last step's lr, scaled as `lr` is
-    warmup_epochs: float = 10.0  # a tenth of the run at most
+    warmup_epochs: float = 10.0  # 15 % of the run at most
     trust: float = 0.001
     clip: float | None = None
     clip_each: bool = False

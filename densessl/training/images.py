@@ -53,7 +53,8 @@ class RunImages:
         epoch = int(self.module.progress_now.epoch)
         size = max(1, self.module.config.batch_size // (world_size() * self.module.config.accumulate))
         # Parts of about equal size: batch norm that is in training mode refuses a last one of a single image.
-        parts = np.array_split(indices, max(1, len(indices) // size))
+        count = -(-len(indices) // size)
+        parts = np.array_split(indices, count if len(indices) >= 2 * count else max(1, count - 1))
         keys = [[(epoch, int(index)) for index in part] for part in parts]
         loader = DataLoader(
             dataset,

@@ -53,6 +53,9 @@ def create_optimizer(method: nn.Module, config: OptimizerConfig, lr: float) -> t
     )
 
 
+LONGEST_WARMUP = 0.15  # of a run; that of MoCo v3, the longest of the papers', is 40 of 300 epochs
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Learning rate and weight decay as functions of the step, 0 to total_steps - 1."""
@@ -69,7 +72,7 @@ class Schedule:
 
     def learning_rate(self, step: int) -> float:
         """Linear to the peak, then half a cosine to `lr_end`."""
-        warmup = min(self.config.warmup_epochs * self.steps_per_epoch, self.total_steps / 10)
+        warmup = min(self.config.warmup_epochs * self.steps_per_epoch, LONGEST_WARMUP * self.total_steps)
         if step < warmup:
             return self.peak * (step + 1) / math.ceil(warmup)
         share = (step - warmup) / max(1, self.total_steps - warmup)

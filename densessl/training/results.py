@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 
 from densessl import config as configs
 from densessl.backbones import save_backbone
-from densessl.backbones.heads import save_head
 from densessl.data.dataset import ImageSource, ViewDataset, collate, render_views
 from densessl.data.images import UnreadableImage
 from densessl.data.sources.layers import Layer
@@ -112,8 +111,6 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
     if hasattr(module.method, "files"):
         for name, data in module.method.files().items():
             write_bytes(folder / name, data)
-    if hasattr(module.method, "head"):
-        save_head(module.method.head, folder)
     # Last, since it tells that the run is finished.
     save_backbone(backbone, folder, record)
 

@@ -29,6 +29,7 @@ from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, open_source
 from densessl.data.views import PatchSides
+from densessl.distributed import alone
 from densessl.errors import UserError
 from densessl.files import output_folder
 from densessl.hardware import Hardware
@@ -99,8 +100,9 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
     with quiet():
         _fit(module, dataset, config, hardware, folder, job, say)
     if rank_zero_only.rank == 0:
-        left = job.leave(module.method, folder)
-        results.finish(module, dataset, folder)
+        with alone():
+            left = job.leave(module.method, folder)
+            results.finish(module, dataset, folder)
         if (folder / "unreadable.txt").exists():
             say(f"Some images could not be read and were left out: {folder / 'unreadable.txt'} lists them.")
         if left:
@@ -203,6 +205,8 @@ def _module(config: PretrainConfig, source: Source, job: Job) -> tuple[PretrainM
     trained = trained.to(memory_format=memory_format)
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
+    if any(spec.patches for spec in trained.views) and not getattr(trained, "takes_patches", False):
+        raise UserError(f"{config.method} takes whole views: leave out patches=.")
     _check_sizes(trained.backbone, dataset.sizes)
     per_epoch = len(source) // config.batch_size
     total = config.steps or config.epochs * per_epoch

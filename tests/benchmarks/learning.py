@@ -61,7 +61,6 @@ METHODS: dict[str, list[str]] = {
         *RESNET,
         "lr=0.05",
         "optimizer.name=sgd",
-        "optimizer.trust=null",
         "vicreg.hidden=1024",
         "vicreg.dim=1024",
     ],
@@ -86,8 +85,8 @@ METHODS: dict[str, list[str]] = {
     "dvae": [*DVAE, "lr=3e-3", "dvae.width=16", "dvae.blocks=1"],
     "beit": [*BEIT, *TRANSFORMER],
 }
-PATCHES = ("mae", "ibot", "beit")  # whose vector is the mean of the map, since no class token was trained for it
-FINETUNED = (*PATCHES, "cpc")
+MEAN = ("mae", "beit")  # whose linear probe sees the mean of the map, since no class token was trained
+FINETUNED = ("mae", "ibot", "beit", "cpc")
 FINETUNE = ["labels=0.1", "epochs=10", "seeds=1", "workers=0", "devices=cpu"]
 
 
@@ -125,14 +124,15 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     minutes = (time.monotonic() - begun) / 60
     figures = score(name, folder, arguments) if name != "dvae" else {}
     found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": round(minutes, 1), **figures}
-    (folder / "learning.json").write_text(json.dumps(found | {"environment": environment()}, indent=1))
+    how = {"epochs": arguments.epochs, "set": arguments.set, "limit": arguments.limit}
+    (folder / "learning.json").write_text(json.dumps(found | {"how": how, "environment": environment()}, indent=1))
     print(", ".join(f"{key} {value}" for key, value in found.items()), flush=True)
 
 
 def score(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Accuracies in per cent, of the run and of the same network untrained; every record is kept beside the run."""
     limit = [f"limit={arguments.limit}"] if arguments.limit else []
-    protocols = {"knn": [], "linear": ["features=mean"] if name in PATCHES else []}
+    protocols = {"knn": [], "linear": ["features=mean"] if name in MEAN else []}
     if name in FINETUNED:
         protocols["finetune"] = FINETUNE
     figures: dict[str, float] = {}
@@ -155,6 +155,11 @@ def table(out: Path) -> str:
     for path in sorted(out.glob("*/learning.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         runs.setdefault(found["method"], []).append(found)
+    ways = {json.dumps(run["how"]) for each in runs.values() for run in each}
+    if len(ways) != 1:
+        raise SystemExit(
+            f"{out} holds runs made in {len(ways)} ways ({'; '.join(sorted(ways))}): give one folder to each."
+        )
     columns = ("knn", "knn untrained", "linear", "linear untrained", "finetune", "finetune untrained")
     lines = [f"| method | seeds | epochs | minutes | {' | '.join(columns)} |", "|---" * (4 + len(columns)) + "|"]
     for name in (name for name in methods() if name in runs and name != "dvae"):

@@ -75,8 +75,10 @@ def test_two_processes_compute_what_one_does(name, network, two):
     one, both = measure(f"{name} {network}"), two[f"{name} {network}"]
     assert one.keys() == both.keys()
     for key, expected in one.items():
+        # timm resizes position embeddings, as local crops need it, in float32.
+        atol = 1e-7 if "pos_embed" in key else 1e-9
         torch.testing.assert_close(
-            both[key], expected, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}"
+            both[key], expected, rtol=1e-6, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
         )
 
 

@@ -12,7 +12,7 @@ from densessl.errors import UserError
 from densessl.training.config import resolve
 from densessl.training.images import RunImages
 from densessl.training.results import WHOLE
-from densessl.training.run import _module
+from densessl.training.run import Job, _method, _module
 from tests.training.conftest import SMALL, heads
 
 
@@ -20,7 +20,7 @@ from tests.training.conftest import SMALL, heads
 def parts(pictures):
     config = resolve("simclr-cifar", [f"data={pictures}", *SMALL, *heads("simclr")])
     source = open_source(config.data, None)
-    module, dataset = _module(config, source)
+    module, dataset = _module(config, source, Job(_method))
     return module, dataset
 
 

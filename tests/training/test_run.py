@@ -183,6 +183,8 @@ def test_views_made_on_the_device_train_as_well(method, pictures, tmp_path, monk
         (["devices=tpu"], "devices=tpu"),
         (["precision=16"], "precision=16 needs a GPU"),
         (["simclr.view.size=30"], "views of 30 px"),
+        (["simclr.view.patches={grid: 2, size: 8, step: 8}"], "simclr takes whole views"),
+        (["simclr.dim=0"], "simclr.dim=0 must be 1 or more"),
         (["optimizer.clip=0"], "clip=0"),
         (["lr=nan"], "lr=nan"),
         (["backbone=resnet81"], "resnet"),
@@ -299,6 +301,14 @@ def test_two_processes_learn_what_one_does(pictures, tmp_path):
         runs[devices] = weights(tmp_path / devices)
     for key, one in runs["cpu"].items():
         torch.testing.assert_close(runs["cpu:2"][key], one, rtol=2e-3, atol=2e-4, msg=key)
+
+
+@pytest.mark.parametrize("method", ["pirl", "deepcluster", "cmc"])
+def test_two_processes_end_with_pictures_and_a_backbone(method, pictures, tmp_path):
+    """What the first process alone does at the end waits for no other."""
+    process = start(method, pictures, tmp_path / "run", "steps=1", "devices=cpu:2")
+    assert process.wait(timeout=180) == 0, process.stderr.read()
+    assert load_backbone(tmp_path / "run") and len(list((tmp_path / "run" / "pictures").iterdir())) > 2
 
 
 def test_two_machines_learn_what_one_does(pictures, tmp_path):

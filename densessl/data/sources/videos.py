@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -90,7 +91,7 @@ class Videos(Source):
 
 
 class Clips:
-    """Which images of a source are frames of one video: those of one folder, in order of their names.
+    """Which images of a source are frames of one video: those of one folder, in order of their names, 2 before 10.
 
     order: the source's indices, video after video. place, clip: of each index, its place in `order` and its video.
     starts: of each video in `order`, with the end of the last.
@@ -99,7 +100,9 @@ class Clips:
     def __init__(self, source: Source) -> None:
         names = [source.name(index) for index in range(len(source))]
         folders = [str(PurePosixPath(name).parent) for name in names]
-        self.order = np.array(sorted(range(len(names)), key=lambda index: (folders[index], names[index])), np.int64)
+        self.order = np.array(
+            sorted(range(len(names)), key=lambda index: (folders[index], _counted(names[index]))), np.int64
+        )
         self.place = np.empty(len(names), np.int64)
         self.place[self.order] = np.arange(len(names))
         known, clip = np.unique(folders, return_inverse=True)
@@ -115,6 +118,11 @@ class Clips:
     def at(self, index: int, offset: int) -> int:
         """The index of the frame so many after this one."""
         return int(self.order[self.place[index] + offset])
+
+
+def _counted(name: str) -> list[tuple[int, str]]:
+    """A key by which runs of digits are compared as the numbers they are."""
+    return [(int(part), part) if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def is_video(name: str) -> bool:
