@@ -72,15 +72,15 @@ def test_without_a_memory_there_is_no_second_network():
 
 def test_the_head_has_three_layers_with_batch_norm_after_each_and_no_shift_at_the_end():
     method = build("simclrv2")
-    kinds = [type(layer).__name__ for layer in method.head]
+    kinds = [type(layer).__name__ for layer in method.projector]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
-    assert all(layer.bias is None for layer in method.head if isinstance(layer, nn.Linear))
-    widths = [layer.out_features for layer in method.head if isinstance(layer, nn.Linear)]
+    assert all(layer.bias is None for layer in method.projector if isinstance(layer, nn.Linear))
+    widths = [layer.out_features for layer in method.projector if isinstance(layer, nn.Linear)]
     assert widths == [16, 16, 8]
     optimizer = torch.optim.SGD([each for each in method.parameters() if each.requires_grad], lr=0.5)
     for seed in range(2):
         one_step(method, optimizer, batch_for(method, seed=seed), progress(seed))
-    assert not method.head[-1].bias.any() and method.head[1].bias.any()
+    assert not method.projector[-1].bias.any() and method.projector[1].bias.any()
 
 
 def test_the_defaults_and_views_are_the_papers():
