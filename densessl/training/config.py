@@ -104,8 +104,6 @@ def resolve(recipe: str | Path, overrides: Sequence[str] = ()) -> Any:
     name = str(OmegaConf.merge(*layers).get("method", "???"))
     if name == "???":
         raise UserError(f"{recipe} names no method: add a line such as method: simclr.")
-    if layers[1].get("backbone") not in (None, layers[0].get("backbone")):
-        layers[0].pop("backbone_options", None)  # they are of the recipe's own backbone
     merged = configs.merge(_schema(name), layers[0], where=str(recipe))
     config = configs.build(merged, layers[1])
     if config.out is None:
