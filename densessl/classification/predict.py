@@ -15,8 +15,8 @@ from torch import Tensor
 from densessl.classification.classifier import Classifier, load_classifier
 from densessl.classification.labels import matched
 from densessl.data.sources import Source, Unreadable, open_source
+from densessl.data.vectors import Vectors, vectors
 from densessl.errors import UserError
-from densessl.evaluation.vectors import Vectors, vectors
 from densessl.files import output_folder, write_text
 from densessl.hardware import Hardware
 from densessl.progress import Progress

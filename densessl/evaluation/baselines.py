@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from densessl.backbones import Backbone
 from densessl.backbones.split import untrained_twin
+from densessl.data.vectors import Encoder
 from densessl.evaluation.protocol import Reader, encoder
-from densessl.evaluation.vectors import Encoder
 
 RAW = 32  # px of the raw pixels
 FITTED = 1024  # images whose statistics the batch norms of an untrained network are given

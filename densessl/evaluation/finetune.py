@@ -23,11 +23,11 @@ from densessl.classification.finetune import Finetune, finetune_on
 from densessl.classification.labels import balanced
 from densessl.classification.predict import Settings, accuracy, probabilities
 from densessl.data.sources import Subset
+from densessl.data.vectors import preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import random_twin
 from densessl.evaluation.protocol import LabelledSet, ProtocolConfig, about, check, find_sets
 from densessl.evaluation.record import surroundings
-from densessl.evaluation.vectors import preparation
 from densessl.hardware import Hardware
 from densessl.training.config import OptimizerConfig
 from densessl.training.config import check as check_training

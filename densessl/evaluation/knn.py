@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.backbones import load_backbone
+from densessl.data.vectors import Encoder, preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import baselines
 from densessl.evaluation.protocol import ProtocolConfig, Reader, about, check, encoder, find_sets
 from densessl.evaluation.record import surroundings
-from densessl.evaluation.vectors import Encoder, preparation
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
 

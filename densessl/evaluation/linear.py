@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from densessl.backbones import Backbone, load_backbone
+from densessl.data.vectors import Encoder, preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import baselines
 from densessl.evaluation.logistic import Logistic, decorrelated, fit
 from densessl.evaluation.protocol import HELD_OUT, ProtocolConfig, Reader, about, check, encoder, find_sets
 from densessl.evaluation.record import surroundings
-from densessl.evaluation.vectors import Encoder, preparation
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
 

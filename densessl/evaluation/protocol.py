@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from densessl.backbones import Backbone
 from densessl.data.sources import Source, Unreadable, open_source
+from densessl.data.vectors import Encoder, Vectors, vectors
 from densessl.errors import UserError
-from densessl.evaluation.vectors import Encoder, Vectors, vectors
 from densessl.progress import Report
 
 TEST_SPLITS = ("test", "val", "validation", "valid")  # looked for in this order when none is named

@@ -23,8 +23,8 @@ from densessl.classification.finetune import Finetune
 from densessl.classification.labels import balanced, matched
 from densessl.config import recipes
 from densessl.data.sources import open_source
+from densessl.data.vectors import prepare
 from densessl.errors import UserError
-from densessl.evaluation.vectors import prepare
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
 from densessl.training.optimizer import create_optimizer
