@@ -21,12 +21,8 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import gather
 from densessl.errors import at_least, require
 from densessl.losses import barlow_twins
-from densessl.methods.parts import mlp
+from densessl.methods.parts import byol_view, mlp
 from densessl.methods.registry import Output, register
-
-
-def _view(blur: float, solarize: float) -> ViewSpec:
-    return ViewSpec(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=blur, solarize=solarize)
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,8 @@ class BarlowConfig:
     hidden: int = 8192  # width of the projector's hidden layers
     dim: int = 8192  # of z
     bias_lr: float = 0.024  # learning rate of biases and norms, as a share of that of weights; 1 without LARS
-    view_a: ViewSpec = field(default_factory=lambda: _view(blur=1.0, solarize=0.0))
-    view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
+    view_a: ViewSpec = field(default_factory=lambda: byol_view(blur=1.0))
+    view_b: ViewSpec = field(default_factory=lambda: byol_view(blur=0.1, solarize=0.2))
 
     def __post_init__(self) -> None:
         at_least(1, "barlow", self, "hidden", "dim")

@@ -21,12 +21,8 @@ from torch import nn
 from densessl.data.views import ViewSpec
 from densessl.errors import at_least, require
 from densessl.losses import byol
-from densessl.methods.parts import cosine_ramp, mlp, momentum_copy, move_towards
+from densessl.methods.parts import byol_view, cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
-
-
-def _view(blur: float, solarize: float) -> ViewSpec:
-    return ViewSpec(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=blur, solarize=solarize)
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class BYOLConfig:
     momentum: float = 0.996  # tau at the start
     hidden: int = 4096  # width of the hidden layer of projector and predictor
     dim: int = 256  # of projection and prediction
-    view_a: ViewSpec = field(default_factory=lambda: _view(blur=1.0, solarize=0.0))
-    view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
+    view_a: ViewSpec = field(default_factory=lambda: byol_view(blur=1.0))
+    view_b: ViewSpec = field(default_factory=lambda: byol_view(blur=0.1, solarize=0.2))
 
     def __post_init__(self) -> None:
         at_least(1, "byol", self, "hidden", "dim")

@@ -26,14 +26,8 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses import dino
-from densessl.methods.parts import by_size, cosine_ramp, local_views, momentum_copy, move_towards
+from densessl.methods.parts import by_size, byol_view, cosine_ramp, local_views, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
-
-
-def crop(scale: tuple[float, float], blur: float, solarize: float = 0.0, count: int = 1) -> ViewSpec:
-    """DINO's colours, at this share of the area."""
-    colour = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-    return ViewSpec(count=count, scale=scale, blur=blur, solarize=solarize, **colour)
 
 
 @dataclass(frozen=True)
@@ -51,9 +45,9 @@ class DINOConfig:
     head_batch_norm: bool = False  # in the head; on for convolutional networks with batch norm
     learn_gain: bool = False  # a learned length for each prototype, better for ViT-S where it is stable
     local_crops: int = 8  # 0 for two global views alone
-    global_a: ViewSpec = field(default_factory=lambda: crop((0.4, 1.0), blur=1.0))
-    global_b: ViewSpec = field(default_factory=lambda: crop((0.4, 1.0), blur=0.1, solarize=0.2))
-    local: ViewSpec = field(default_factory=lambda: crop((0.05, 0.4), blur=0.5))
+    global_a: ViewSpec = field(default_factory=lambda: byol_view(blur=1.0, scale=(0.4, 1.0)))
+    global_b: ViewSpec = field(default_factory=lambda: byol_view(blur=0.1, solarize=0.2, scale=(0.4, 1.0)))
+    local: ViewSpec = field(default_factory=lambda: byol_view(blur=0.5, scale=(0.05, 0.4)))
 
     def __post_init__(self) -> None:
         at_least(1, "dino", self, "prototypes", "hidden", "bottleneck")

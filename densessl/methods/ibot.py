@@ -34,9 +34,9 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses import dino, ibot_patches
-from densessl.methods.dino import Head, crop
+from densessl.methods.dino import Head
 from densessl.methods.masks import blockwise_masks, random_numbers
-from densessl.methods.parts import by_size, cosine_ramp, local_views, momentum_copy, move_towards
+from densessl.methods.parts import by_size, byol_view, cosine_ramp, local_views, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
 
 
@@ -59,9 +59,9 @@ class IBOTConfig:
     mask_ratio: tuple[float, float] = (0.1, 0.5)  # share of the patches hidden in the others, uniform between these
     patch_weight: float = 1.0  # of L_patch
     local_crops: int = 10  # 0 for two global views alone
-    global_a: ViewSpec = field(default_factory=lambda: crop((0.25, 1.0), blur=1.0))
-    global_b: ViewSpec = field(default_factory=lambda: crop((0.25, 1.0), blur=0.1, solarize=0.2))
-    local: ViewSpec = field(default_factory=lambda: crop((0.05, 0.25), blur=0.5))
+    global_a: ViewSpec = field(default_factory=lambda: byol_view(blur=1.0, scale=(0.25, 1.0)))
+    global_b: ViewSpec = field(default_factory=lambda: byol_view(blur=0.1, solarize=0.2, scale=(0.25, 1.0)))
+    local: ViewSpec = field(default_factory=lambda: byol_view(blur=0.5, scale=(0.05, 0.25)))
 
     def __post_init__(self) -> None:
         at_least(1, "ibot", self, "prototypes", "hidden", "bottleneck")

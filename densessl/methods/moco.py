@@ -29,6 +29,7 @@ from densessl.methods.parts import (
     Queue,
     in_parts,
     mlp,
+    moco_views,
     momentum_copy,
     move_towards,
     shuffled,
@@ -36,10 +37,6 @@ from densessl.methods.parts import (
     unshuffled,
 )
 from densessl.methods.registry import Output, Progress, register
-
-
-def _view() -> ViewSpec:
-    return ViewSpec(count=2, scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class MoCoConfig:
     dim: int = 128  # of q and k
     symmetric: bool = False  # each view once the query, once the key, both losses summed; twice the work
     batch_norm_splits: int = 8  # parts of a process's batch that batch norm sees apart; 1 leaves it whole
-    view: ViewSpec = field(default_factory=_view)
+    view: ViewSpec = field(default_factory=moco_views)
 
     def __post_init__(self) -> None:
         at_least(1, "moco", self, "dim")

@@ -30,12 +30,8 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
 from densessl.errors import at_least, require
 from densessl.losses import in_batch_nce
-from densessl.methods.parts import cosine_ramp, mlp, momentum_copy, move_towards
+from densessl.methods.parts import byol_view, cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
-
-
-def _view(blur: float, solarize: float) -> ViewSpec:
-    return ViewSpec(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=blur, solarize=solarize)
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,8 @@ class MoCoV3Config:
     hidden: int = 4096  # width of the hidden layers of projector and predictor
     dim: int = 256  # of q and k
     frozen_patches: bool = True  # a transformer's projection of patches gets no gradient
-    view_a: ViewSpec = field(default_factory=lambda: _view(blur=1.0, solarize=0.0))
-    view_b: ViewSpec = field(default_factory=lambda: _view(blur=0.1, solarize=0.2))
+    view_a: ViewSpec = field(default_factory=lambda: byol_view(blur=1.0))
+    view_b: ViewSpec = field(default_factory=lambda: byol_view(blur=0.1, solarize=0.2))
 
     def __post_init__(self) -> None:
         at_least(1, "mocov3", self, "hidden", "dim")

@@ -1,4 +1,4 @@
-"""What several papers share: projection heads, a momentum copy, queue and bank, batch norm in parts, local crops."""
+"""What several papers share: heads, views, a momentum copy, queue and bank, batch norm in parts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,16 @@ def mlp(
         if not last:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers)
+
+
+def byol_view(blur: float, solarize: float = 0.0, **changes: Any) -> ViewSpec:
+    """A view with BYOL's colours (arXiv 2006.07733, table 6), on which several papers build."""
+    return ViewSpec(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=blur, solarize=solarize, **changes)
+
+
+def moco_views() -> ViewSpec:
+    """Two views of MoCo v2 (arXiv 2003.04297): SimCLR's at half the strength, of a fifth of the image at least."""
+    return ViewSpec(count=2, scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:

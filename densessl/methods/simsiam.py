@@ -21,12 +21,8 @@ from torch import nn
 from densessl.data.views import ViewSpec
 from densessl.errors import at_least, require
 from densessl.losses import negative_cosine
-from densessl.methods.parts import mlp
+from densessl.methods.parts import mlp, moco_views
 from densessl.methods.registry import Output, register
-
-
-def _view() -> ViewSpec:
-    return ViewSpec(count=2, scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class SimSiamConfig:
     dim: int = 2048  # of z and p
     bottleneck: int = 512  # width of the predictor's hidden layer
     fixed_predictor_rate: bool = True  # the predictor's learning rate stays at its peak
-    view: ViewSpec = field(default_factory=_view)
+    view: ViewSpec = field(default_factory=moco_views)
 
     def __post_init__(self) -> None:
         at_least(1, "simsiam", self, "hidden", "dim", "bottleneck")

@@ -23,12 +23,8 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import gather
 from densessl.errors import at_least, require
 from densessl.losses import vicreg
-from densessl.methods.parts import mlp
+from densessl.methods.parts import byol_view, mlp
 from densessl.methods.registry import Output, register
-
-
-def _view() -> ViewSpec:
-    return ViewSpec(count=2, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, solarize=0.1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class VICRegConfig:
     epsilon: float = 1e-4  # under the root
     hidden: int = 8192  # width of the expander's hidden layers
     dim: int = 8192  # of z
-    view: ViewSpec = field(default_factory=_view)
+    view: ViewSpec = field(default_factory=lambda: byol_view(blur=0.5, solarize=0.1, count=2))
 
     def __post_init__(self) -> None:
         at_least(1, "vicreg", self, "hidden", "dim")
