@@ -30,7 +30,8 @@ from densessl.distributed import from_first, gather, mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet, spherical_kmeans
-from densessl.methods.parts import by_size, local_views, mlp
+from densessl.methods.multicrop import by_size, multi_crop
+from densessl.methods.parts import mlp
 from densessl.methods.registry import Images, Output, Progress, Sheet, register
 
 IGNORED = -100  # the target of an image that is not in the bank
@@ -84,10 +85,8 @@ class DeepCluster2(nn.Module):
 
     @property
     def views(self) -> list[ViewSpec]:
-        if not self.config.local_crops:
-            return [self.config.view]
-        whole = self.config.view.size or self.backbone.image_size
-        return [self.config.view, local_views(self.config.local, self.config.local_crops, whole, self.backbone.stride)]
+        config = self.config
+        return multi_crop([config.view], config.local, config.local_crops, self.backbone)
 
     def chance(self, batch_size: int) -> float:
         """ln K: every cluster alike."""

@@ -26,7 +26,8 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses import dino
-from densessl.methods.parts import by_size, byol_view, cosine_ramp, local_views, momentum_copy, move_towards
+from densessl.methods.multicrop import by_size, multi_crop
+from densessl.methods.parts import byol_view, cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
 
 
@@ -124,11 +125,8 @@ class DINO(nn.Module):
 
     @property
     def views(self) -> list[ViewSpec]:
-        if not self.config.local_crops:
-            return [self.config.global_a, self.config.global_b]
-        whole = self.config.global_a.size or self.backbone.image_size
-        local = local_views(self.config.local, self.config.local_crops, whole, self.backbone.stride)
-        return [self.config.global_a, self.config.global_b, local]
+        config = self.config
+        return multi_crop([config.global_a, config.global_b], config.local, config.local_crops, self.backbone)
 
     def chance(self, batch_size: int) -> float:
         """ln K: every prototype alike."""

@@ -36,7 +36,8 @@ from densessl.errors import at_least, require
 from densessl.losses import dino, ibot_patches
 from densessl.methods.dino import Head
 from densessl.methods.masks import blockwise_masks, random_numbers
-from densessl.methods.parts import by_size, byol_view, cosine_ramp, local_views, momentum_copy, move_towards
+from densessl.methods.multicrop import by_size, multi_crop
+from densessl.methods.parts import byol_view, cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
 
 
@@ -104,11 +105,8 @@ class IBOT(nn.Module):
 
     @property
     def views(self) -> list[ViewSpec]:
-        if not self.config.local_crops:
-            return [self.config.global_a, self.config.global_b]
-        whole = self.config.global_a.size or self.backbone.image_size
-        local = local_views(self.config.local, self.config.local_crops, whole, self.backbone.stride)
-        return [self.config.global_a, self.config.global_b, local]
+        config = self.config
+        return multi_crop([config.global_a, config.global_b], config.local, config.local_crops, self.backbone)
 
     def chance(self, batch_size: int) -> float:
         """ln K for class tokens, and ln K for patches in the views that hide some: every prototype alike."""

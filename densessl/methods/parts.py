@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -158,20 +157,3 @@ def unshuffled(rows: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     everyone = torch.empty_like(gathered := gather(rows))
     everyone[order] = gathered
     return everyone.chunk(world_size())[rank()], everyone
-
-
-def local_views(spec: ViewSpec, count: int, whole: int, stride: int) -> ViewSpec:
-    """`count` local crops for global ones of `whole` px: 96/224 of their side unless `spec` says, cut to the stride."""
-    size = spec.size or max(stride, 8, round(whole * 96 / 224 / stride) * stride)
-    return replace(spec, count=count, size=size)
-
-
-def by_size(views: Sequence[Tensor]) -> list[Tensor]:
-    """Views of equal size that follow each other, as one batch each: the network runs once per size."""
-    groups: list[list[Tensor]] = []
-    for view in views:
-        if groups and groups[-1][-1].shape == view.shape:
-            groups[-1].append(view)
-        else:
-            groups.append([view])
-    return [torch.cat(group) for group in groups]

@@ -30,7 +30,8 @@ from densessl.errors import at_least, require
 from densessl.losses import code_prediction, sinkhorn
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet
-from densessl.methods.parts import Queue, by_size, local_views, mlp
+from densessl.methods.multicrop import by_size, multi_crop
+from densessl.methods.parts import Queue, mlp
 from densessl.methods.registry import Output, Progress, Sheet, register
 
 
@@ -87,10 +88,8 @@ class SwAV(nn.Module):
 
     @property
     def views(self) -> list[ViewSpec]:
-        if not self.config.local_crops:
-            return [self.config.view]
-        whole = self.config.view.size or self.backbone.image_size
-        return [self.config.view, local_views(self.config.local, self.config.local_crops, whole, self.backbone.stride)]
+        config = self.config
+        return multi_crop([config.view], config.local, config.local_crops, self.backbone)
 
     def chance(self, batch_size: int) -> float:
         """ln K: every prototype alike."""
