@@ -52,12 +52,6 @@ class MoCoV3Config:
         require(counts == (1, 1), f"mocov3.view_a.count and view_b.count are {counts}, but it compares one of each.")
 
 
-def head(sizes: tuple[int, ...], last_norm: bool) -> nn.Sequential:
-    """Linear layers without biases, batch norm and ReLU between them; a last batch norm has no weights."""
-    layers = mlp(sizes, hidden_bias=False, last_bias=False, hidden_norm=True, last_norm=False)
-    return layers.append(nn.BatchNorm1d(sizes[-1], affine=False)) if last_norm else layers
-
-
 @register(
     "mocov3",
     config=MoCoV3Config,
@@ -76,8 +70,9 @@ class MoCoV3(nn.Module):
             stabilise(backbone, config.frozen_patches)
         normed = any(isinstance(module, _BatchNorm) for module in backbone.modules())
         hidden = [config.hidden] * (1 if normed else 2)
-        self.projector = head((backbone.channels, *hidden, config.dim), last_norm=True)
-        self.predictor = head((config.dim, config.hidden, config.dim), last_norm=not normed)
+        layers = {"hidden_bias": False, "last_bias": False, "hidden_norm": True, "last_affine": False}
+        self.projector = mlp((backbone.channels, *hidden, config.dim), **layers, last_norm=True)
+        self.predictor = mlp((config.dim, config.hidden, config.dim), **layers, last_norm=not normed)
         self.key = momentum_copy(self.query)
 
     @property

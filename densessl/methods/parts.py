@@ -18,15 +18,24 @@ from densessl.errors import require
 
 
 def mlp(
-    sizes: Sequence[int], *, hidden_bias: bool, last_bias: bool, hidden_norm: bool, last_norm: bool
+    sizes: Sequence[int],
+    *,
+    hidden_bias: bool,
+    last_bias: bool,
+    hidden_norm: bool,
+    last_norm: bool,
+    last_affine: bool = True,
 ) -> nn.Sequential:
-    """Linear layers of these sizes with ReLU between them; batch norm after the hidden ones, the last, or neither."""
+    """Linear layers of these sizes with ReLU between them; batch norm after the hidden ones, the last, or neither.
+
+    last_affine: whether the last batch norm learns a scale and a shift.
+    """
     layers: list[nn.Module] = []
     for place, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         last = place == len(sizes) - 2
         layers.append(nn.Linear(inputs, outputs, bias=last_bias if last else hidden_bias))
         if last_norm if last else hidden_norm:
-            layers.append(nn.BatchNorm1d(outputs))
+            layers.append(nn.BatchNorm1d(outputs, affine=last_affine or not last))
         if not last:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers)

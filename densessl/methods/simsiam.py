@@ -56,10 +56,10 @@ class SimSiam(nn.Module):
         self.config = config
         self.backbone = backbone
         sizes = (backbone.channels, *[config.hidden] * (config.projector_layers - 1), config.dim)
-        self.projector = mlp(sizes, hidden_bias=False, last_bias=False, hidden_norm=True, last_norm=True)
-        self.projector[-1] = nn.BatchNorm1d(config.dim, affine=False)
+        layers = {"hidden_bias": False, "hidden_norm": True}
+        self.projector = mlp(sizes, **layers, last_bias=False, last_norm=True, last_affine=False)
         sizes = (config.dim, config.bottleneck, config.dim)
-        self.predictor = mlp(sizes, hidden_bias=False, last_bias=True, hidden_norm=True, last_norm=False)
+        self.predictor = mlp(sizes, **layers, last_bias=True, last_norm=False)
 
     @property
     def views(self) -> list[ViewSpec]:
