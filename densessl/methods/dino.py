@@ -19,15 +19,14 @@ from dataclasses import dataclass, field
 from math import log
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses import dino
 from densessl.methods.multicrop import by_size, multi_crop
-from densessl.methods.parts import byol_view, cosine_ramp, momentum_copy, move_towards
+from densessl.methods.parts import PrototypeHead, byol_view, cosine_ramp, momentum_copy, move_towards, warm_up
 from densessl.methods.registry import Output, Progress, register
 
 
@@ -62,46 +61,6 @@ class DINOConfig:
         require(self.global_a.size == self.global_b.size, "dino.global_a.size and global_b.size must be the same.")
 
 
-class Head(nn.Module):
-    """(N, D) -> (N, K): a perceptron, unit vectors, and their cosines with K prototypes.
-
-    config: has `hidden`, `bottleneck`, `prototypes`, `head_batch_norm` and `learn_gain`.
-    """
-
-    def __init__(self, channels: int, config: DINOConfig) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs in (channels, config.hidden):
-            norm = [nn.BatchNorm1d(config.hidden)] if config.head_batch_norm else []
-            layers += [nn.Linear(inputs, config.hidden), *norm, nn.GELU()]
-        self.mlp = nn.Sequential(*layers, nn.Linear(config.hidden, config.bottleneck))
-        for layer in self.mlp:
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-        self.prototypes = nn.Linear(config.bottleneck, config.prototypes, bias=False)
-        # Weight norm: its gain is fixed at 1 ("norm_last_layer") or begins there.
-        self.gain = nn.Parameter(torch.ones(config.prototypes, 1)) if config.learn_gain else None
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.compare(self.embed(h))
-
-    def embed(self, h: Tensor) -> Tensor:
-        """(N, D) -> (N, bottleneck), of length 1."""
-        return F.normalize(self.mlp(h), dim=1, eps=1e-6)
-
-    def compare(self, z: Tensor) -> Tensor:
-        """(..., bottleneck) -> (..., K)."""
-        prototypes = F.normalize(self.prototypes.weight, dim=1)
-        return F.linear(z, prototypes if self.gain is None else self.gain * prototypes)
-
-    def freeze(self) -> None:
-        """Take the gradient of the prototypes away: None, not zero, or weight decay and momentum would move them."""
-        self.prototypes.weight.grad = None
-        if self.gain is not None:
-            self.gain.grad = None
-
-
 @register(
     "dino",
     config=DINOConfig,
@@ -117,7 +76,14 @@ class DINO(nn.Module):
         super().__init__()
         self.config = config
         self.student_backbone = backbone
-        self.student_head = Head(backbone.channels, config)
+        self.student_head = PrototypeHead(
+            backbone.channels,
+            config.hidden,
+            config.bottleneck,
+            config.prototypes,
+            batch_norm=config.head_batch_norm,
+            learn_gain=config.learn_gain,
+        )
         self.backbone = momentum_copy(self.student_backbone)
         self.teacher_head = momentum_copy(self.student_head)
         self.register_buffer("center", torch.zeros(config.prototypes))
@@ -133,10 +99,8 @@ class DINO(nn.Module):
         return log(self.config.prototypes)
 
     def before_step(self, progress: Progress) -> None:
-        warmup = min(self.config.warmup_epochs, 0.3 * progress.total_steps / progress.steps_per_epoch)
-        share = min(1.0, progress.epoch / warmup) if warmup > 0 else 1.0
         start, end = self.config.teacher_temperature_start, self.config.teacher_temperature
-        self.teacher_temperature = start + share * (end - start)
+        self.teacher_temperature = warm_up(start, end, self.config.warmup_epochs, progress)
 
     def forward(self, batch: dict) -> Output:
         views = batch["views"]

@@ -34,10 +34,9 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import at_least, require
 from densessl.losses import dino, ibot_patches
-from densessl.methods.dino import Head
 from densessl.methods.masks import blockwise_masks, random_numbers
 from densessl.methods.multicrop import by_size, multi_crop
-from densessl.methods.parts import byol_view, cosine_ramp, momentum_copy, move_towards
+from densessl.methods.parts import PrototypeHead, byol_view, cosine_ramp, momentum_copy, move_towards, warm_up
 from densessl.methods.registry import Output, Progress, Sheet, register
 
 
@@ -95,7 +94,14 @@ class IBOT(nn.Module):
         super().__init__()
         self.config = config
         self.student_backbone = backbone
-        self.student_head = Head(backbone.channels, config)
+        self.student_head = PrototypeHead(
+            backbone.channels,
+            config.hidden,
+            config.bottleneck,
+            config.prototypes,
+            batch_norm=config.head_batch_norm,
+            learn_gain=config.learn_gain,
+        )
         self.backbone = momentum_copy(self.student_backbone)
         self.teacher_head = momentum_copy(self.student_head)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, backbone.model.embed_dim))
@@ -113,11 +119,9 @@ class IBOT(nn.Module):
         return (1 + self.config.patch_weight * (1 - self.config.whole)) * log(self.config.prototypes)
 
     def before_step(self, progress: Progress) -> None:
-        warmup = min(self.config.warmup_epochs, 0.3 * progress.total_steps / progress.steps_per_epoch)
-        share = min(1.0, progress.epoch / warmup) if warmup > 0 else 1.0
-        start = self.config.teacher_temperature_start
-        self.teacher_temperature = start + share * (self.config.teacher_temperature - start)
-        self.patch_temperature = start + share * (self.config.patch_temperature - start)
+        start, epochs = self.config.teacher_temperature_start, self.config.warmup_epochs
+        self.teacher_temperature = warm_up(start, self.config.teacher_temperature, epochs, progress)
+        self.patch_temperature = warm_up(start, self.config.patch_temperature, epochs, progress)
 
     def forward(self, batch: dict) -> Output:
         views = batch["views"]

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather, rank, world_size
 from densessl.errors import require
+from densessl.methods.registry import Progress
 
 
 def mlp(
@@ -39,6 +40,49 @@ def mlp(
         if not last:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers)
+
+
+class PrototypeHead(nn.Module):
+    """(N, D) -> (N, K): DINO's perceptron of three layers, unit vectors, and their cosines with K prototypes.
+
+    bottleneck: dimension of the unit vectors. batch_norm: in the hidden layers. learn_gain: a learned length for each
+    prototype, which is 1 otherwise.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool, learn_gain: bool
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs in (channels, hidden):
+            norm = [nn.BatchNorm1d(hidden)] if batch_norm else []
+            layers += [nn.Linear(inputs, hidden), *norm, nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
+        # Weight norm: its gain is fixed at 1 ("norm_last_layer") or begins there.
+        self.gain = nn.Parameter(torch.ones(prototypes, 1)) if learn_gain else None
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.compare(self.embed(h))
+
+    def embed(self, h: Tensor) -> Tensor:
+        """(N, D) -> (N, bottleneck), of length 1."""
+        return F.normalize(self.mlp(h), dim=1, eps=1e-6)
+
+    def compare(self, z: Tensor) -> Tensor:
+        """(..., bottleneck) -> (..., K)."""
+        prototypes = F.normalize(self.prototypes.weight, dim=1)
+        return F.linear(z, prototypes if self.gain is None else self.gain * prototypes)
+
+    def freeze(self) -> None:
+        """Take the gradient of the prototypes away: None, not zero, or weight decay and momentum would move them."""
+        self.prototypes.weight.grad = None
+        if self.gain is not None:
+            self.gain.grad = None
 
 
 def byol_view(blur: float, solarize: float = 0.0, **changes: Any) -> ViewSpec:
@@ -73,6 +117,13 @@ def move_towards(copy: nn.Module, module: nn.Module, momentum: float) -> None:
 def cosine_ramp(start: float, end: float, fraction: float) -> float:
     """From `start` to `end` along half a cosine as `fraction` goes from 0 to 1."""
     return end - (end - start) * (math.cos(math.pi * min(1.0, fraction)) + 1) / 2
+
+
+def warm_up(start: float, end: float, epochs: float, progress: Progress) -> float:
+    """From `start` to `end` in a straight line over so many epochs, 0.3 of the run at most."""
+    epochs = min(epochs, 0.3 * progress.total_steps / progress.steps_per_epoch)
+    share = min(1.0, progress.epoch / epochs) if epochs > 0 else 1.0
+    return start + share * (end - start)
 
 
 class Queue(nn.Module):
