@@ -52,7 +52,8 @@ def kmeans(points: Tensor, clusters: int, iterations: int) -> tuple[Tensor, Tens
 def spherical_kmeans(points: Tensor, clusters: int, iterations: int) -> tuple[Tensor, Tensor]:
     """Clusters (N,) int64 of the unit points (N, D) by cosine, and their unit centroids (clusters, D).
 
-    From `clusters` points at random; a cluster that loses all its points keeps its centroid.
+    One start from `clusters` points at random; a cluster that loses all its points keeps its centroid. The best of
+    several starts, where a lost cluster moves, is `densessl.segmentation.kmeans`.
     """
     centroids = points[torch.randperm(len(points))[:clusters].to(points.device)]
     for _ in range(iterations):

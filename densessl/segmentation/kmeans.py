@@ -1,4 +1,8 @@
-"""Spherical k-means: clusters of directions, all restarts at once."""
+"""Spherical k-means for a few classes: clusters of directions, seeded by k-means++, the best of several starts.
+
+`densessl.methods.kmeans` has the one for pretraining: thousands of clusters of all images, one start at random points,
+where an empty cluster keeps its centroid, as the official code of DeepCluster-v2 has it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def spherical_kmeans(
+def best_spherical_kmeans(
     points: Tensor, clusters: int, generator: torch.Generator, restarts: int = 8, iterations: int = 50
 ) -> tuple[Tensor, float]:
     """Unit centres (K, D) of points (N, D) and the mean cosine of a point with its centre, the best of several starts.

@@ -29,7 +29,7 @@ from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.correspondence import correspondence_loss
 from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
-from densessl.segmentation.kmeans import plus_plus, spherical_kmeans
+from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 from densessl.segmentation.model import Segmenter, codes_of
 from densessl.segmentation.sampling import Corners, corners, negatives, sample
 
@@ -173,7 +173,7 @@ def _segmenter(
     """
     codes = _sample_codes(features, head, generator, device)
     if centres is None:
-        centres = spherical_kmeans(codes, config.classes, generator, RESTARTS)[0]
+        centres = best_spherical_kmeans(codes, config.classes, generator, RESTARTS)[0]
     model = Segmenter(head, centres.cpu())
     nearest = (codes @ model.centres.T).argmax(dim=1)
     order = torch.bincount(nearest, minlength=model.classes).argsort(descending=True, stable=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from sklearn.cluster import KMeans
 
 from densessl.segmentation.head import ClusterProbe, StegoHead
-from densessl.segmentation.kmeans import plus_plus, spherical_kmeans
+from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 
 
 def directions(count: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,7 +65,7 @@ def test_the_probe_loss_is_minus_the_mean_of_the_best_cosine_and_spares_the_code
 
 def test_spherical_kmeans_finds_the_directions_and_matches_scikit_learn():
     points, truth = directions()
-    centres, quality = spherical_kmeans(points, 3, torch.Generator().manual_seed(0))
+    centres, quality = best_spherical_kmeans(points, 3, torch.Generator().manual_seed(0))
     found = (F.normalize(points, dim=1) @ centres.T).argmax(dim=1)
     assert all(len(found[truth == each].unique()) == 1 for each in range(3)) and len(found.unique()) == 3
     unit = F.normalize(points, dim=1)
@@ -76,15 +76,15 @@ def test_spherical_kmeans_finds_the_directions_and_matches_scikit_learn():
 
 def test_kmeans_fills_every_cluster_and_refuses_more_clusters_than_points():
     points, _ = directions(20)
-    centres, _ = spherical_kmeans(points, 12, torch.Generator().manual_seed(0), restarts=2)
+    centres, _ = best_spherical_kmeans(points, 12, torch.Generator().manual_seed(0), restarts=2)
     found = (F.normalize(points, dim=1) @ centres.T).argmax(dim=1)
     assert len(found.unique()) == 12
     with pytest.raises(ValueError, match="cannot form"):
-        spherical_kmeans(points[:5], 6, torch.Generator())
+        best_spherical_kmeans(points[:5], 6, torch.Generator())
 
 
 def test_points_that_coincide_do_not_stop_kmeans():
     points = torch.ones(10, 3)
     assert plus_plus(F.normalize(points, dim=1), 4, torch.Generator()).shape == (4, 3)
-    centres, quality = spherical_kmeans(points, 4, torch.Generator(), restarts=1)
+    centres, quality = best_spherical_kmeans(points, 4, torch.Generator(), restarts=1)
     assert torch.isfinite(centres).all() and quality == pytest.approx(1)
