@@ -106,17 +106,20 @@ def cluster_sheet(assigned: Tensor, closeness: Tensor, thumbnail: Callable[[int]
     """A row per cluster with the images that are nearest to it, the nearest first, and how many it has beside it.
 
     assigned: (N,) int64, below 0 for images of no cluster. closeness: (N,), larger is nearer. Of more than `SHOWN`
-    clusters, evenly chosen ones from the largest to the smallest of those that fill a row.
+    clusters, evenly chosen ones from the largest to the smallest of those that fill a row, or, where less than `SHOWN`
+    do, of all that have two images; places that stay empty are white.
     """
     assigned, closeness = assigned.cpu(), closeness.cpu()
     counts = torch.bincount(assigned[assigned >= 0])
     by_size = counts.argsort(descending=True, stable=True)
-    candidates = by_size[counts[by_size] >= min(SHOWN, int(counts.max()))]
+    full = by_size[counts[by_size] >= SHOWN]
+    candidates = full if len(full) >= SHOWN else by_size[counts[by_size] >= min(2, int(counts.max()))]
     shown = [candidates[place * len(candidates) // SHOWN] for place in range(SHOWN)]
     rows, labels = [], []
     for cluster in dict.fromkeys(map(int, shown)):
         members = (assigned == cluster).nonzero().flatten()
         order = members[closeness[members].argsort(descending=True, stable=True)][:SHOWN]
-        rows.append([thumbnail(int(index)) for index in order])
+        found = [thumbnail(int(index)) for index in order]
+        rows.append(found + [np.full_like(found[0], 255)] * (SHOWN - len(found)))
         labels.append(f"{cluster}: {int(counts[cluster])} images")
     return Sheet(rows, labels=labels)

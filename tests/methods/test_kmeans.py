@@ -119,7 +119,7 @@ def test_directions_without_variance_are_not_blown_up():
     assert not whitened(torch.ones(5, 4), 4, torch.device("cpu")).any()
 
 
-def test_a_sheet_shows_the_nearest_first_and_only_full_rows():
+def test_a_sheet_shows_the_nearest_first_and_full_rows_where_there_are_enough():
     assigned = torch.tensor([0] * 15 + [1] * 11 + [2] * 3 + [-1] * 4)
     closeness = torch.linspace(0, 1, len(assigned))
     asked: list[int] = []
@@ -129,7 +129,10 @@ def test_a_sheet_shows_the_nearest_first_and_only_full_rows():
         return np.zeros((4, 4, 3), np.uint8)
 
     sheet = cluster_sheet(assigned, closeness, thumbnail)
-    assert sheet.labels == ["0: 15 images", "1: 11 images"]
-    assert asked == [*range(14, 4, -1), *range(25, 15, -1)]
+    assert sheet.labels == ["0: 15 images", "1: 11 images", "2: 3 images"]
+    assert asked == [*range(14, 4, -1), *range(25, 15, -1), 28, 27, 26]
+    assert [len(row) for row in sheet.rows] == [10] * 3 and sheet.rows[2][3].min() == 255
     small = cluster_sheet(torch.tensor([0, 0, 1]), torch.zeros(3), thumbnail)
-    assert small.labels == ["0: 2 images"] and len(small.rows[0]) == 2
+    assert small.labels == ["0: 2 images"] and len(small.rows[0]) == 10
+    many = cluster_sheet(torch.arange(200) // 10 * (torch.arange(200) < 190), torch.zeros(200), thumbnail)
+    assert {label.split(": ")[1] for label in many.labels} == {"10 images", "20 images"}, "clusters that fill a row"
