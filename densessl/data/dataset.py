@@ -193,8 +193,12 @@ def render_views(batch: dict[str, Any], sizes: Sequence[int | PatchSides]) -> di
 
 
 def worker_init(worker_id: int) -> None:
-    """`worker_init_fn` of a DataLoader: one thread a worker, and Ctrl-C left to the main process, which ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """`worker_init_fn` of a DataLoader: one thread a worker, and signals left to the main process, which ends them.
+
+    A terminal, `timeout` or a scheduler sends them to the whole group, and the main process saves first.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -52,6 +52,7 @@ class MoCoConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "moco", self, "dim")
+        at_least(0, "moco", self, "hidden")
         require(self.temperature > 0, f"moco.temperature={self.temperature} must be above 0.")
         require(0 <= self.momentum <= 1, f"moco.momentum={self.momentum} must be from 0 to 1.")
         require(self.queue >= 1, f"moco.queue={self.queue} must be 1 or more.")

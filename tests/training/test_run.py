@@ -275,6 +275,19 @@ def test_a_signal_saves_first_and_the_same_command_goes_on(number, extra, pictur
     assert "going on from" in process.communicate(timeout=60)[1]
 
 
+def test_a_signal_to_the_whole_group_saves_as_well(pictures, tmp_path):
+    """As `timeout` and schedulers send it; the workers must not die of it before the main process has saved."""
+    settings = [f"data={pictures}", f"out={tmp_path / 'run'}", *small("simclr"), *heads("simclr"), "steps=3000"]
+    command = [sys.executable, "-m", "densessl", "pretrain", recipe("simclr"), *settings, "workers=2"]
+    process = subprocess.Popen(
+        [*command, "checkpoint_steps=2"], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
+    )
+    wait_for(tmp_path / "run" / "checkpoints" / "step-2.ckpt", process)
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "Traceback" not in said and "same command" in said, said
+
+
 def test_sigkill_at_random_moments_changes_no_bit(pictures, tmp_path):
     """Two kills here; tests/benchmarks/kills.py does twenty."""
     settings = ("steps=60", "checkpoint_minutes=0", "checkpoint_steps=20")
