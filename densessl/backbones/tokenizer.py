@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ RECONSTRUCTIONS = ("logit_laplace", "l2", "l1")
 _KEY = "densessl-tokenizer"  # of the description in the metadata of the file
 
 
-class Tokenizer(nn.Module):
+class Tokenizer(nn.Module, ABC):
     """vocabulary: count of tokens K. stride: pixels of a side that one token stands for.
 
     A subclass gives `logits` of images in [0, 1] and, where it has a decoder, `decode`.
@@ -48,9 +49,9 @@ class Tokenizer(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return self.logits(images.to(next(self.parameters()).dtype)).argmax(1)
 
+    @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> (B, K, h, w)."""
-        raise NotImplementedError
 
     @property
     def decodes(self) -> bool:

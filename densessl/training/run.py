@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,6 +262,10 @@ def _fit(
     say: Say,
 ) -> None:
     schedule, last = module.schedule, folder / "checkpoints" / "last.ckpt"
+    if last.exists() and not zipfile.is_zipfile(last):
+        raise UserError(
+            f"{last} is damaged: delete it to begin anew, or put one of its neighbours step-*.ckpt in its place."
+        )
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint_minutes, config.checkpoint_steps)
     log = Log(folder, config.log_steps, Progress(), job.title)
     part = config.batch_size // (hardware.world * config.accumulate)

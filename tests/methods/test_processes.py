@@ -51,6 +51,10 @@ def measure(case: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
     return found | {f"{key} buffer": buffer.clone() for key, buffer in buffers.items()}
 
 
+def several_sizes(name: str) -> bool:
+    return len({spec.size for spec in build(name).views}) > 1
+
+
 def worker(rank: int, folder: str, cases: list[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
@@ -75,8 +79,8 @@ def test_two_processes_compute_what_one_does(name, network, two):
     one, both = measure(f"{name} {network}"), two[f"{name} {network}"]
     assert one.keys() == both.keys()
     for key, expected in one.items():
-        # timm resizes position embeddings, as local crops need it, in float32.
-        atol = 1e-7 if "pos_embed" in key else 1e-9
+        # timm resizes position embeddings, as local crops need it, in float32: their gradient has its rounding.
+        atol = 1e-8 if "pos_embed" in key and several_sizes(name) else 1e-9
         torch.testing.assert_close(
             both[key], expected, rtol=1e-6, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
         )

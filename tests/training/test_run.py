@@ -137,6 +137,16 @@ def test_other_images_and_a_folder_among_the_images_are_refused(pictures, tmp_pa
         run("moco", data, data / "run", "steps=2")
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"junk"])
+def test_a_damaged_checkpoint_is_named(damage, pictures, tmp_path):
+    folder = run("simclr", pictures, tmp_path / "run", "steps=1")
+    (folder / "backbone.json").unlink()
+    last = folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(UserError, match=r"last.ckpt is damaged: delete it"):
+        run("simclr", pictures, folder, "steps=1")
+
+
 def test_a_start_that_failed_does_not_stand_in_the_way(pictures, tmp_path):
     with pytest.raises(RunStopped):
         run("simclr", pictures, tmp_path / "run", "steps=1", "lr=1e38", "optimizer.lr_scaling=none")
