@@ -26,7 +26,7 @@ from densessl.data.sources import Subset
 from densessl.data.vectors import preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import random_twin
-from densessl.evaluation.protocol import LabelledSet, ProtocolConfig, about, check, find_sets
+from densessl.evaluation.protocol import LabelledSet, ProtocolConfig, check, find_sets, record_of
 from densessl.evaluation.record import surroundings
 from densessl.hardware import Hardware
 from densessl.training.config import OptimizerConfig
@@ -63,15 +63,8 @@ def evaluate_finetune(config: FinetuneProtocol) -> dict[str, Any]:
     hardware = Hardware.of(config.devices)
     train, test = find_sets(config)
     backbone = load_backbone(config.backbone, config.image_size)
-    record = {
-        "protocol": "finetune",
-        "figures": _figures(config, config.backbone, train, test, hardware),
-        "backbone": about(config.backbone, backbone),
-        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()},
-        "settings": dataclasses.asdict(config) | {"image_size": backbone.image_size},
-        "rule": _rule(config, backbone.image_size),
-        "seed": config.seed,
-    }
+    figures = _figures(config, config.backbone, train, test, hardware)
+    record = record_of("finetune", config, backbone, (train, test), figures, _rule(config, backbone.image_size))
     if config.baselines:
         with tempfile.TemporaryDirectory() as folder:
             save_backbone(random_twin(backbone, config.seed), folder, {"method": "none"})

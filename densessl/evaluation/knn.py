@@ -7,7 +7,6 @@ Nothing is trained and nothing is chosen by the test images.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from densessl.backbones import load_backbone
 from densessl.data.vectors import Encoder, preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import baselines
-from densessl.evaluation.protocol import ProtocolConfig, Reader, about, check, encoder, find_sets
+from densessl.evaluation.protocol import ProtocolConfig, Reader, check, encoder, find_sets, record_of
 from densessl.evaluation.record import surroundings
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
@@ -78,15 +77,7 @@ def evaluate_knn(config: KnnConfig, progress: Report | None = None) -> dict[str,
     reader = Reader(config, train, test, device, hardware.workers(config.workers), progress or Progress())
     judge = _Judge(config, reader)
     figures = judge(encoder(backbone, backbone, device, config.precision), backbone.image_size, "the backbone")
-    record = {
-        "protocol": "knn",
-        "figures": figures,
-        "backbone": about(config.backbone, backbone),
-        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()},
-        "settings": dataclasses.asdict(config) | {"image_size": backbone.image_size},
-        "rule": _rule(judge, backbone.image_size),
-        "seed": config.seed,
-    }
+    record = record_of("knn", config, backbone, (train, test), figures, _rule(judge, backbone.image_size))
     if config.baselines:
         record["baselines"] = baselines(judge, reader, backbone)
     return record | {"seconds": round(time.monotonic() - begun, 1), "device": device, **surroundings()}

@@ -9,7 +9,6 @@ schedule; this one has no such settings.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from densessl.data.vectors import Encoder, preparation
 from densessl.errors import UserError
 from densessl.evaluation.baselines import baselines
 from densessl.evaluation.logistic import Logistic, decorrelated, fit
-from densessl.evaluation.protocol import HELD_OUT, ProtocolConfig, Reader, about, check, encoder, find_sets
+from densessl.evaluation.protocol import HELD_OUT, ProtocolConfig, Reader, check, encoder, find_sets, record_of
 from densessl.evaluation.record import surroundings
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
@@ -74,15 +73,7 @@ def evaluate_linear(config: LinearConfig, progress: Report | None = None) -> dic
     judge = _Judge(config, reader)
     network = _wrapped(config, backbone)
     figures = judge(encoder(network, backbone, device, config.precision), backbone.image_size, "the backbone")
-    record = {
-        "protocol": "linear",
-        "figures": figures,
-        "backbone": about(config.backbone, backbone),
-        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()},
-        "settings": dataclasses.asdict(config) | {"image_size": backbone.image_size},
-        "rule": _rule(config, backbone.image_size),
-        "seed": config.seed,
-    }
+    record = record_of("linear", config, backbone, (train, test), figures, _rule(config, backbone.image_size))
     if config.baselines:
         record["baselines"] = baselines(judge, reader, backbone, lambda network: _wrapped(config, network))
     return record | {"seconds": round(time.monotonic() - begun, 1), "device": device, **surroundings()}

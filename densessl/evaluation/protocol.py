@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,30 @@ def check(config: ProtocolConfig, **least: float) -> None:
         raise UserError(f"precision={config.precision} is not one of: 32, bf16.")
     if not 0 <= config.unreadable <= 1:
         raise UserError(f"unreadable={config.unreadable} is a share: give a number from 0 to 1.")
+
+
+def record_of(
+    protocol: str,
+    config: ProtocolConfig,
+    backbone: Backbone,
+    sets: tuple[LabelledSet, LabelledSet],
+    figures: dict[str, Any],
+    rule: str,
+) -> dict[str, Any]:
+    """What a protocol says of a backbone: figures, and all that they hang on. sets: learned from, and judged.
+
+    rule: the protocol in one sentence. Baselines and surroundings are added by the protocol.
+    """
+    train, test = sets
+    return {
+        "protocol": protocol,
+        "figures": figures,
+        "backbone": about(config.backbone, backbone),
+        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()},
+        "settings": dataclasses.asdict(config) | {"image_size": backbone.image_size},
+        "rule": rule,
+        "seed": config.seed,
+    }
 
 
 @dataclass

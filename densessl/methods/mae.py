@@ -175,11 +175,12 @@ class MAE(nn.Module):
         if self.config.normalise:
             mean, deviation = moments(truth)
             prediction = prediction * deviation + mean
+        told = ",\nmean and contrast\nfrom the image" if self.config.normalise else ""
         hidden = mask.unsqueeze(-1)
         shown = {
             "image": truth,
             "seen": torch.where(hidden, torch.zeros_like(truth), truth),  # the mean colour, grey
-            "predicted": prediction,
+            f"predicted{told}": prediction,
             "seen and predicted": torch.where(hidden, prediction, truth),
         }
         pixels = [self.backbone.pixels(self.unpatchify(each.float())) for each in shown.values()]
