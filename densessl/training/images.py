@@ -14,6 +14,7 @@ from densessl.data.dataset import ViewDataset, collate, render_views, worker_ini
 from densessl.data.views import ViewSpec
 from densessl.distributed import any_process, gather, rank, world_size
 from densessl.errors import UserError
+from densessl.progress import Report
 from densessl.training.module import PretrainModule
 
 
@@ -21,10 +22,17 @@ class RunImages:
     """The images that `module` trains on; what a method's `epoch_start` is given.
 
     dataset: of the run; its source, seed and sizes are taken. workers: of the pass, 0 for this process alone.
+    report: told how far a pass is.
     """
 
-    def __init__(self, module: PretrainModule, dataset: ViewDataset, workers: int) -> None:
-        self.module, self.dataset, self.workers = module, dataset, workers
+    def __init__(
+        self,
+        module: PretrainModule,
+        dataset: ViewDataset,
+        workers: int,
+        report: Report = lambda stage, done, total, note: None,
+    ) -> None:
+        self.module, self.dataset, self.workers, self.report = module, dataset, workers, report
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -43,6 +51,8 @@ class RunImages:
         for batch in self._batches(dataset, mine):
             made = [self.module.prepared(view) for view in render_views(batch, dataset.sizes)["views"]]
             parts.append(torch.stack([network(view).float() for view in made], dim=1))
+            if rank() == 0:
+                self.report("Looking at all images", sum(map(len, parts)), share, "")
         rows = gather(torch.cat(parts)).cpu()
         places = torch.cat([torch.arange(share) + min(each * share, len(self) - 1) for each in range(world_size())])
         found = torch.empty(len(self), *rows.shape[1:])

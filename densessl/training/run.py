@@ -305,7 +305,7 @@ def _fit(
         module.begin_epoch,
         getattr(module.method, "draw_order", None),
     )
-    module.images = RunImages(module, dataset, hardware.workers(config.workers))
+    module.images = RunImages(module, dataset, hardware.workers(config.workers), log.report)
     loader = create_loader(dataset, sampler, hardware.workers(config.workers), pin=hardware.accelerator == "gpu")
     _introduce(module, dataset, config, last, say)
     try:
