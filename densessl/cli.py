@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `densessl --help` answe
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise RunStopped("Stopped.") from None
+            raise RunStopped("Stopped.", signal.SIGINT) from None
 
 
 app = typer.Typer(
@@ -187,13 +188,13 @@ def _refuse_missing(overrides: list[str]) -> None:
 
 
 def main() -> None:
-    """Run a command; a mistake of the user is one sentence and exit status 2, a stopped run one and 1."""
+    """Run a command; a mistake of the user is one sentence and exit status 2, a stopped run one and that of `RunStopped`."""
     try:
         app()
     except UserError as error:
         _end(str(error), 2)
     except RunStopped as error:
-        _end(str(error), 1)
+        _end(str(error), error.status)
     except OSError as error:
         from densessl.files import FULL
 

@@ -11,8 +11,13 @@ class UserError(Exception):
 class RunStopped(Exception):
     """A run that ended before its last step through no mistake of the command line: a signal, a NaN.
 
-    The command line prints the sentence alone and ends with exit status 1.
+    The command line prints the sentence alone and ends with exit status 1 or, where a signal asked for the end, with 128
+    and its number, as shells and schedulers have it.
     """
+
+    def __init__(self, sentence: str, signal: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = 1 if signal is None else 128 + signal
 
 
 def require(fine: bool, sentence: str) -> None:

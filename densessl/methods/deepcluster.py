@@ -93,7 +93,7 @@ class DeepCluster(nn.Module):
         with evaluating(self.backbone), without(self.backbone, self.last_relu):
             features = images.vectors(self.backbone, [MIDDLE])[:, 0]  # (data_size, D)
         points = whitened(features, self.config.whitening, self.assignments.device)
-        assignments, distances = kmeans(points, self.clusters, self.config.iterations)
+        assignments, distances = kmeans(points, self.clusters, self.config.iterations, images.advance)
         # Every process has clustered the same; a last bit that differs between two machines must change nothing.
         self.assignments.copy_(from_first(assignments))
         self.distances.copy_(from_first(distances))

@@ -101,7 +101,7 @@ class DeepCluster2(nn.Module):
         self.targets.fill_(IGNORED)
         for head in range(self.config.heads):
             clusters, iterations = self.prototypes.shape[1], self.config.iterations
-            assigned, centroids = spherical_kmeans(self.bank[known, head % 2], clusters, iterations)
+            assigned, centroids = spherical_kmeans(self.bank[known, head % 2], clusters, iterations, images.advance)
             # Every process has clustered the same; a last bit that differs between two machines must change nothing.
             self.targets[head, known] = from_first(assigned)
             self.prototypes[head] = from_first(centroids)

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.methods.registry import Sheet
+from densessl.progress import silent
 
 TILE = 1 << 22  # products of points and centroids that are held at a time
 FLATTEST = 1e-6  # share of the largest variance below which a direction is rounding and not whitened
 NUDGE = 1e-3  # distance of a split cluster's new centroid from the old one, in its points' mean distance
+Advance = Callable[[str, int, int], None]  # stage, done, total
 SHOWN = 10  # clusters, and images of each, in a sheet
 
 
@@ -35,29 +37,32 @@ def whitened(vectors: Tensor, dim: int, device: torch.device) -> Tensor:
     return torch.cat([F.normalize((part.to(device) - mean) @ projection, dim=1) for part in vectors.split(rows)])
 
 
-def kmeans(points: Tensor, clusters: int, iterations: int) -> tuple[Tensor, Tensor]:
+def kmeans(points: Tensor, clusters: int, iterations: int, advance: Advance = silent) -> tuple[Tensor, Tensor]:
     """Clusters (N,) int64 of the points (N, D), and how far each point is from its centroid, (N,) squared.
 
     Lloyd's iterations from `clusters` points at random. An empty cluster takes a part of another, so that none is empty
-    while points differ. Random numbers come from torch's global generator of the CPU.
+    while points differ. Random numbers come from torch's global generator of the CPU. advance: called with the
+    iterations done.
     """
     centroids = points[torch.randperm(len(points))[:clusters].to(points.device)]
-    for _ in range(iterations):
+    for done in range(iterations):
         centroids = means(points, split_empty(points, nearest(points, centroids), clusters), centroids)
+        advance("Clustering", done + 1, iterations)
     assigned = split_empty(points, nearest(points, centroids), clusters)
     centroids = means(points, assigned, centroids)
     return assigned, (points - centroids[assigned]).square().sum(1)
 
 
-def spherical_kmeans(points: Tensor, clusters: int, iterations: int) -> tuple[Tensor, Tensor]:
+def spherical_kmeans(points: Tensor, clusters: int, iterations: int, advance: Advance = silent) -> tuple[Tensor, Tensor]:
     """Clusters (N,) int64 of the unit points (N, D) by cosine, and their unit centroids (clusters, D).
 
-    One start from `clusters` points at random; a cluster that loses all its points keeps its centroid. The best of
-    several starts, where a lost cluster moves, is `densessl.segmentation.kmeans`.
+    One start from `clusters` points at random, with `advance` as in `kmeans`; a cluster that loses all its points keeps
+    its centroid. The best of several starts, where a lost cluster moves, is `densessl.segmentation.kmeans`.
     """
     centroids = points[torch.randperm(len(points))[:clusters].to(points.device)]
-    for _ in range(iterations):
+    for done in range(iterations):
         centroids = F.normalize(means(points, nearest(points, centroids), centroids), dim=1)
+        advance("Clustering", done + 1, iterations)
     return nearest(points, centroids), centroids
 
 

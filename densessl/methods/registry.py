@@ -102,6 +102,12 @@ class Images(Protocol):
         network: normalised (B, 3, s, s) on the run's device -> (B, D); called without gradient, in the mode it is in.
         """
 
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage of `epoch_start` that takes long is; every process calls it as often.
+
+        Here, as in `vectors`, a signal may end the run. It then goes on from the end of the last epoch.
+        """
+
 
 @dataclass(frozen=True)
 class Sheet:

@@ -32,6 +32,8 @@ class Checkpoints(Callback):
     """Writes last.ckpt every few minutes, at the end and when a signal asks; step-N.ckpt every `keep_every` steps.
 
     SIGTERM and Ctrl-C end the run after the step under way, with everything saved; a second Ctrl-C ends it at once.
+    A method that looks at all images when an epoch begins is saved at the end of each, so that the look, which may take
+    minutes, can be broken off with nothing lost.
     """
 
     def __init__(self, folder: Path, minutes: float, keep_every: int | None) -> None:
@@ -41,7 +43,10 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
         self.saved_at = time.monotonic()
-        # Only here, since Lightning puts handlers of its own in place before, which end a run with nothing saved.
+        self.listen()
+
+    def listen(self) -> None:
+        """Take the signals over; from within the run, since Lightning's own handlers end it with nothing saved."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._ask)
@@ -68,16 +73,20 @@ class Checkpoints(Callback):
         if self.keep_every and step % self.keep_every == 0:
             self.save(trainer, module, f"step-{step}.ckpt")
         due = time.monotonic() - self.saved_at >= self.seconds
+        due |= hasattr(module.method, "epoch_start") and step % module.schedule.steps_per_epoch == 0
         if not any_process(self.asked is not None or due or step >= total):
             return
         self.save(trainer, module, "last.ckpt")
         self.saved_at = time.monotonic()
-        if step < total and any_process(self.asked is not None):
-            name = self.asked.name if self.asked else "A signal to another process"
-            raise RunStopped(
-                f"{name} ended the run after step {step} of {total}; all is saved, "
-                "and the same command goes on from there."
-            )
+        if step < total:
+            self.heed(module)
+
+    def heed(self, module: PretrainModule) -> None:
+        """Raise `RunStopped` when a signal has asked for it; every process calls this where nothing is unsaved."""
+        if any_process(self.asked is not None):
+            name, step = self.asked.name if self.asked else "A signal to another process", module.steps_done
+            saved = f"after step {step} of {module.schedule.total_steps}; all is saved, and" if step else "before step 1;"
+            raise RunStopped(f"{name} ended the run {saved} the same command goes on from there.", self.asked)
 
     def save(self, trainer: pl.Trainer, module: PretrainModule, name: str) -> None:
         """Write a checkpoint, whole or not at all; every process takes part. Raises `NotFinite` for broken weights."""

@@ -14,7 +14,7 @@ from densessl.data.dataset import ViewDataset, collate, render_views, worker_ini
 from densessl.data.views import ViewSpec
 from densessl.distributed import any_process, gather, rank, world_size
 from densessl.errors import UserError
-from densessl.progress import Report
+from densessl.progress import Report, silent
 from densessl.training.module import PretrainModule
 
 
@@ -22,7 +22,7 @@ class RunImages:
     """The images that `module` trains on; what a method's `epoch_start` is given.
 
     dataset: of the run; its source, seed and sizes are taken. workers: of the pass, 0 for this process alone.
-    report: told how far a pass is.
+    report: told how far a pass is. heed: called now and then, and may end the run.
     """
 
     def __init__(
@@ -30,12 +30,19 @@ class RunImages:
         module: PretrainModule,
         dataset: ViewDataset,
         workers: int,
-        report: Report = lambda stage, done, total, note: None,
+        report: Report = silent,
+        heed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.module, self.dataset, self.workers, self.report = module, dataset, workers, report
+        self.module, self.dataset, self.workers, self.report, self.heed = module, dataset, workers, report, heed
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """See `densessl.methods.registry.Images`."""
+        if rank() == 0:
+            self.report(stage, done, total, "")
+        self.heed()
 
     @torch.no_grad()
     def vectors(self, network: Callable[[Tensor], Tensor], views: Sequence[ViewSpec]) -> Tensor:
@@ -51,8 +58,7 @@ class RunImages:
         for batch in self._batches(dataset, mine):
             made = [self.module.prepared(view) for view in render_views(batch, dataset.sizes)["views"]]
             parts.append(torch.stack([network(view).float() for view in made], dim=1))
-            if rank() == 0:
-                self.report("Looking at all images", sum(map(len, parts)), share, "")
+            self.advance("Looking at all images", sum(map(len, parts)), share)
         rows = gather(torch.cat(parts)).cpu()
         places = torch.cat([torch.arange(share) + min(each * share, len(self) - 1) for each in range(world_size())])
         found = torch.empty(len(self), *rows.shape[1:])

@@ -294,6 +294,14 @@ def _fit(
             checkpoints,
         ],
     )
+    module.images = RunImages(
+        module, dataset, hardware.workers(config.workers), log.report, lambda: checkpoints.heed(module)
+    )
+
+    def begin(epoch: int) -> None:
+        checkpoints.listen()  # the first epoch begins before Lightning calls any callback
+        module.begin_epoch(epoch)
+
     sampler = EpochSampler(
         len(dataset),
         config.batch_size,
@@ -302,10 +310,9 @@ def _fit(
         config.accumulate,
         trainer.global_rank,
         hardware.world,
-        module.begin_epoch,
+        begin,
         getattr(module.method, "draw_order", None),
     )
-    module.images = RunImages(module, dataset, hardware.workers(config.workers), log.report)
     loader = create_loader(dataset, sampler, hardware.workers(config.workers), pin=hardware.accelerator == "gpu")
     _introduce(module, dataset, config, last, say)
     try:

@@ -105,6 +105,9 @@ class RandomImages:
             rows.append(network(images).float())
         return torch.stack(rows, dim=1)
 
+    def advance(self, stage: str, done: int, total: int) -> None:
+        assert 0 < done <= total
+
 
 def shape_of(spec: ViewSpec) -> tuple[int, ...]:
     """Of one image's view, as a method is given it."""

@@ -80,7 +80,9 @@ def test_the_next_epoch_clusters_the_bank_of_the_last_and_no_new_pass():
         batch["index"] = part
         method(batch)
     before = method.bank.clone()
-    method.epoch_start(progress(10), None)  # there is nothing to look at
+    images = RandomImages(method, 64)
+    images.vectors = None  # there is nothing to look at
+    method.epoch_start(progress(10), images)
     assert torch.equal(method.bank, before) and not method.banked.any()
     for head in range(3):
         points, centroids = before[:, head % 2], method.prototypes[head]

@@ -228,7 +228,7 @@ def test_ctrl_c_ends_with_a_sentence_and_no_traceback(folder, tmp_path, stage, w
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
     rest = [line for line in err.splitlines() if not line.startswith(stage)]
-    assert rest == ["Stopped."] and out == "" and running.returncode == 1
+    assert rest == ["Stopped."] and out == "" and running.returncode == 130
     assert not (tmp_path / "out" / "labels").exists()
 
 

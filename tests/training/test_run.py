@@ -23,6 +23,7 @@ from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
 from densessl.training import pretrain
 from densessl.training.callbacks import Checkpoints
+from densessl.training.images import RunImages
 from tests.training.conftest import SMALL, heads, images_for, recipe, small
 
 
@@ -276,7 +277,7 @@ def test_a_signal_saves_first_and_the_same_command_goes_on(number, extra, pictur
     wait_for(tmp_path / "run" / "checkpoints" / "step-2.ckpt", process)
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and "Traceback" not in said and "same command" in said, said
+    assert process.returncode == 128 + number and "Traceback" not in said and "same command" in said, said
     saved = int(weights(tmp_path / "run")["step"])
     assert 2 <= saved < 3000
     process = start("simclr", pictures, tmp_path / "run", *settings)
@@ -295,7 +296,36 @@ def test_a_signal_to_the_whole_group_saves_as_well(pictures, tmp_path):
     wait_for(tmp_path / "run" / "checkpoints" / "step-2.ckpt", process)
     os.killpg(process.pid, signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and "Traceback" not in said and "same command" in said, said
+    assert process.returncode == 143 and "Traceback" not in said and "same command" in said, said
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "step"),
+    # DeepCluster-v2 looks at the images once, before its first step.
+    [
+        ("deepcluster", "Looking at all images", 0),
+        ("deepcluster", "Looking at all images", 3),
+        ("deepcluster", "Clustering", 3),
+        ("deepcluster2", "Looking at all images", 0),
+        ("deepcluster2", "Clustering", 0),
+        ("deepcluster2", "Clustering", 3),
+    ],
+)
+def test_a_signal_ends_the_look_at_all_images_and_nothing_is_lost(method, stage, step, pictures, tmp_path, monkeypatch):
+    whole = run(method, pictures, tmp_path / "whole", "steps=5")
+    advance = RunImages.advance
+
+    def end(self, at, done, total):
+        if (at, self.module.steps_done, done < total) == (stage, step, True):
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(self, at, done, total)
+
+    monkeypatch.setattr(RunImages, "advance", end)
+    with pytest.raises(RunStopped, match=f"after step {step} of 5" if step else "before step 1") as stopped:
+        run(method, pictures, tmp_path / "again", "steps=5")
+    assert stopped.value.status == 143
+    monkeypatch.undo()
+    assert_same(whole, run(method, pictures, tmp_path / "again", "steps=5"))
 
 
 def test_sigkill_at_random_moments_changes_no_bit(pictures, tmp_path):
