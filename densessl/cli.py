@@ -188,7 +188,7 @@ def _refuse_missing(overrides: list[str]) -> None:
 
 
 def main() -> None:
-    """Run a command; a mistake of the user is one sentence and exit status 2, a stopped run one and that of `RunStopped`."""
+    """Run a command; a mistake of the user, or a run that was stopped, is one sentence and an exit status."""
     try:
         app()
     except UserError as error:

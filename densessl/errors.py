@@ -11,8 +11,8 @@ class UserError(Exception):
 class RunStopped(Exception):
     """A run that ended before its last step through no mistake of the command line: a signal, a NaN.
 
-    The command line prints the sentence alone and ends with exit status 1 or, where a signal asked for the end, with 128
-    and its number, as shells and schedulers have it.
+    The command line prints the sentence alone and ends with exit status 1 or, where a signal asked for the end, with
+    128 and its number, as shells have it.
     """
 
     def __init__(self, sentence: str, signal: int | None = None) -> None:

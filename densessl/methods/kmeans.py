@@ -53,7 +53,9 @@ def kmeans(points: Tensor, clusters: int, iterations: int, advance: Advance = si
     return assigned, (points - centroids[assigned]).square().sum(1)
 
 
-def spherical_kmeans(points: Tensor, clusters: int, iterations: int, advance: Advance = silent) -> tuple[Tensor, Tensor]:
+def spherical_kmeans(
+    points: Tensor, clusters: int, iterations: int, advance: Advance = silent
+) -> tuple[Tensor, Tensor]:
     """Clusters (N,) int64 of the unit points (N, D) by cosine, and their unit centroids (clusters, D).
 
     One start from `clusters` points at random, with `advance` as in `kmeans`; a cluster that loses all its points keeps

@@ -85,8 +85,10 @@ class Checkpoints(Callback):
         """Raise `RunStopped` when a signal has asked for it; every process calls this where nothing is unsaved."""
         if any_process(self.asked is not None):
             name, step = self.asked.name if self.asked else "A signal to another process", module.steps_done
-            saved = f"after step {step} of {module.schedule.total_steps}; all is saved, and" if step else "before step 1;"
-            raise RunStopped(f"{name} ended the run {saved} the same command goes on from there.", self.asked)
+            where = (
+                f"after step {step} of {module.schedule.total_steps}; all is saved, and" if step else "before step 1;"
+            )
+            raise RunStopped(f"{name} ended the run {where} the same command goes on from there.", self.asked)
 
     def save(self, trainer: pl.Trainer, module: PretrainModule, name: str) -> None:
         """Write a checkpoint, whole or not at all; every process takes part. Raises `NotFinite` for broken weights."""
