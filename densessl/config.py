@@ -23,7 +23,7 @@ from densessl.files import write_text
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """How a sentence on `word` ends: `'; did you mean ...?'` with the known word nearest to it, or a full stop."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else "."
 
 

@@ -40,9 +40,10 @@ def labelled_part(source: Source, share: float, seed: int, data: Any) -> tuple[S
     """
     labels = labels_of(source)
     if not (labels >= 0).any():
+        noted = "".join(f" {note}" for note in source.notes)
         raise UserError(
             f"None of the {len(source)} images in {data} has a label: sort those that you know into a folder per "
-            "class, or write a labels.csv with the columns name and class into the folder."
+            f"class, or write a labels.csv with the columns name and class into the folder.{noted}"
         )
     chosen = balanced(labels, share, seed)
     if len(np.unique(labels[chosen])) < 2:

@@ -83,7 +83,8 @@ def record_of(
         "protocol": protocol,
         "figures": figures,
         "backbone": about(config.backbone, backbone),
-        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()},
+        "data": {"data": str(config.data), "train": train.describe(), "test": test.describe()}
+        | ({"notes": list(train.source.notes)} if train.source.notes else {}),
         "settings": dataclasses.asdict(config) | {"image_size": backbone.image_size},
         "rule": rule,
         "seed": config.seed,
@@ -195,9 +196,10 @@ def _labelled(source: Source, data: Any, how: str) -> LabelledSet:
     labels = [source.label(index) for index in range(len(source))]
     indices = np.array([index for index, label in enumerate(labels) if label is not None], np.int64)
     if not len(indices):
+        noted = "".join(f" {note}" for note in source.notes)
         raise UserError(
             f"A protocol needs labels, and none of the {len(source)} images in {data} ({how}) has one: sort them into "
-            "a folder per class, or write a labels.csv with the columns name and class into the folder."
+            f"a folder per class, or write a labels.csv with the columns name and class into the folder.{noted}"
         )
     found = np.array([labels[index] for index in indices], np.int64)
     return LabelledSet(source, indices, found, how, len(source) - len(indices))

@@ -221,7 +221,8 @@ def _check_needs(entry: Entry, backbone: Backbone, config: PretrainConfig, sourc
         if without is not None:
             raise UserError(
                 f"{entry.name} needs a label for every image, and {source.name(without)} of {config.data} has none: "
-                "give a folder with one folder per class, or a list with a label after a tab on each line."
+                "sort them into a folder per class, write a labels.csv with the columns name and class into their "
+                "folder, or give a list with a label after a tab on each line."
             )
     if "transformer" in entry.needs and not is_transformer(backbone):
         raise UserError(

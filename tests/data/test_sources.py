@@ -300,11 +300,30 @@ def test_a_labels_csv_beside_splits_speaks_of_each_of_them(tmp_path):
     assert train.classes == test.classes == ["car", "tree"]
 
 
-def test_somebody_elses_labels_csv_is_left_alone(tmp_path):
+def test_somebody_elses_labels_csv_is_left_alone_and_said_to_be(tmp_path):
     fill(tmp_path, "dog/a.png", "cat/b.png")
-    for text in ("id,breed\na,poodle\n", ""):
+    for text, found in (("id,breed\na,poodle\n", "the columns 'id', 'breed'"), ("", "no heading")):
         write_table(tmp_path, text)
-        assert open_source(tmp_path).classes == ["cat", "dog"]
+        source = open_source(tmp_path)
+        assert source.classes == ["cat", "dog"]
+        assert source.notes == [f"{tmp_path / 'labels.csv'} has {found}, and not name and class: it is left alone."]
+
+
+@pytest.mark.parametrize("delimiter", ";\t")
+def test_a_spreadsheets_delimiters_are_read(tmp_path, delimiter):
+    fill(tmp_path, "a, b.png", "c.png")
+    write_table(tmp_path, "name,class\na| b.png,x\nc.png,y\n".replace(",", delimiter).replace("|", ","))
+    source = open_source(tmp_path)
+    assert source.classes == ["x", "y"] and labels(source) == [0, 1] and not source.notes
+
+
+def test_classes_that_differ_in_case_alone_are_two_and_named(tmp_path):
+    fill(tmp_path, "a.png", "b.png", "c.png")
+    write_table(tmp_path, "name,class\na.png,Animal \nb.png,animal\nc.png,plant\n")
+    source = open_source(tmp_path)
+    assert source.classes == ["Animal", "animal", "plant"]
+    assert "the classes 'Animal' and 'animal'" in source.notes[0] and len(source.notes) == 1
+    assert Subset(source, [0]).notes == source.notes
 
 
 @pytest.mark.parametrize(
@@ -312,6 +331,7 @@ def test_somebody_elses_labels_csv_is_left_alone(tmp_path):
     [
         ("name,class\nb.png,car\n", "'b.png' that is not there; did you mean 'a.png'"),
         ("name,class\na.png,car\na.png,tree\n", "two classes, 'car' and 'tree'"),
+        ("name,class\na.png,cars, small\n", "3 cells in line 2 where its heading has 2"),
     ],
 )
 def test_mistakes_in_a_labels_csv_are_sentences(tmp_path, table, words):

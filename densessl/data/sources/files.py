@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from densessl.config import nearest
 from densessl.data import images
 from densessl.data.sources.base import Source, Strings, checked, digest, state_of
+from densessl.data.sources.labels import read_labels
 from densessl.data.sources.splits import is_split
 from densessl.errors import UserError
-
-LABELS = "labels.csv"
 
 
 class Files(Source):
@@ -30,8 +27,9 @@ class Files(Source):
         names: Sequence[str],
         labels: Sequence[int] | None = None,
         classes: list[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
-        self.root, self.classes = str(root), classes
+        self.root, self.classes, self.notes = str(root), classes, list(notes)
         self._names = Strings(names)
         self._labels = None if labels is None else np.asarray(labels, np.int64)
 
@@ -100,64 +98,35 @@ def from_names(root: str | Path, names: Sequence[str], depth: int = 1) -> Files:
 
     Of the latter the innermost is the class, unless these folders are parts of a data set, such as train and test.
     """
-    if has_labels(root):
-        return from_labels(root, names, root, names)
+    labelled, notes = from_labels(root, names, root, names)
+    if labelled is not None:
+        return labelled
     parents = [name.split("/")[:-1] for name in names]
     classes = sorted({parent[-1] for parent in parents if parent})
     if any(len(parent) != depth for parent in parents) or all(is_split(name) for name in classes):
-        return Files(root, names)
+        return Files(root, names, notes=notes)
     number = {name: index for index, name in enumerate(classes)}
-    return Files(root, names, [number[parent[-1]] for parent in parents], classes)
+    return Files(root, names, [number[parent[-1]] for parent in parents], classes, notes)
 
 
-def from_labels(root: str | Path, names: Sequence[str], folder: str | Path, all_names: Sequence[str]) -> Files:
-    """The images `names` below `root`, those that a labels.csv in `folder` names with their class, the others without.
+def from_labels(
+    root: str | Path, names: Sequence[str], folder: str | Path, all_names: Sequence[str]
+) -> tuple[Files | None, list[str]]:
+    """The images `names` below `root`, with the classes that `folder`'s labels.csv gives them; see `read_labels`.
 
-    The table has the columns name, a path relative to `folder`, and class; others are ignored, and a row without a
-    class labels nothing. all_names: of the images below `folder`. Classes that are all whole numbers are the classes
-    themselves; others are names, numbered in sorted order, whether or not an image of `names` has them.
-    Raises `UserError` for a table that cannot be read, names an image that is not there, or gives one two classes.
+    all_names: of the images below `folder`. Classes that are all whole numbers are the classes themselves; others are
+    names, numbered in sorted order, whether or not an image of `names` has them. None where there is no such table;
+    and sentences for the user.
     """
-    path = os.path.join(folder, LABELS)
-    known, words = set(all_names), {}
-    for name, word in _label_rows(path):
-        if name not in known:
-            raise UserError(
-                f"{path} names an image {name!r} that is not there{nearest(name, known)} Names are paths relative to "
-                f"{folder}."
-            )
-        if words.setdefault(name, word) != word:
-            raise UserError(f"{path} gives {name!r} two classes, {words[name]!r} and {word!r}: keep one of the rows.")
-    labels, classes = _numbered(list(words.values()))
-    number = dict(zip(words, labels or (), strict=False))
+    table = read_labels(folder, all_names)
+    if table.words is None:
+        return None, table.notes
+    labels, classes = _numbered(list(table.words.values()))
+    number = dict(zip(table.words, labels or (), strict=False))
     below = os.path.relpath(root, folder).replace(os.sep, "/")
     prefix = "" if below == "." else f"{below}/"
     found = [number.get(prefix + name, -1) for name in names]
-    return Files(root, names, found if labels else None, classes)
-
-
-def has_labels(folder: str | Path) -> bool:
-    """Whether there is a labels.csv with our columns; one with others belongs to somebody else, and is left alone."""
-    path = os.path.join(folder, LABELS)
-    return os.path.isfile(path) and {"name", "class"} <= set(_table(path)[0])
-
-
-def _label_rows(path: str) -> list[tuple[str, str]]:
-    """Name and class of every row that has a class."""
-    columns, rows = _table(path)
-    name, word = columns.index("name"), columns.index("class")
-    pairs = [(row[name].strip().removeprefix("./"), row[word].strip()) for row in rows if len(row) > max(name, word)]
-    return [pair for pair in pairs if all(pair)]
-
-
-def _table(path: str) -> tuple[list[str], list[list[str]]]:
-    """The columns of a CSV file, in small letters, and its rows."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a table: {error}; save it as CSV in UTF-8.") from None
-    return [column.strip().lower() for column in first], rows
+    return Files(root, names, found if labels else None, classes, table.notes), table.notes
 
 
 def from_paths(paths: Sequence[str | Path], labels: Sequence[int] | None = None, classes=None) -> Files:

@@ -130,9 +130,8 @@ def _images(folder: str, names: Sequence[str], split: str | None) -> Source:
     if len(chosen) > 1:
         return files.from_names(folder, names, depth=2)
     below = [name[len(chosen[0]) + 1 :] for name in names if name.startswith(f"{chosen[0]}/")]
-    if files.has_labels(folder):
-        return files.from_labels(os.path.join(folder, chosen[0]), below, folder, names)
-    return files.from_names(os.path.join(folder, chosen[0]), below)
+    root = os.path.join(folder, chosen[0])
+    return files.from_labels(root, below, folder, names)[0] or files.from_names(root, below)
 
 
 def _saved(folder: str, split: str | None) -> Source:
