@@ -27,11 +27,14 @@ _KEY = "densessl-tokenizer"  # of the description in the metadata of the file
 class Tokenizer(nn.Module, ABC):
     """vocabulary: count of tokens K. stride: pixels of a side that one token stands for.
 
+    perplexity: of how many tokens it made even use on the images that it was trained on; None where it is unknown.
+
     A subclass gives `logits` of images in [0, 1] and, where it has a decoder, `decode`.
     """
 
     vocabulary: int
     stride: int
+    perplexity: float | None = None
 
     @torch.no_grad()
     def tokens(self, images: Tensor) -> Tensor:
@@ -108,6 +111,7 @@ def tokenizer_files(vae: DiscreteVAE) -> dict[str, bytes]:
     description = {
         "vocabulary": vae.vocabulary,
         "stride": vae.stride,
+        "perplexity": vae.perplexity,
         "reconstruction": vae.reconstruction,
         "encoder": saved.describe(vae.backbone),
         "decoder": vae.decoder.options if vae.decoder else None,
@@ -164,4 +168,6 @@ def _rebuild(description: dict[str, Any], where: str) -> DiscreteVAE:
     decoder = None if options is None else Decoder(vocabulary, backbone.stride, **options)
     if description["reconstruction"] not in RECONSTRUCTIONS:
         raise ValueError(f"reconstruction={description['reconstruction']}")
-    return DiscreteVAE(backbone, vocabulary, decoder, description["reconstruction"])
+    vae = DiscreteVAE(backbone, vocabulary, decoder, description["reconstruction"])
+    vae.perplexity = description.get("perplexity")
+    return vae

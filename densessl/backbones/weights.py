@@ -51,12 +51,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickle
+
+
 def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:
     """What `torch.load` finds in a .pth file when it may build nothing but tensors and plain containers.
 
     stand_ins: classes without code that take the place of the file's own of the same module and name.
     `UserError` when the file holds anything else (which could run code), or is damaged.
     """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    # Bytes that are neither would be refused below as if they were code.
+    if start != b"PK" and not (start[:1] == b"\x80" and start[1:] in _PROTOCOLS):
+        raise UserError(f"{path} is no checkpoint of PyTorch: it is {'empty' if not start else 'something else'}.")
     try:
         # DINO's, iBOT's and MAE's full checkpoints carry the arguments of their run; a Namespace holds them, no more.
         with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]), warnings.catch_warnings():

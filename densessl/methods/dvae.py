@@ -35,6 +35,7 @@ from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
 from densessl.methods.sheets import arrays, token_colours
 
+RECENT = 0.05  # weight of a batch in the shares of the tokens
 LONGEST_ANNEALING, LONGEST_WARMUP = 0.5, 0.1  # shares of the run
 
 
@@ -101,6 +102,7 @@ class DVAE(nn.Module):
         decoder = Decoder(config.vocabulary, stride, outputs, config.width, config.blocks, config.bottleneck)
         self.vae = DiscreteVAE(backbone, config.vocabulary, decoder, config.reconstruction)
         self.average = momentum_copy(self.vae)
+        self.register_buffer("shares", torch.zeros(config.vocabulary))  # of the tokens, over the last batches
         self.temperature, self.kl_weight = config.temperature_start, 0.0
 
     @property
@@ -132,7 +134,8 @@ class DVAE(nn.Module):
         features, logits = self.vae.encode(view)  # (B, C, h, w), (B, K, h, w)
         with torch.autocast(view.device.type, enabled=False):
             z = ((logits + gumbel(logits)) / self.temperature).softmax(1)
-        tokens = logits.detach().argmax(1)
+        shares = shares_of(logits.detach().argmax(1), self.config.vocabulary)
+        self.shares.lerp_(shares.to(self.shares.dtype), RECENT)
         if self.config.straight_through:
             chosen = torch.zeros_like(z).scatter_(1, z.argmax(1, keepdim=True), 1.0)
             z = chosen + z - z.detach()
@@ -142,7 +145,7 @@ class DVAE(nn.Module):
         metrics = {
             "reconstruction": reconstruction.detach(),
             "kl": kl.detach(),
-            "codebook_perplexity": perplexity(tokens, self.config.vocabulary),
+            "codebook_perplexity": perplexity(shares),
             "temperature": torch.tensor(self.temperature),
             "kl_weight": torch.tensor(self.kl_weight),
         }
@@ -165,6 +168,7 @@ class DVAE(nn.Module):
             ours.copy_(theirs)
 
     def files(self) -> dict[str, bytes]:
+        self.average.perplexity = float(perplexity(F.normalize(self.shares, p=1, dim=0)))
         return tokenizer_files(self.average)
 
     def pictures(self, batch: dict, thumbnail: object) -> dict[str, Sheet]:
@@ -189,13 +193,17 @@ def gumbel(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def perplexity(tokens: Tensor, vocabulary: int) -> Tensor:
-    """exp of the entropy of the tokens that the batch of all processes uses: of how many words it makes even use."""
+def shares_of(tokens: Tensor, vocabulary: int) -> Tensor:
+    """(K,): how often each token comes among those of the batch of all processes, of 1."""
     counts = torch.zeros(vocabulary, device=tokens.device).index_add_(
         0, tokens.flatten(), torch.ones(tokens.numel(), device=tokens.device)
     )
-    share = mean_over_processes(counts / tokens.numel())
-    return torch.special.entr(share).sum().exp()
+    return mean_over_processes(counts / tokens.numel())
+
+
+def perplexity(shares: Tensor) -> Tensor:
+    """exp of the entropy: of how many tokens even use is made."""
+    return torch.special.entr(shares).sum().exp()
 
 
 def _share(progress: Progress, steps: int, longest: float) -> float:

@@ -32,6 +32,7 @@ and, only where its paper has them,
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image
                                             of the data, (s, s, 3) uint8
+    notes                                   sentences for the user, said when the run begins
     files()                                 what a finished run leaves beside the backbone: {"tokenizer.json": bytes}
 
 All that must survive a restart is a persistent buffer. Random numbers come from torch's global generator, which the

@@ -329,7 +329,7 @@ def _fit(
 
 def _introduce(module: PretrainModule, dataset: ViewDataset, config: PretrainConfig, last: Path, say: Say) -> None:
     schedule = module.schedule
-    for note in [*dataset.source.notes, *module.method.backbone.notes]:
+    for note in [*dataset.source.notes, *module.method.backbone.notes, *getattr(module.method, "notes", ())]:
         say(note)
     count = sum(parameter.numel() for parameter in module.method.backbone.parameters())
     name = config.backbone or module.method.backbone.architecture

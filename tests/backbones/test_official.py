@@ -254,6 +254,13 @@ def test_no_file_is_unpickled(tmp_path):
     assert not proof.exists()
 
 
+@pytest.mark.parametrize(("data", "what"), [(b"", "empty"), (b"PNG not weights" * 99, "something else")])
+def test_what_is_no_checkpoint_is_not_said_to_hold_code(data, what, tmp_path):
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(UserError, match=f"no checkpoint of PyTorch: it is {what}"):
+        load_backbone(tmp_path / "x.pth")
+
+
 def test_a_whole_pickled_network_is_not_unpickled(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "network.pth")
     with pytest.raises(UserError, match="holds more than weights"):

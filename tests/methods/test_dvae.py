@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from densessl.backbones import create_backbone, load_tokenizer
 from densessl.errors import UserError
 from densessl.methods import methods
-from densessl.methods.dvae import gumbel, perplexity
+from densessl.methods.dvae import gumbel, perplexity, shares_of
 from tests.methods.conftest import batch_for, build, config_of, one_step, progress
 
 PAPER = {
@@ -144,8 +144,8 @@ def test_what_is_exported_is_the_average_of_the_weights():
 
 def test_perplexity_counts_the_tokens_in_use():
     tokens = torch.arange(4).repeat(25).view(1, 10, 10)
-    assert float(perplexity(tokens, 9)) == pytest.approx(4, rel=1e-5)
-    assert float(perplexity(torch.zeros(2, 3, 3, dtype=torch.int64), 9)) == pytest.approx(1)
+    assert float(perplexity(shares_of(tokens, 9))) == pytest.approx(4, rel=1e-5)
+    assert float(perplexity(shares_of(torch.zeros(2, 3, 3, dtype=torch.int64), 9))) == pytest.approx(1)
 
 
 def test_its_files_are_a_tokenizer_that_gives_the_same_tokens(tmp_path):

@@ -32,7 +32,7 @@ def test_a_run_leaves_a_tokenizer_that_beit_learns_from(pictures, tmp_path):
     first = run("dvae", pictures, tmp_path / "tokens", "steps=4", backbone=ENCODER)
     assert (first / "pictures" / "reconstructions.png").exists() and (first / "pictures" / "features.png").exists()
     tokenizer = load_tokenizer(first)
-    assert (tokenizer.vocabulary, tokenizer.stride) == (24, 4)
+    assert (tokenizer.vocabulary, tokenizer.stride) == (24, 4) and 1 <= tokenizer.perplexity <= 24
     assert {"codebook_perplexity", "kl", "reconstruction", "temperature"} <= rows_of(first)[0].keys()
     # The backbone it leaves is the tokenizer's encoder.
     backbone, images = load_backbone(first), torch.rand(1, 3, 16, 16)
