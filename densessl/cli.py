@@ -87,6 +87,10 @@ def evaluate(
     """Score a backbone on labelled images.
 
     densessl evaluate runs/photos --protocol knn --data labelled baselines=true --out knn.json
+
+    Settings of all protocols: baselines, split, test, test_split, limit, image_size, batch_size, workers, devices,
+    precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune: labels,
+    seeds, epochs, steps, lr, optimizer.*, finetune.*.
     """
     from densessl.evaluation import evaluate as run
     from densessl.evaluation.record import describe, write_record
@@ -112,6 +116,9 @@ def finetune(
 
     Labels are subfolders, or a labels.csv with the columns name and class for those images that have one. A run that
     was stopped goes on when the same command is given again.
+
+    Settings: data, labels, out, split, image_size, batch_size, epochs, steps, lr, workers, devices, precision, seed,
+    optimizer.*, finetune.* and others of densessl pretrain.
     """
     _refuse_missing(overrides or [])
     from densessl.classification import finetune as start

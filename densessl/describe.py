@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from dataclasses import fields, is_dataclass
 
@@ -52,11 +53,13 @@ def _needs(entry: Entry) -> str:
 
 
 def _settings(entry: Entry) -> list[str]:
-    config, lines = entry.config(), []
+    """A line per setting: its name, its default, and the comment behind it in the method's file."""
+    config, lines, said = entry.config(), [], meanings(entry.config)
+    width = max(len(field.name) for field in fields(config))
     for field in fields(config):
         value = getattr(config, field.name)
         if not is_dataclass(value):
-            lines.append(f"{field.name} = {value}")
+            lines.append(f"{f'{field.name:{width}} = {value}':{width + 14}}  {said.get(field.name, '')}".rstrip())
             continue
         plain = type(value)()
         other = [
@@ -66,6 +69,12 @@ def _settings(entry: Entry) -> list[str]:
         ]
         lines.append(f"{field.name}: {type(value).__name__} with {', '.join(other) or 'its defaults'}")
     return lines
+
+
+def meanings(config: type) -> dict[str, str]:
+    """The comments behind the fields of a dataclass, by the fields' names."""
+    found = re.findall(r"^ {4}(\w+): [^#\n]*# (.+)$", inspect.getsource(config), re.MULTILINE)
+    return dict(found)
 
 
 def _recipes_by_method() -> dict[str, list[str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,9 @@ import pytest
 from densessl import cli
 from densessl.data.synthetic import write_scenes
 from densessl.errors import RunStopped, UserError
+from densessl.evaluation.finetune import FinetuneProtocol
+from densessl.evaluation.knn import KnnConfig
+from densessl.evaluation.linear import LinearConfig
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
 HEAVY = ("torch", "timm", "lightning", "cv2", "numpy", "transformers", "omegaconf")
@@ -44,6 +49,13 @@ def test_every_command_has_help_with_an_example(tmp_path):
     for name in ("pretrain", "segment", "evaluate", "finetune", "distill", "classify", "methods", "demo"):
         assert name in listed
         assert f"densessl {name}" in run(name, "--help", cwd=tmp_path).stdout
+
+
+def test_evaluate_says_what_can_be_set():
+    text = " ".join(cli.evaluate.__doc__.split())
+    known = {field.name for config in (KnnConfig, LinearConfig, FinetuneProtocol) for field in fields(config)}
+    said = set(re.findall(r"\w+", text[text.index("Settings of all") :]))
+    assert known - {"backbone", "data"} <= said
 
 
 def test_from_pictures_to_a_backbone_masks_and_a_score(monkeypatch, tmp_path, capsys):

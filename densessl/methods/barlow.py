@@ -28,7 +28,7 @@ from densessl.methods.registry import Output, register
 @dataclass(frozen=True)
 class BarlowConfig:
     redundancy: float = 0.0051  # lambda
-    projector_layers: int = 3
+    projector_layers: int = 3  # linear layers of the projector
     hidden: int = 8192  # width of the projector's hidden layers
     dim: int = 8192  # of z
     bias_lr: float = 0.024  # learning rate of biases and norms, as a share of that of weights; 1 without LARS

@@ -37,7 +37,7 @@ class DINOConfig:
     bottleneck: int = 256  # dimension before the prototypes
     student_temperature: float = 0.1  # tau_s
     teacher_temperature: float = 0.07  # tau_t after its warm-up
-    teacher_temperature_start: float = 0.04
+    teacher_temperature_start: float = 0.04  # tau_t before its warm-up
     warmup_epochs: float = 30  # of tau_t
     momentum: float = 0.996  # l at the start; 0.9995 with 256 images a batch
     center_momentum: float = 0.9  # m

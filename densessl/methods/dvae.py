@@ -50,7 +50,7 @@ class DVAEConfig:
     vocabulary: int = 8192  # K, tokens
     reconstruction: str = "logit_laplace"  # or l2, l1: the mean squared or absolute error of the pixels
     temperature: float = 1 / 16  # tau at the end
-    temperature_start: float = 1.0
+    temperature_start: float = 1.0  # tau at the start
     annealing_steps: int = 150_000  # over which tau falls
     kl_weight: float = 6.6  # beta at the end
     kl_warmup_steps: int = 5_000  # over which beta rises from 0

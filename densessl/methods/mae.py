@@ -44,7 +44,7 @@ class MAEConfig:
     mask_ratio: float = 0.75  # share of the patches that is hidden
     decoder_dim: int = 512  # width of the decoder
     decoder_depth: int = 8  # its blocks
-    decoder_heads: int = 16
+    decoder_heads: int = 16  # attention heads of a block of the decoder
     normalise: bool = True  # targets per patch; off compares the pixels themselves
     view: ViewSpec = field(default_factory=_view)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import fields, is_dataclass
 
 import pytest
 import torch
 
 from densessl.config import read_yaml, recipes
-from densessl.describe import describe, table
+from densessl.describe import describe, meanings, table
 from densessl.methods import methods
 from tests.methods.conftest import batch_for, build, config_of, moment, networks_of, one_step, progress
 
@@ -165,6 +166,13 @@ def test_its_file_says_what_it_is(name):
     entry = methods()[name]
     assert entry.arxiv in text and "differ" in text and f"{name}." in text
     assert name in table() and entry.title in table()
+
+
+def test_its_settings_have_meanings(name):
+    """A comment behind each, which `densessl methods NAME` prints."""
+    config = methods()[name].config
+    plain = {field.name for field in fields(config) if not is_dataclass(getattr(config(), field.name))}
+    assert plain <= meanings(config).keys()
 
 
 def test_it_has_a_recipe(name):
