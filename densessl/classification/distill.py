@@ -27,6 +27,7 @@ from densessl.classification.classifier import Classifier, load_classifier, smal
 from densessl.classification.config import DistillConfig, DistillSection, resolve
 from densessl.classification.finetune import fit_batch, leave_classifier
 from densessl.classification.labels import matched
+from densessl.classification.predict import Settings, probabilities
 from densessl.data.sources import Source, open_source
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
@@ -124,8 +125,11 @@ def distill(
         return Distill(student, teacher, config.distill, tau, torch.from_numpy(labels))
 
     def leave(trained: Distill, folder: Path) -> str:
-        nothing = np.full(len(source), -1)
-        return leave_classifier(trained.student, folder, config, source, nothing, "")
+        found = probabilities(teacher, source, range(len(source)), Settings.of(config), "Asking the teacher")
+        wanted = np.full(len(source), -1)
+        wanted[found.indices.numpy()] = found.z.argmax(1).numpy()
+        verdict = "Of all {count} images, {share} get the class that the teacher gives them."
+        return leave_classifier(trained.student, folder, config, source, wanted, verdict)
 
     return train(config, source, Job(create, "Distilling", leave, labelled=config.distill.alpha < 1), say)
 

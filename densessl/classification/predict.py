@@ -20,8 +20,10 @@ from densessl.errors import UserError
 from densessl.files import output_folder, write_text
 from densessl.hardware import Hardware
 from densessl.progress import Progress
+from densessl.training.config import PretrainConfig
 
 PREDICTIONS = "predictions.csv"
+VERDICT = "Of the {{count}} {}, {{share}} get their own."
 
 
 @dataclass
@@ -32,6 +34,11 @@ class Settings:
     workers: int | None = None
     devices: str = "auto"
     unreadable: float = 0.1
+
+    @classmethod
+    def of(cls, run: PretrainConfig) -> Settings:
+        """Those of a run."""
+        return cls(run.batch_size, run.workers, run.devices, run.unreadable)
 
 
 def probabilities(
@@ -68,11 +75,11 @@ def probabilities(
 
 
 def write_predictions(
-    classifier: Classifier, source: Source, path: str | Path, settings: Settings, labels: np.ndarray, whose: str
+    classifier: Classifier, source: Source, path: str | Path, settings: Settings, labels: np.ndarray, verdict: str
 ) -> str:
     """Write name, class and probability of every image that can be read; what came of it, in words.
 
-    labels: (N,) by which the predictions are judged, -1 for none; whose: these images, in words.
+    labels: (N,) by which the predictions are judged, -1 for none. verdict: a sentence on it, with {share} and {count}.
     """
     found = probabilities(classifier, source, range(len(source)), settings)
     sure, best = found.z.max(dim=1)
@@ -86,7 +93,7 @@ def write_predictions(
     told = ", ".join(f"{counts[place]} {classifier.classes[place]}" for place in np.argsort(-counts, kind="stable")[:5])
     more = " and others" if np.count_nonzero(counts) > 5 else ""
     share, judged = accuracy(found, labels)
-    right = f" Of the {judged} {whose}, {100 * share:.1f} % get their own." if judged else ""
+    right = f" {verdict.format(share=f'{100 * share:.1f} %', count=judged)}" if judged else ""
     return f"The classes of {len(best)} images ({told}{more}) are in {path}.{right}"
 
 
@@ -112,4 +119,6 @@ def classify(
         raise UserError(f"{out} is a folder: name the file of the predictions, such as --out {out / PREDICTIONS}.")
     output_folder(out.parent)
     labels = matched(source, classifier.classes)
-    return write_predictions(classifier, source, out, settings, labels, "that have a label of these classes")
+    return write_predictions(
+        classifier, source, out, settings, labels, VERDICT.format("that have a label of these classes")
+    )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN as MEAN
+from timm.data.constants import IMAGENET_DEFAULT_STD as STD
 from torch import Tensor, nn
 
 from densessl.backbones import Backbone
@@ -33,12 +35,14 @@ def baselines(
     figures = judge(encode, size, "untrained")
 
     def pixels(images: Tensor) -> Tensor:
-        return backbone.normalise(images).flatten(1)
+        # By the same figures for every backbone, so that the baseline is one.
+        mean, std = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in (MEAN, STD))
+        return ((images / 255 - mean) / std).flatten(1)
 
     raw = judge(pixels, RAW, "raw pixels")
     return {
         "untrained": figures | {"what": f"{what}, {normed}" if normed else what, "seed": config.seed},
-        "raw_pixels": raw | {"what": f"{RAW} x {RAW} pixels, centred and scaled per channel, flattened"},
+        "raw_pixels": raw | {"what": f"{RAW} x {RAW} pixels, centred and scaled per channel as ImageNet's, flattened"},
     }
 
 

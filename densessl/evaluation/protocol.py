@@ -55,7 +55,7 @@ class ProtocolConfig:
 
 def check(config: ProtocolConfig, **least: float) -> None:
     """Raise `UserError` for a value that cannot be; least: the smallest values of further settings."""
-    bounds = {"batch_size": 1, "workers": 0, "limit": 2, "image_size": 1, **least}
+    bounds = {"batch_size": 1, "seed": 0, "workers": 0, "limit": 2, "image_size": 1, **least}
     for key, bound in bounds.items():
         value = getattr(config, key)
         if value is not None and value < bound:

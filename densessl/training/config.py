@@ -132,6 +132,7 @@ def check(config: PretrainConfig) -> None:
         "workers": 0,
         "accumulate": 1,
         "nodes": 1,
+        "seed": 0,
     }
     for key, bound in (least | {"log_steps": 1, "checkpoint_steps": 1, "checkpoint_minutes": 0}).items():
         value = getattr(config, key)

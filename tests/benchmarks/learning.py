@@ -10,10 +10,10 @@ and `--table` makes the table from what is there. A run that was stopped goes on
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import statistics
-import time
 from pathlib import Path
 
 from densessl.backbones import load_backbone
@@ -118,18 +118,27 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     folder = arguments.out / f"{name}-{seed}"
     if (folder / "learning.json").exists():
         return
-    begun = time.monotonic()
     settings = [f"data={arguments.data}", f"out={folder}", f"epochs={arguments.epochs}", f"seed={seed}", *SHARED]
     if name == "beit":
         one("dvae", seed, arguments)
         settings.append(f"beit.tokenizer={arguments.out / f'dvae-{seed}'}")
     pretrain(f"{name}-cifar", [*settings, *METHODS[name], *arguments.set])
-    minutes = (time.monotonic() - begun) / 60
     figures = score(name, seed, folder, arguments) if name != "dvae" else {}
-    found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": round(minutes, 1), **figures}
+    found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": minutes(folder), **figures}
     how = {"epochs": arguments.epochs, "set": arguments.set, "limit": arguments.limit}
     (folder / "learning.json").write_text(json.dumps(found | {"how": how, "environment": environment()}, indent=1))
     print(", ".join(f"{key} {value}" for key, value in found.items()), flush=True)
+
+
+def minutes(folder: Path) -> float:
+    """How long the steps took, of all the starts that a run has had."""
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    batch = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))["batch_size"]
+    rates = [float(row["images_per_second"]) for row in rows]
+    spent = zip([0, *steps], steps, rates, strict=False)
+    return round(sum((last - first) * batch / rate for first, last, rate in spent) / 60, 1)
 
 
 def score(name: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:

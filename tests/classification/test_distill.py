@@ -42,8 +42,8 @@ def unlabelled(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def learn(teacher: Path, data: Path, out: Path, *overrides: str) -> Path:
-    return distill(teacher, [f"data={data}", f"out={out}", *SMALL, *overrides], say=lambda sentence: None)
+def learn(teacher: Path, data: Path, out: Path, *overrides: str, say=lambda sentence: None) -> Path:
+    return distill(teacher, [f"data={data}", f"out={out}", *SMALL, *overrides], say=say)
 
 
 def small(seed: int, classes: int = 3) -> Classifier:
@@ -145,12 +145,18 @@ def test_a_teacher_of_other_pixels_sees_the_same_image():
 def test_a_student_agrees_with_its_teacher_on_images_without_labels(teacher, unlabelled, tmp_path):
     """Three classes: a third is chance; a student that learned nothing would be there."""
     settings = ("epochs=40", "batch_size=12", "lr=0.2", "optimizer.name=sgd", "distill.temperature=1")
-    out = learn(teacher, unlabelled, tmp_path / "student", *settings)
+    said: list[str] = []
+    out = learn(teacher, unlabelled, tmp_path / "student", *settings, say=said.append)
     found = [(each / "predictions.csv").read_text().splitlines()[1:] for each in (teacher, out)]
     theirs = {name.split("/")[0][0] + name.split("/")[1]: label for name, label, _ in (r.split(",") for r in found[0])}
     ours = {name: label for name, label, _ in (row.split(",") for row in found[1])}
     assert theirs.keys() == ours.keys()
-    assert sum(ours[name] == theirs[name] for name in ours) > 0.7 * len(ours)
+    agreeing = sum(ours[name] == theirs[name] for name in ours)
+    assert agreeing > 0.7 * len(ours)
+    verdict = (
+        f"Of all {len(ours)} images, {100 * agreeing / len(ours):.1f} % get the class that the teacher gives them."
+    )
+    assert any(verdict in sentence for sentence in said)
     student = load_classifier(out)
     assert len(student.layers) == 0 and student.classes == ["blue", "green", "red"]
     assert student.backbone.options == load_classifier(teacher).backbone.options
