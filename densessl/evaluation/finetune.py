@@ -63,15 +63,19 @@ def evaluate_finetune(config: FinetuneProtocol) -> dict[str, Any]:
     hardware = Hardware.of(config.devices)
     train, test = find_sets(config)
     backbone = load_backbone(config.backbone, config.image_size)
-    figures = _figures(config, config.backbone, train, test, hardware)
+    seeds = range(config.seed, config.seed + config.seeds)
+    figures = _figures(config, dict.fromkeys(seeds, config.backbone), train, test, hardware)
     record = record_of("finetune", config, backbone, (train, test), figures, _rule(config, backbone.image_size))
     if config.baselines:
         with tempfile.TemporaryDirectory() as folder:
-            save_backbone(random_twin(backbone, config.seed), folder, {"method": "none"})
+            twins = {seed: str(Path(folder) / str(seed)) for seed in seeds}
+            for seed, path in twins.items():
+                save_backbone(random_twin(backbone, seed), path, {"method": "none"})
             random = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, head_layer=None))
-            figures = _figures(random, folder, train, test, hardware)
+            figures = _figures(random, twins, train, test, hardware)
         what = (
-            f"{backbone.architecture} with random weights, trained on the same labels in the same way, without a head"
+            f"{backbone.architecture} with random weights, others for each seed, trained on the same labels in the "
+            "same way, without a head"
         )
         record["baselines"] = {"untrained": figures | {"what": what}}
     return record | {
@@ -82,10 +86,10 @@ def evaluate_finetune(config: FinetuneProtocol) -> dict[str, Any]:
 
 
 def _figures(
-    config: FinetuneProtocol, spec: str, train: LabelledSet, test: LabelledSet, hardware: Hardware
+    config: FinetuneProtocol, specs: dict[int, str], train: LabelledSet, test: LabelledSet, hardware: Hardware
 ) -> dict[str, Any]:
-    """Accuracy of each seed's last epoch, their mean and deviation."""
-    found = [_one(config, spec, train, test, hardware, config.seed + number) for number in range(config.seeds)]
+    """Accuracy of each seed's last epoch, their mean and deviation. specs: the backbone of each seed."""
+    found = [_one(config, spec, train, test, hardware, seed) for seed, spec in specs.items()]
     return {
         "top1": statistics.fmean(found),
         "deviation_over_seeds": statistics.stdev(found) if len(found) > 1 else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import fields, is_dataclass
+from statistics import fmean
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_it_learns_a_batch_by_heart(name):
         losses.append(float(one_step(method, optimizer, batch, progress(20))))
     # A queue of random keys, or a centre of zeros, makes the first steps easier than those that follow.
     highest = max(losses[:10])
-    assert min(losses[-10:]) < highest - 0.1 * max(0.5, abs(highest)), losses[::5]
+    assert fmean(losses[-10:]) < highest - 0.1 * max(0.5, abs(highest)), losses[::5]
 
 
 def test_bfloat16_autocast_stays_near_float32(name):
