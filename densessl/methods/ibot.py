@@ -189,7 +189,9 @@ class IBOT(nn.Module):
         hidden = masks.repeat_interleave(stride, 1).repeat_interleave(stride, 2)
         shown = (x, x.masked_fill(hidden.unsqueeze(1), 0.0))  # the mean colour, grey
         columns = [self.backbone.pixels(each).permute(0, 2, 3, 1).cpu().numpy() for each in shown]
-        return {"masks": Sheet([list(row) for row in zip(*columns, strict=True)], headers=["teacher's", "student's"])}
+        labels = [f"{100 * share:.0f} % hidden" if share else "whole" for share in masks.float().mean((1, 2)).tolist()]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        return {"masks": Sheet(rows, headers=["teacher's", "student's"], labels=labels)}
 
 
 def _vector_and_patches(

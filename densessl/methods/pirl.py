@@ -160,11 +160,8 @@ class PIRL(nn.Module):
 
     def transformed(self, other: Tensor) -> Tensor:
         """t(I): patches (B, P, 3, s, s) in a random order, or images (B, 3, s, s) each turned by a random quarter."""
-        draws = self._drawn(len(other), other.shape[1] if other.ndim == 5 else 1, other.device)
-        if other.ndim == 5:
-            return other[torch.arange(len(other), device=other.device)[:, None], draws.argsort(1)]
-        turns = (4 * draws).long().view(-1, 1, 1, 1)
-        return sum(torch.where(turns == turn, other.rot90(turn, (2, 3)), 0) for turn in range(4))
+        drawn = self._drawn(other)
+        return shuffled(other, drawn) if other.ndim == 5 else turned(other, drawn)
 
     def represent(self, other: Tensor) -> Tensor:
         """Images -> (B, D), patches -> (B, P, D)."""
@@ -186,17 +183,36 @@ class PIRL(nn.Module):
     def pictures(self, batch: dict, thumbnail) -> dict[str, Sheet]:
         """The pretext: each image, what is cut or turned, and what the network is shown, patches row by row."""
         other = batch["views"][1]
-        pixels = [self.backbone.pixels(each).cpu().movedim(-3, -1).numpy() for each in (other, self.transformed(other))]
+        drawn, patches = self._drawn(other), other.ndim == 5
+        shown = shuffled(other, drawn) if patches else turned(other, drawn)
+        pixels = [self.backbone.pixels(each).cpu().movedim(-3, -1).numpy() for each in (other, shown)]
         rows = [
             _alike(thumbnail(int(index)), before, after)
             for index, before, after in zip(batch["index"], *pixels, strict=True)
         ]
-        return {"pretext": Sheet(rows, headers=["image", "in place", "as shown"])}
+        marks = None
+        if patches:
+            places = range(1, other.shape[1] + 1)
+            marks = [[(), places, order] for order in (1 + drawn).tolist()]
+        return {"pretext": Sheet(rows, headers=["image", "in place", "as shown"], marks=marks)}
 
-    def _drawn(self, count: int, numbers: int, device: torch.device) -> Tensor:
-        """(count, numbers) uniform in [0, 1): this process's rows of what is drawn for the batch of all."""
-        everyone = from_first(torch.rand(world_size() * count, numbers, device=device))
-        return everyone.chunk(world_size())[rank()]
+    def _drawn(self, other: Tensor) -> Tensor:
+        """Orders of the patches (B, P), or quarter turns (B,): this process's part of what is drawn for all images."""
+        count = other.shape[1] if other.ndim == 5 else 1
+        everyone = from_first(torch.rand(world_size() * len(other), count, device=other.device))
+        draws = everyone.chunk(world_size())[rank()]
+        return draws.argsort(1) if other.ndim == 5 else (4 * draws).long().flatten()
+
+
+def shuffled(patches: Tensor, order: Tensor) -> Tensor:
+    """(B, P, 3, s, s) -> at place i of each image its patch order[:, i]."""
+    return patches[torch.arange(len(patches), device=patches.device)[:, None], order]
+
+
+def turned(images: Tensor, quarters: Tensor) -> Tensor:
+    """(B, 3, s, s) -> each turned by so many quarters, against the clock."""
+    quarters = quarters.view(-1, 1, 1, 1)
+    return sum(torch.where(quarters == turn, images.rot90(turn, (2, 3)), 0) for turn in range(4))
 
 
 def _alike(*pictures: np.ndarray) -> list[np.ndarray]:

@@ -114,12 +114,14 @@ class Images(Protocol):
 class Sheet:
     """Pictures in rows, (h, w, 3) uint8 RGB each, with a header for each column and a label for each row.
 
-    A picture may be the patches of one, (P, s, s, 3), which are drawn as a grid, row by row.
+    A picture may be the patches of one, (P, s, s, 3), which are drawn as a grid, row by row. marks: per row and
+    picture, a number on each patch, or none.
     """
 
     rows: Sequence[Sequence[np.ndarray]]
     headers: Sequence[str] | None = None
     labels: Sequence[str] | None = None
+    marks: Sequence[Sequence[Sequence[int]]] | None = None
 
 
 @dataclass(frozen=True)

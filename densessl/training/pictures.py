@@ -19,6 +19,7 @@ from densessl.files import write_image
 
 CELL = 168  # pixels of the longest side of the largest picture of a sheet, about
 MARGIN, GAP = 24, 8
+FEW, SMALL_CELL = 6, 112  # so many columns at most have cells of that size; labels would be small beside more
 FONT, INK, FAINT = 15, (64, 64, 64), (140, 140, 140)
 LOWEST, HIGHEST = 2, 98  # percentiles of a component that become its darkest and lightest colour
 
@@ -63,15 +64,28 @@ def features_picture(backbone: nn.Module, images: Sequence[np.ndarray], layers: 
 
 
 def sheet_picture(
-    rows: Sequence[Sequence[np.ndarray]], headers: Sequence[str] | None = None, labels: Sequence[str] | None = None
+    rows: Sequence[Sequence[np.ndarray]],
+    headers: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    marks: Sequence[Sequence[Sequence[int]]] | None = None,
 ) -> np.ndarray:
     """A sheet of pictures (h, w, 3) uint8 RGB in rows, small ones enlarged; (H, W, 3) uint8 RGB.
 
-    A picture may be patches, (P, s, s, 3), drawn as a grid. headers: of the columns; labels: of the rows.
+    A picture may be patches, (P, s, s, 3), drawn as a grid. headers: of the columns; labels: of the rows; marks: per
+    row and picture, a number on each patch, or none.
     """
-    rows = [[patch_grid(cell) for cell in row] for row in rows]
-    factor = _factor(max(max(cell.shape[:2]) for row in rows for cell in row))
-    zoomed = [[_zoom(cell, factor) for cell in row] for row in rows]
+    grids = [[patch_grid(cell) for cell in row] for row in rows]
+    columns = max(map(len, grids))
+    factor = _factor(max(max(cell.shape[:2]) for row in grids for cell in row), CELL if columns <= FEW else SMALL_CELL)
+    zoomed = [[_zoom(cell, factor) for cell in row] for row in grids]
+    if marks is not None:
+        zoomed = [
+            [
+                _marked(image, cell, numbers, factor) if numbers else image
+                for image, cell, numbers in zip(*row, strict=True)
+            ]
+            for row in zip(zoomed, rows, marks, strict=True)
+        ]
     return _sheet(zoomed, headers, [(label, "") for label in labels] if labels else None)
 
 
@@ -79,14 +93,28 @@ def patch_grid(patches: np.ndarray) -> np.ndarray:
     """(P, s, s, 3) uint8 -> (h, w, 3), a square grid, row by row, on white; one picture is returned as it is."""
     if patches.ndim == 3:
         return patches
-    count, side = patches.shape[:2]
-    columns, gap = math.ceil(math.sqrt(count)), max(1, side // 16)
-    rows, step = -(-count // columns), side + gap
-    grid = np.full((rows * step - gap, columns * step - gap, 3), 255, np.uint8)
-    for number, patch in enumerate(patches):
-        y, x = (each * step for each in divmod(number, columns))
+    side, corners = patches.shape[1], _corners(patches)
+    height, width = corners.max(axis=0) + side
+    grid = np.full((height, width, 3), 255, np.uint8)
+    for (y, x), patch in zip(corners, patches, strict=True):
         grid[y : y + side, x : x + side] = patch
     return grid
+
+
+def _corners(patches: np.ndarray) -> np.ndarray:
+    """(P, 2): y and x of each patch in its grid."""
+    count, side = patches.shape[:2]
+    columns, gap = math.ceil(math.sqrt(count)), max(1, side // 16)
+    return np.array([divmod(number, columns) for number in range(count)]) * (side + gap)
+
+
+def _marked(image: np.ndarray, patches: np.ndarray, numbers: Sequence[int], factor: float) -> np.ndarray:
+    """The enlarged grid of patches with a number in the corner of each."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    for (y, x), number in zip(factor * _corners(patches), numbers, strict=True):
+        pen.text((x + 3, y + 1), str(number), (255, 255, 255), _font(FONT - 2), stroke_width=1, stroke_fill=INK)
+    return np.asarray(picture)
 
 
 def save_picture(array: np.ndarray, path: str | Path) -> None:
@@ -166,9 +194,9 @@ def _colours(components: np.ndarray, height: int, width: int) -> np.ndarray:
     return (255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).round().clip(0, 255).astype(np.uint8)
 
 
-def _factor(longest: int) -> float:
-    """How much pictures are enlarged or shrunk for the longest side to be about `CELL`; whole when enlarged."""
-    return max(1, round(CELL / longest)) if longest <= 1.5 * CELL else CELL / longest
+def _factor(longest: int, cell: int = CELL) -> float:
+    """How much pictures are enlarged or shrunk for the longest side to be about `cell`; whole when enlarged."""
+    return max(1, round(cell / longest)) if longest <= 1.5 * cell else cell / longest
 
 
 def _zoom(image: np.ndarray, factor: float) -> np.ndarray:

@@ -126,7 +126,8 @@ def _method_pictures(module: PretrainModule, dataset: ViewDataset, folder: Path)
     torch.manual_seed(module.config.seed)
     sheets = module.method.pictures(batch, lambda index: thumbnail[0, index]["views"][0])
     for name, sheet in sheets.items():
-        save_picture(sheet_picture(sheet.rows, sheet.headers, sheet.labels), folder / "pictures" / f"{name}.png")
+        drawn = sheet_picture(sheet.rows, sheet.headers, sheet.labels, sheet.marks)
+        save_picture(drawn, folder / "pictures" / f"{name}.png")
 
 
 def keep_not_finite(error: NotFinite, module: PretrainModule, dataset: ViewDataset, folder: Path) -> NotFinite:
