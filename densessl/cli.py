@@ -117,8 +117,8 @@ def finetune(
     Labels are subfolders, or a labels.csv with the columns name and class for those images that have one. A run that
     was stopped goes on when the same command is given again.
 
-    Settings: data, labels, out, split, image_size, batch_size, epochs, steps, lr, workers, devices, precision, seed,
-    optimizer.*, finetune.* and others of densessl pretrain.
+    Settings: data, labels, out, split, limit, image_size, batch_size, epochs, steps, lr, workers, devices, precision,
+    seed, optimizer.*, finetune.* and others of densessl pretrain.
     """
     _refuse_missing(overrides or [])
     from densessl.classification import finetune as start

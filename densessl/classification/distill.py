@@ -28,7 +28,7 @@ from densessl.classification.config import DistillConfig, DistillSection, resolv
 from densessl.classification.finetune import fit_batch, leave_classifier
 from densessl.classification.labels import matched
 from densessl.classification.predict import Settings, probabilities
-from densessl.data.sources import Source, open_source
+from densessl.data.sources import Source, limited, open_source
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
 from densessl.errors import UserError
@@ -109,7 +109,7 @@ def distill(
     In it lies what `densessl.classification.finetune` leaves too. Raises as `densessl.training.pretrain`.
     """
     config = resolve(DistillConfig, "teacher", str(classifier), overrides, recipe)
-    source = open_source(config.data, config.split)
+    source = limited(open_source(config.data, config.split), config.limit, config.seed)
     teacher = load_classifier(config.teacher)
     labels = _labels(config, source, teacher)
     config.image_size = config.image_size or teacher.backbone.image_size

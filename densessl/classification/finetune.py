@@ -25,7 +25,7 @@ from densessl.classification.classifier import Classifier, save_classifier
 from densessl.classification.config import FinetuneConfig, FinetuneSection, resolve
 from densessl.classification.labels import labelled_part, labels_of
 from densessl.classification.predict import PREDICTIONS, VERDICT, Settings, write_predictions
-from densessl.data.sources import Source, Subset, open_source
+from densessl.data.sources import Source, Subset, limited, open_source
 from densessl.data.views import ViewSpec
 from densessl.errors import UserError
 from densessl.methods.registry import Output
@@ -71,7 +71,7 @@ def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path 
     leaves. A run that ended early goes on when it is called again alike. Raises as `densessl.training.pretrain`.
     """
     config = resolve(FinetuneConfig, "backbone", str(run), overrides, recipe)
-    whole = open_source(config.data, config.split)
+    whole = limited(open_source(config.data, config.split), config.limit, config.seed)
     chosen, classes = labelled_part(whole, config.labels, config.seed, config.data)
 
     def leave(trained: Finetune, folder: Path) -> str:

@@ -28,7 +28,7 @@ from densessl.backbones import Backbone, create_backbone, load_backbone
 from densessl.backbones.tokens import is_transformer
 from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
-from densessl.data.sources import Source, open_source
+from densessl.data.sources import Source, limited, open_source
 from densessl.data.views import PatchSides
 from densessl.distributed import alone
 from densessl.errors import UserError
@@ -114,7 +114,8 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
 
 def _source(config: PretrainConfig) -> Source:
     """The images, with what else the method has its config ask for."""
-    source, section = open_source(config.data, config.split), getattr(config, config.method)
+    source = limited(open_source(config.data, config.split), config.limit, config.seed)
+    section = getattr(config, config.method)
     return section.layered(source) if hasattr(section, "layered") else source
 
 

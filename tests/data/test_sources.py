@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from densessl.data.images import UnreadableImage
-from densessl.data.sources import Subset, Unreadable, open_source
+from densessl.data.sources import Subset, Unreadable, limited, open_source
+from densessl.data.sources.videos import Clips
 from densessl.errors import UserError
 
 
@@ -338,6 +339,16 @@ def test_mistakes_in_a_labels_csv_are_sentences(tmp_path, table, words):
     write_table(fill(tmp_path, "a.png"), table)
     with pytest.raises(UserError, match=words):
         open_source(tmp_path)
+
+
+def test_a_limit_draws_by_the_seed_and_fewer_are_part_of_more(tmp_path):
+    source = open_source(fill(tmp_path, *(f"{number:02}.png" for number in range(20))))
+    some, more = (names(limited(source, count, seed=1)) for count in (5, 9))
+    assert len(some) == 5 and set(some) < set(more) and some == sorted(some)
+    assert some != names(limited(source, 5, seed=2))
+    assert limited(source, None, 1) is source and limited(source, 20, 1) is source
+    with pytest.raises(UserError, match="out of the midst of their videos"):
+        Clips(limited(source, 5, seed=1))
 
 
 def test_a_subset_keeps_names_and_labels_and_can_be_given_others(tmp_path):

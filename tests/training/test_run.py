@@ -91,6 +91,13 @@ def test_a_method_of_patches_refuses_a_network_without(pictures, tmp_path):
         pretrain("mae", [f"data={pictures}", f"out={tmp_path}", *SMALL], say=lambda sentence: None)
 
 
+def test_a_limit_trains_on_so_many_images(pictures, tmp_path):
+    folder = run("simclr", pictures, tmp_path / "run", "epochs=1", "limit=17")
+    assert json.loads((folder / "data.json").read_text())["images"] == 17 and len(rows_of(folder)) == 2
+    with pytest.raises(UserError, match="batch_size=8 is larger than the data"):
+        run("simclr", pictures, tmp_path / "few", "limit=5")
+
+
 def test_what_a_run_leaves(pictures, tmp_path):
     folder = run("simclr", pictures, tmp_path / "run", "epochs=2", "checkpoint_steps=4")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

@@ -2,7 +2,7 @@
 
 from densessl.data.sources.base import Source
 from densessl.data.sources.opening import open_source
-from densessl.data.sources.subset import Subset
+from densessl.data.sources.subset import Subset, limited
 from densessl.data.sources.unreadable import Unreadable
 
-__all__ = ["Source", "Subset", "Unreadable", "open_source"]
+__all__ = ["Source", "Subset", "Unreadable", "limited", "open_source"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import Generator, Philox
 
 from densessl.data.sources.base import Source, checked, digest
 
@@ -48,3 +49,14 @@ class Subset(Source):
 
     def _place(self, index: int) -> int:
         return int(self.indices[checked(index, len(self))])
+
+
+def limited(source: Source, limit: int | None, seed: int) -> Source:
+    """At most `limit` images of the source, in its order, drawn by the seed; all where there are no more, or for None.
+
+    With the same seed fewer images are part of more.
+    """
+    if limit is None or limit >= len(source):
+        return source
+    order = Generator(Philox(key=seed & (2**64 - 1))).permutation(len(source))
+    return Subset(source, np.sort(order[:limit]))

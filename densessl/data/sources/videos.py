@@ -13,6 +13,7 @@ import numpy as np
 
 from densessl.data.images import UnreadableImage
 from densessl.data.sources.base import Source, checked, digest, state_of
+from densessl.data.sources.subset import Subset
 from densessl.errors import UserError
 
 SUFFIXES = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
@@ -95,9 +96,13 @@ class Clips:
 
     order: the source's indices, video after video. place, clip: of each index, its place in `order` and its video.
     starts: of each video in `order`, with the end of the last.
+
+    Raises `UserError` for some of the frames of a source, since those between them would be missing.
     """
 
     def __init__(self, source: Source) -> None:
+        if isinstance(source, Subset):
+            raise UserError("limit= would take frames out of the midst of their videos: leave it out.")
         names = [source.name(index) for index in range(len(source))]
         folders = [str(PurePosixPath(name).parent) for name in names]
         self.order = np.array(
