@@ -82,7 +82,8 @@ METHODS: dict[str, list[str]] = {
     "simclrv2": [*RESNET, "lr=0.12", "simclrv2.temperature=0.2", "simclrv2.hidden=256", "simclrv2.momentum=0.98"],
     "pirl": [*RESNET, "lr=0.06", "pirl.negatives=4096"],
     "cmc": [*HALVES, "lr=0.06", "cmc.negatives=4096"],
-    "cpc": [*RESNET, "lr=1e-3"],
+    # Its loss compares all places of a batch with each other, so that its time rises with the square of the batch.
+    "cpc": [*RESNET, "lr=1e-3", "batch_size=32", "limit=10000"],
     "mae": [*VIT, *TRANSFORMER],
     "ibot": [*VIT, *TRANSFORMER, "ibot.momentum=0.98"],
     "dvae": [*DVAE, "lr=3e-3", "dvae.width=16", "dvae.blocks=1"],
