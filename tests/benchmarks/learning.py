@@ -1,7 +1,8 @@
 """Does every method learn? `python tests/benchmarks/learning.py [METHOD ...]`, then `... --table FILE`.
 
 Trains each method on CIFAR-10's training images with the same small network (a ResNet of 9 convolutions or, for those
-that mask patches, a ViT of 6 blocks), the same epochs and the same batch, then scores the last epoch on the 10,000 test
+that mask patches, a ViT of 6 blocks), the same epochs and the same batch (CPC: smaller batches of fewer images, as the
+table says, for its time rises with the square of the batch), then scores the last epoch on the 10,000 test
 images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside the same network untrained and raw pixels;
 those that mask patches, and CPC, also by fine-tuning on a tenth of the labels. Every figure is written beside its run,
 and `--table` makes the table from what is there. A run that was stopped goes on when it is started again.
@@ -82,7 +83,7 @@ METHODS: dict[str, list[str]] = {
     "simclrv2": [*RESNET, "lr=0.12", "simclrv2.temperature=0.2", "simclrv2.hidden=256", "simclrv2.momentum=0.98"],
     "pirl": [*RESNET, "lr=0.06", "pirl.negatives=4096"],
     "cmc": [*HALVES, "lr=0.06", "cmc.negatives=4096"],
-    # Its loss compares all places of a batch with each other, so that its time rises with the square of the batch.
+    # Its loss compares all places of a batch with each other.
     "cpc": [*RESNET, "lr=1e-3", "batch_size=32", "limit=10000"],
     "mae": [*VIT, *TRANSFORMER],
     "ibot": [*VIT, *TRANSFORMER, "ibot.momentum=0.98"],
@@ -125,7 +126,9 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> None:
         settings.append(f"beit.tokenizer={arguments.out / f'dvae-{seed}'}")
     pretrain(f"{name}-cifar", [*settings, *METHODS[name], *arguments.set])
     figures = score(name, seed, folder, arguments) if name != "dvae" else {}
-    found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": minutes(folder), **figures}
+    record = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
+    seen = {key: record[key] for key in ("images", "batch_size")}
+    found = {"method": name, "seed": seed, "epochs": arguments.epochs, **seen, "minutes": minutes(folder), **figures}
     how = {"epochs": arguments.epochs, "set": arguments.set, "limit": arguments.limit}
     (folder / "learning.json").write_text(json.dumps(found | {"how": how, "environment": environment()}, indent=1))
     print(", ".join(f"{key} {value}" for key, value in found.items()), flush=True)
@@ -182,17 +185,27 @@ def table(out: Path) -> str:
             f"{out} holds runs made in {len(ways)} ways ({'; '.join(sorted(ways))}): give one folder to each."
         )
     columns = ("knn", "knn untrained", "linear", "linear untrained", "finetune", "finetune untrained")
-    lines = [f"| method | seeds | epochs | minutes | {' | '.join(columns)} |", "|---" * (4 + len(columns)) + "|"]
+    heads = ("method", "seeds", "epochs", "images", "batch", "minutes", *columns)
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in (name for name in methods() if name in runs and name != "dvae"):
         each = runs[name]
-        minutes = statistics.mean(run["minutes"] for run in each)
+        taken = statistics.mean(run["minutes"] for run in each)
         cells = [spread([run[column] for run in each if column in run]) for column in columns]
-        lines.append(f"| {name} | {len(each)} | {each[0]['epochs']} | {minutes:.0f} | {' | '.join(cells)} |")
+        about = [str(each[0][key]) for key in ("epochs", "images", "batch_size")]
+        lines.append(f"| {' | '.join([name, str(len(each)), *about, f'{taken:.0f}', *cells])} |")
     first = next(iter(runs.values()))[0]
-    raw = ", ".join(f"{key} {value} %" for key, value in first.items() if "raw_pixels" in key)
+    raw = {(key, value) for each in runs.values() for run in each for key, value in run.items() if "raw_pixels" in key}
+    if len(raw) != len(dict(raw)):
+        raise SystemExit(f"{out} holds runs that were held against several figures of raw pixels: {sorted(raw)}.")
     where = first["environment"]
     return "\n".join(
-        [*lines, "", f"Raw pixels: {raw}. On {where['processor']}, {where['torch_threads']} thread(s) a run.", ""]
+        [
+            *lines,
+            "",
+            f"Accuracy in per cent. {', '.join(f'{key} {value}' for key, value in sorted(raw))}. "
+            f"On {where['processor']}, {where['torch_threads']} thread(s) a run.",
+            "",
+        ]
     )
 
 
