@@ -21,6 +21,7 @@ from densessl.errors import UserError
 
 # Names of what stands on top of a backbone: not missed when a file's are left out.
 _HEADS = ("head", "fc", "classifier", "head_dist", "heads", "mask_token", "decoder", "pre_logits")
+_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickle, after its first byte
 _COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask", "relative_coords_table", "k_bias")
 
 
@@ -49,9 +50,6 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(
             f"{path} cannot be read as safetensors: {_first_line(error)} It may be cut short or something else."
         ) from error
-
-
-_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickle
 
 
 def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:

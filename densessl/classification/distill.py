@@ -128,8 +128,8 @@ def distill(
         found = probabilities(teacher, source, range(len(source)), Settings.of(config), "Asking the teacher")
         wanted = np.full(len(source), -1)
         wanted[found.indices.numpy()] = found.z.argmax(1).numpy()
-        verdict = "Of all {count} images, {share} get the class that the teacher gives them."
-        return leave_classifier(trained.student, folder, config, source, wanted, verdict)
+        given = "the class that the teacher gives them"
+        return leave_classifier(trained.student, folder, config, source, wanted, "images", given)
 
     return train(config, source, Job(create, "Distilling", leave, labelled=config.distill.alpha < 1), say)
 

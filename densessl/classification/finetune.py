@@ -24,7 +24,7 @@ from densessl.backbones.heads import depth, first_layers, load_head
 from densessl.classification.classifier import Classifier, save_classifier
 from densessl.classification.config import FinetuneConfig, FinetuneSection, resolve
 from densessl.classification.labels import labelled_part, labels_of
-from densessl.classification.predict import PREDICTIONS, VERDICT, Settings, write_predictions
+from densessl.classification.predict import PREDICTIONS, Settings, write_predictions
 from densessl.data.sources import Source, Subset, limited, open_source
 from densessl.data.views import ViewSpec
 from densessl.errors import UserError
@@ -77,8 +77,8 @@ def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path 
     def leave(trained: Finetune, folder: Path) -> str:
         unseen = labels_of(whole)
         unseen[chosen.indices] = -1
-        verdict = VERDICT.format("labelled images left out of training")
-        return leave_classifier(trained.classifier, folder, config, whole, unseen, verdict)
+        whose = "labelled images left out of training"
+        return leave_classifier(trained.classifier, folder, config, whole, unseen, whose)
 
     return finetune_on(chosen, classes, config, leave, say)
 
@@ -112,12 +112,15 @@ def fit_batch(config: PretrainConfig, images: int, kind: str, say: Say) -> None:
 
 
 def leave_classifier(
-    classifier: Classifier, folder: Path, config: PretrainConfig, source: Source, labels: np.ndarray, verdict: str
+    classifier: Classifier, folder: Path, config: PretrainConfig, source: Source, labels: np.ndarray, *words: str
 ) -> str:
-    """Write classifier.safetensors and predictions.csv; what lies where, in words."""
+    """Write classifier.safetensors and predictions.csv; what lies where, in words.
+
+    labels, words: of `write_predictions`.
+    """
     record = {"method": config.method, "data": str(config.data), "seed": config.seed}
     path = save_classifier(classifier, folder, record)
-    said = write_predictions(classifier, source, folder / PREDICTIONS, Settings.of(config), labels, verdict)
+    said = write_predictions(classifier, source, folder / PREDICTIONS, Settings.of(config), labels, *words)
     return f"The classifier of {len(classifier.classes)} classes lies in {path}. {said}"
 
 

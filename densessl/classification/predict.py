@@ -23,7 +23,6 @@ from densessl.progress import Progress
 from densessl.training.config import PretrainConfig
 
 PREDICTIONS = "predictions.csv"
-VERDICT = "Of the {{count}} {}, {{share}} get their own."
 
 
 @dataclass
@@ -75,11 +74,18 @@ def probabilities(
 
 
 def write_predictions(
-    classifier: Classifier, source: Source, path: str | Path, settings: Settings, labels: np.ndarray, verdict: str
+    classifier: Classifier,
+    source: Source,
+    path: str | Path,
+    settings: Settings,
+    labels: np.ndarray,
+    whose: str,
+    given: str = "their own",
 ) -> str:
     """Write name, class and probability of every image that can be read; what came of it, in words.
 
-    labels: (N,) by which the predictions are judged, -1 for none. verdict: a sentence on it, with {share} and {count}.
+    labels: (N,) by which the predictions are judged, -1 for none. whose: these images, and given: whose class
+        theirs is held against, in words.
     """
     found = probabilities(classifier, source, range(len(source)), settings)
     sure, best = found.z.max(dim=1)
@@ -93,7 +99,7 @@ def write_predictions(
     told = ", ".join(f"{counts[place]} {classifier.classes[place]}" for place in np.argsort(-counts, kind="stable")[:5])
     more = " and others" if np.count_nonzero(counts) > 5 else ""
     share, judged = accuracy(found, labels)
-    right = f" {verdict.format(share=f'{100 * share:.1f} %', count=judged)}" if judged else ""
+    right = f" Of the {judged} {whose}, {100 * share:.1f} % get {given}." if judged else ""
     return f"The classes of {len(best)} images ({told}{more}) are in {path}.{right}"
 
 
@@ -119,6 +125,4 @@ def classify(
         raise UserError(f"{out} is a folder: name the file of the predictions, such as --out {out / PREDICTIONS}.")
     output_folder(out.parent)
     labels = matched(source, classifier.classes)
-    return write_predictions(
-        classifier, source, out, settings, labels, VERDICT.format("that have a label of these classes")
-    )
+    return write_predictions(classifier, source, out, settings, labels, "that have a label of these classes")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from densessl.backbones import Backbone
 from densessl.data.sources import Source, Unreadable, open_source
+from densessl.data.sources.subset import drawn
 from densessl.data.vectors import Encoder, Vectors, vectors
 from densessl.errors import UserError
 from densessl.progress import Report
@@ -236,8 +237,7 @@ def _limited(images: LabelledSet, config: ProtocolConfig) -> LabelledSet:
     """At most `limit` images, drawn by the seed."""
     if config.limit is None or config.limit >= len(images.indices):
         return images
-    order = torch.randperm(len(images.indices), generator=torch.Generator().manual_seed(config.seed)).numpy()
-    chosen = np.sort(order[: config.limit])
+    chosen = drawn(len(images.indices), config.limit, config.seed)
     how = f"drawn by seed {config.seed} from {len(images.indices)}: {images.how}"
     return LabelledSet(images.source, images.indices[chosen], images.labels[chosen], how, images.unlabelled)
 

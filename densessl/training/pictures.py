@@ -19,7 +19,7 @@ from densessl.files import write_image
 
 CELL = 168  # pixels of the longest side of the largest picture of a sheet, about
 MARGIN, GAP = 24, 8
-FEW, SMALL_CELL = 6, 112  # so many columns at most have cells of that size; labels would be small beside more
+COLUMNS, SMALL_CELL = 6, 112  # beside more columns than that cells are smaller, or labels could not be read
 FONT, INK, FAINT = 15, (64, 64, 64), (140, 140, 140)
 LOWEST, HIGHEST = 2, 98  # percentiles of a component that become its darkest and lightest colour
 
@@ -75,8 +75,8 @@ def sheet_picture(
     row and picture, a number on each patch, or none.
     """
     grids = [[patch_grid(cell) for cell in row] for row in rows]
-    columns = max(map(len, grids))
-    factor = _factor(max(max(cell.shape[:2]) for row in grids for cell in row), CELL if columns <= FEW else SMALL_CELL)
+    size = CELL if max(map(len, grids)) <= COLUMNS else SMALL_CELL
+    factor = _factor(max(max(cell.shape[:2]) for row in grids for cell in row), size)
     zoomed = [[_zoom(cell, factor) for cell in row] for row in grids]
     if marks is not None:
         zoomed = [

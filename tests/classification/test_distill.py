@@ -154,7 +154,7 @@ def test_a_student_agrees_with_its_teacher_on_images_without_labels(teacher, unl
     agreeing = sum(ours[name] == theirs[name] for name in ours)
     assert agreeing > 0.7 * len(ours)
     verdict = (
-        f"Of all {len(ours)} images, {100 * agreeing / len(ours):.1f} % get the class that the teacher gives them."
+        f"Of the {len(ours)} images, {100 * agreeing / len(ours):.1f} % get the class that the teacher gives them."
     )
     assert any(verdict in sentence for sentence in said)
     student = load_classifier(out)

@@ -10,7 +10,7 @@ import numpy as np
 
 from densessl.data import images
 from densessl.data.sources.base import Source, Strings, checked, digest, state_of
-from densessl.data.sources.labels import read_labels
+from densessl.data.sources.labels import LabelTable, read_labels
 from densessl.data.sources.splits import is_split
 from densessl.errors import UserError
 
@@ -98,35 +98,30 @@ def from_names(root: str | Path, names: Sequence[str], depth: int = 1) -> Files:
 
     Of the latter the innermost is the class, unless these folders are parts of a data set, such as train and test.
     """
-    labelled, notes = from_labels(root, names, root, names)
-    if labelled is not None:
-        return labelled
+    table = read_labels(root, names)
+    if table.words is not None:
+        return from_labels(root, names, root, table)
     parents = [name.split("/")[:-1] for name in names]
     classes = sorted({parent[-1] for parent in parents if parent})
     if any(len(parent) != depth for parent in parents) or all(is_split(name) for name in classes):
-        return Files(root, names, notes=notes)
+        return Files(root, names, notes=table.notes)
     number = {name: index for index, name in enumerate(classes)}
-    return Files(root, names, [number[parent[-1]] for parent in parents], classes, notes)
+    return Files(root, names, [number[parent[-1]] for parent in parents], classes, table.notes)
 
 
-def from_labels(
-    root: str | Path, names: Sequence[str], folder: str | Path, all_names: Sequence[str]
-) -> tuple[Files | None, list[str]]:
-    """The images `names` below `root`, with the classes that `folder`'s labels.csv gives them; see `read_labels`.
+def from_labels(root: str | Path, names: Sequence[str], folder: str | Path, table: LabelTable) -> Files:
+    """The images `names` below `root`, with the classes that the `table` of `folder` gives them.
 
-    all_names: of the images below `folder`. Classes that are all whole numbers are the classes themselves; others are
-    names, numbered in sorted order, whether or not an image of `names` has them. None where there is no such table;
-    and sentences for the user.
+    Classes that are all whole numbers are the classes themselves; others are names, numbered in sorted order, whether
+    or not an image of `names` has them.
     """
-    table = read_labels(folder, all_names)
-    if table.words is None:
-        return None, table.notes
-    labels, classes = _numbered(list(table.words.values()))
-    number = dict(zip(table.words, labels or (), strict=False))
+    words = table.words or {}
+    labels, classes = _numbered(list(words.values()))
+    number = dict(zip(words, labels or (), strict=False))
     below = os.path.relpath(root, folder).replace(os.sep, "/")
     prefix = "" if below == "." else f"{below}/"
     found = [number.get(prefix + name, -1) for name in names]
-    return Files(root, names, found if labels else None, classes, table.notes), table.notes
+    return Files(root, names, found if labels else None, classes, table.notes)
 
 
 def from_paths(paths: Sequence[str | Path], labels: Sequence[int] | None = None, classes=None) -> Files:

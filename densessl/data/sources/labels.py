@@ -18,14 +18,14 @@ DELIMITERS = ",;\t"  # spreadsheets write semicolons where the comma belongs to 
 
 
 @dataclass
-class Labels:
+class LabelTable:
     """words: the class by image, as written; None where no table has our columns. notes: sentences for the user."""
 
     words: dict[str, str] | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def read_labels(folder: str | Path, names: Sequence[str]) -> Labels:
+def read_labels(folder: str | Path, names: Sequence[str]) -> LabelTable:
     """What the labels.csv of a folder says of the images `names`, posix paths relative to the folder.
 
     The table has the columns name and class; others are ignored, and a row without a class labels nothing. A table
@@ -35,11 +35,11 @@ def read_labels(folder: str | Path, names: Sequence[str]) -> Labels:
     """
     path = os.path.join(folder, LABELS)
     if not os.path.isfile(path):
-        return Labels()
+        return LabelTable()
     columns, rows = _table(path)
     if not set(COLUMNS) <= set(columns):
         found = f"the columns {', '.join(map(repr, columns))}" if any(columns) else "no heading"
-        return Labels(notes=[f"{path} has {found}, and not name and class: it is left alone."])
+        return LabelTable(notes=[f"{path} has {found}, and not name and class: it is left alone."])
     name, word = (columns.index(column) for column in COLUMNS)
     known, words = set(names), {}
     for line, row in rows:
@@ -60,7 +60,7 @@ def read_labels(folder: str | Path, names: Sequence[str]) -> Labels:
             raise UserError(
                 f"{path} gives {image!r} two classes, {words[image]!r} and {label!r}: keep one of the rows."
             )
-    return Labels(words, _alike(path, words.values()))
+    return LabelTable(words, _alike(path, words.values()))
 
 
 def _table(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from densessl.config import nearest
 from densessl.data.sources import files, shards, splits, tables, videos
 from densessl.data.sources.base import Concatenated, Source
+from densessl.data.sources.labels import read_labels
 from densessl.errors import UserError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -130,8 +131,12 @@ def _images(folder: str, names: Sequence[str], split: str | None) -> Source:
     if len(chosen) > 1:
         return files.from_names(folder, names, depth=2)
     below = [name[len(chosen[0]) + 1 :] for name in names if name.startswith(f"{chosen[0]}/")]
-    root = os.path.join(folder, chosen[0])
-    return files.from_labels(root, below, folder, names)[0] or files.from_names(root, below)
+    root, table = os.path.join(folder, chosen[0]), read_labels(folder, names)
+    if table.words is not None:
+        return files.from_labels(root, below, folder, table)
+    source = files.from_names(root, below)
+    source.notes += table.notes
+    return source
 
 
 def _saved(folder: str, split: str | None) -> Source:

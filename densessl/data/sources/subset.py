@@ -56,7 +56,9 @@ def limited(source: Source, limit: int | None, seed: int) -> Source:
 
     With the same seed fewer images are part of more.
     """
-    if limit is None or limit >= len(source):
-        return source
-    order = Generator(Philox(key=seed & (2**64 - 1))).permutation(len(source))
-    return Subset(source, np.sort(order[:limit]))
+    return source if limit is None or limit >= len(source) else Subset(source, drawn(len(source), limit, seed))
+
+
+def drawn(size: int, count: int, seed: int) -> np.ndarray:
+    """(count,) int64: sorted places below `size`; with the same seed fewer are part of more."""
+    return np.sort(Generator(Philox(key=seed & (2**64 - 1))).permutation(size)[:count])
