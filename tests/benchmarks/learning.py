@@ -126,9 +126,7 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> None:
         settings.append(f"beit.tokenizer={arguments.out / f'dvae-{seed}'}")
     pretrain(f"{name}-cifar", [*settings, *METHODS[name], *arguments.set])
     figures = score(name, seed, folder, arguments) if name != "dvae" else {}
-    record = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-    seen = {key: record[key] for key in ("images", "batch_size")}
-    found = {"method": name, "seed": seed, "epochs": arguments.epochs, **seen, "minutes": minutes(folder), **figures}
+    found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": minutes(folder), **figures}
     how = {"epochs": arguments.epochs, "set": arguments.set, "limit": arguments.limit}
     (folder / "learning.json").write_text(json.dumps(found | {"how": how, "environment": environment()}, indent=1))
     print(", ".join(f"{key} {value}" for key, value in found.items()), flush=True)
@@ -177,7 +175,8 @@ def table(out: Path) -> str:
     """Markdown of all runs below `out`: a row per method, means over seeds with their spread, baselines beside."""
     runs: dict[str, list[dict]] = {}
     for path in sorted(out.glob("*/learning.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        trained = json.loads((path.parent / "backbone.json").read_text(encoding="utf-8"))
+        found = {key: trained[key] for key in ("images", "batch_size")} | json.loads(path.read_text(encoding="utf-8"))
         runs.setdefault(found["method"], []).append(found)
     ways = {json.dumps(run["how"]) for each in runs.values() for run in each}
     if len(ways) != 1:
