@@ -18,4 +18,4 @@ def test_every_method_can_be_started():
     assert learning.METHODS.keys() == methods().keys()
     for name, settings in learning.METHODS.items():
         config = resolve(f"{name}-cifar", ["data=somewhere", *learning.SHARED, *settings])
-        assert config.batch_size == 128 and config.method == name
+        assert config.batch_size == (32 if name == "cpc" else 128) and config.method == name

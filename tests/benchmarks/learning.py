@@ -197,12 +197,14 @@ def table(out: Path) -> str:
     if len(raw) != len(dict(raw)):
         raise SystemExit(f"{out} holds runs that were held against several figures of raw pixels: {sorted(raw)}.")
     where = first["environment"]
+    missing = ", ".join(name for name in methods() if name not in runs and name != "dvae")
     return "\n".join(
         [
             *lines,
             "",
             f"Accuracy in per cent. {', '.join(f'{key} {value}' for key, value in sorted(raw))}. "
-            f"On {where['processor']}, {where['torch_threads']} thread(s) a run.",
+            f"On {where['processor']}, {where['torch_threads']} thread(s) a run."
+            + (f" Not run: {missing}." if missing else ""),
             "",
         ]
     )

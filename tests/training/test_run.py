@@ -206,7 +206,10 @@ def test_mistakes_cost_a_sentence_and_write_nothing(pictures, tmp_path, override
 
 
 def test_a_method_that_needs_labels_says_which_image_has_none(pictures, tmp_path):
-    with pytest.raises(UserError, match=r"supcon needs a label for every image, and 00.jpg of .* has none: give a"):
+    with pytest.raises(
+        UserError,
+        match=r"supcon needs a label for every image, and 00.jpg of .* has none: sort them into a folder per class",
+    ):
         run("supcon", pictures, tmp_path / "run", "steps=1")
     some = tmp_path / "some.txt"
     some.write_text("".join(f"{path}\tcat\n" for path in sorted(pictures.iterdir())[:20]) + f"{pictures / '20.jpg'}\n")
