@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from densessl.methods import methods
 from densessl.training.callbacks import Checkpoints
 from tests.methods.test_processes import WORLD, measure, worker
+from tests.training.conftest import images_for
 from tests.training.test_run import Stop, run, weights
 
 
@@ -41,7 +42,7 @@ def main() -> None:
         for name in names:
             one = measure(name)
             apart = max(difference(two[name][key], value) for key, value in one.items())
-            differing, count = killed(name, pictures, Path(folder) / name)
+            differing, count = killed(name, images_for(name, pictures), Path(folder) / name)
             print(f"{name:14}{len(one):9}{apart:16.1e}{f'{differing} of {count}':>34}", flush=True)
 
 
