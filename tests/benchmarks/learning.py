@@ -1,11 +1,12 @@
-"""Does every method learn? `python tests/benchmarks/learning.py [METHOD ...]`, then `... --table FILE`.
+"""Does every method learn? `python tests/benchmarks/learning.py [METHOD ...] --seeds 0 1`.
 
 Trains each method on CIFAR-10's training images with the same small network (a ResNet of 9 convolutions or, for those
-that mask patches, a ViT of 6 blocks), the same epochs and the same batch (CPC: smaller batches of fewer images, as the
-table says, for its time rises with the square of the batch), then scores the last epoch on the 10,000 test
-images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside the same network untrained and raw pixels;
-those that mask patches, and CPC, also by fine-tuning on a tenth of the labels. Every figure is written beside its run,
-and `--table` makes the table from what is there. A run that was stopped goes on when it is started again.
+that mask patches, a ViT of 4 blocks, of 0.2 to 0.3 million weights each), the same epochs and the same batch (CPC and
+BEiT's tokenizer: fewer images, CPC in smaller batches, for its time rises with the square of the batch), then scores
+the last epoch on the 10,000 test images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside the same
+network untrained and raw pixels; those that mask patches, and CPC, also by fine-tuning on a tenth of the labels. Each
+run adds a line to learning.csv, which is kept, so that machines and days can share the work, and learning.md is made
+from it. A run that was stopped goes on when it is started again; one that has its line is not run again.
 """
 
 from __future__ import annotations
@@ -34,13 +35,10 @@ HALVES = [
     "backbone=resnet18",
     "backbone_options={channels: [16, 16, 32, 64], layers: [1, 1, 1, 1], stem_width: 16, stem: half}",
 ]
-VIT = [
-    "backbone=vit_tiny_patch16_224",
-    "backbone_options={embed_dim: 96, depth: 6, num_heads: 3, patch_size: 4}",
-]
+VIT = ["backbone=vit_tiny_patch16_224", "backbone_options={embed_dim: 64, depth: 4, num_heads: 2, patch_size: 4}"]
 BEIT = [
     "backbone=beit_base_patch16_224",
-    "backbone_options={embed_dim: 96, depth: 6, num_heads: 3, patch_size: 4, use_rel_pos_bias: false, "
+    "backbone_options={embed_dim: 64, depth: 4, num_heads: 2, patch_size: 4, use_rel_pos_bias: false, "
     "use_shared_rel_pos_bias: true}",
 ]
 DVAE = ["backbone=dvae_encoder", "backbone_options={width: 16, groups: 3, blocks: 1}"]
@@ -84,52 +82,82 @@ METHODS: dict[str, list[str]] = {
     "pirl": [*RESNET, "lr=0.06", "pirl.negatives=4096"],
     "cmc": [*HALVES, "lr=0.06", "cmc.negatives=4096"],
     # Its loss compares all places of a batch with each other.
-    "cpc": [*RESNET, "lr=1e-3", "batch_size=32", "limit=10000"],
-    "mae": [*VIT, *TRANSFORMER],
-    "ibot": [*VIT, *TRANSFORMER, "ibot.momentum=0.98"],
-    "dvae": [*DVAE, "lr=3e-3", "dvae.width=16", "dvae.blocks=1"],
+    "cpc": [*RESNET, "lr=1e-3", "batch_size=32", "limit=10000", "cpc.hidden=64", "cpc.blocks=3"],
+    "mae": [*VIT, *TRANSFORMER, "mae.decoder_dim=64", "mae.decoder_depth=2", "mae.decoder_heads=2"],
+    "ibot": [
+        *VIT,
+        *TRANSFORMER,
+        "ibot.hidden=256",
+        "ibot.bottleneck=128",
+        "ibot.prototypes=512",
+        "ibot.momentum=0.98",
+        "ibot.frozen_epochs=0.2",
+        "ibot.warmup_epochs=2",
+    ],
+    "dvae": [*DVAE, "lr=3e-3", "limit=10000", "dvae.width=16", "dvae.blocks=1"],
     "beit": [*BEIT, *TRANSFORMER],
 }
 MEAN = ("mae", "beit")  # whose linear probe sees the mean of the map, since no class token was trained
 FINETUNED = ("mae", "ibot", "beit", "cpc")
 FINETUNE = ["labels=0.1", "epochs=10", "seeds=1", "workers=0", "devices=cpu"]
+RECORDS = Path(__file__).with_name("learning.csv")
+FIGURES = [
+    f"{protocol}{other}" for protocol in ("knn", "linear", "finetune") for other in ("", " untrained", " raw_pixels")
+]
+COLUMNS = ["method", "seed", "epochs", "images", "batch", "minutes", *FIGURES, "threads", "processor"]
 
 
 def main() -> None:
-    """Train and score, or write the table."""
+    """Train and score what has no line yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=[name for name in METHODS if name != "dvae"])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=Path("runs/learning"))
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="where the runs are kept")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--set", nargs="*", default=[], help="more key=value")
-    parser.add_argument("--limit", type=int, help="score on this many images a split")
-    parser.add_argument("--table", type=Path, help="write the table of the records in --out, and end")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--records", type=Path, default=RECORDS, help="a line for each run; the table is beside it")
     arguments = parser.parse_args()
-    if arguments.table:
-        arguments.table.write_text(table(arguments.out), encoding="utf-8")
-        return
-    for name in arguments.methods:
-        for seed in range(arguments.seeds):
-            one(name, seed, arguments)
+    for seed in arguments.seeds:
+        for name in arguments.methods:
+            if (name, str(seed)) not in {(row["method"], row["seed"]) for row in records(arguments.records)}:
+                add(one(name, seed, arguments), arguments.records)
+    arguments.records.with_suffix(".md").write_text(table(records(arguments.records)), encoding="utf-8")
 
 
-def one(name: str, seed: int, arguments: argparse.Namespace) -> None:
-    """Train one method from one seed, score it, and say what was found."""
-    folder = arguments.out / f"{name}-{seed}"
-    if (folder / "learning.json").exists():
-        return
-    settings = [f"data={arguments.data}", f"out={folder}", f"epochs={arguments.epochs}", f"seed={seed}", *SHARED]
+def one(name: str, seed: int, arguments: argparse.Namespace) -> dict:
+    """Train one method from one seed and score it; the time of its tokenizer, if it has one, is counted."""
+    settings = ["devices=cpu", f"data={arguments.data}", f"epochs={arguments.epochs}", f"seed={seed}", *SHARED]
+    folder, spent = arguments.out / f"{name}-{seed}", 0.0
     if name == "beit":
-        one("dvae", seed, arguments)
-        settings.append(f"beit.tokenizer={arguments.out / f'dvae-{seed}'}")
-    pretrain(f"{name}-cifar", [*settings, *METHODS[name], *arguments.set])
-    figures = score(name, seed, folder, arguments) if name != "dvae" else {}
-    found = {"method": name, "seed": seed, "epochs": arguments.epochs, "minutes": minutes(folder), **figures}
-    how = {"epochs": arguments.epochs, "set": arguments.set, "limit": arguments.limit}
-    (folder / "learning.json").write_text(json.dumps(found | {"how": how, "environment": environment()}, indent=1))
-    print(", ".join(f"{key} {value}" for key, value in found.items()), flush=True)
+        tokenizer = arguments.out / f"dvae-{seed}"
+        pretrain("dvae-cifar", [*settings, f"out={tokenizer}", *METHODS["dvae"]])
+        settings.append(f"beit.tokenizer={tokenizer}")
+        spent = minutes(tokenizer)
+    pretrain(f"{name}-cifar", [*settings, f"out={folder}", *METHODS[name]])
+    trained, here = json.loads((folder / "backbone.json").read_text(encoding="utf-8")), environment()
+    about = {"images": trained["images"], "batch": trained["batch_size"], "minutes": round(spent + minutes(folder), 1)}
+    where = {"threads": here["torch_threads"], "processor": here["processor"]}
+    run = {"method": name, "seed": seed, "epochs": arguments.epochs}
+    return run | about | where | score(name, seed, folder, arguments)
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    """The lines of all runs."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def add(record: dict, path: Path) -> None:
+    """Add the line of a run."""
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(record)
+    print(", ".join(f"{key} {value}" for key, value in record.items()), flush=True)
 
 
 def minutes(folder: Path) -> float:
@@ -145,16 +173,15 @@ def minutes(folder: Path) -> float:
 
 def score(name: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Accuracies in per cent, of the run and of the same network untrained; every record is kept beside the run."""
-    limit = [f"limit={arguments.limit}"] if arguments.limit else []
     protocols = {"knn": [], "linear": ["features=mean"] if name in MEAN else []}
     if name in FINETUNED:
         protocols["finetune"] = FINETUNE
     figures: dict[str, float] = {}
     for protocol, settings in protocols.items():
         # An untrained network is the same whichever method has it.
-        same = json.dumps([describe(load_backbone(str(folder))), protocol, seed, *settings, *limit])
+        same = json.dumps([describe(load_backbone(str(folder))), protocol, seed, *settings])
         known = arguments.out / "baselines" / f"{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
-        settings = [f"baselines={not known.exists()}", f"seed={seed}", *settings, *limit]
+        settings = [f"baselines={not known.exists()}", f"seed={seed}", *settings]
         record = evaluate(str(folder), protocol, str(arguments.data), settings)
         if not known.exists():
             known.parent.mkdir(exist_ok=True)
@@ -171,43 +198,28 @@ def percent(figures: dict) -> float:
     return round(100 * figures["top1"], 2)
 
 
-def table(out: Path) -> str:
-    """Markdown of all runs below `out`: a row per method, means over seeds with their spread, baselines beside."""
-    runs: dict[str, list[dict]] = {}
-    for path in sorted(out.glob("*/learning.json")):
-        trained = json.loads((path.parent / "backbone.json").read_text(encoding="utf-8"))
-        found = {key: trained[key] for key in ("images", "batch_size")} | json.loads(path.read_text(encoding="utf-8"))
-        runs.setdefault(found["method"], []).append(found)
-    ways = {json.dumps(run["how"]) for each in runs.values() for run in each}
-    if len(ways) != 1:
-        raise SystemExit(
-            f"{out} holds runs made in {len(ways)} ways ({'; '.join(sorted(ways))}): give one folder to each."
-        )
-    columns = ("knn", "knn untrained", "linear", "linear untrained", "finetune", "finetune untrained")
-    heads = ("method", "seeds", "epochs", "images", "batch", "minutes", *columns)
+def table(rows: list[dict[str, str]]) -> str:
+    """Markdown of all runs: a row per method, means over seeds with their spread, baselines beside."""
+    runs = {name: [row for row in rows if row["method"] == name] for name in methods() if name != "dvae"}
+    shown = [column for column in FIGURES if "raw_pixels" not in column]
+    heads = ("method", "seeds", "epochs", "images", "batch", "minutes", *shown)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name in (name for name in methods() if name in runs and name != "dvae"):
-        each = runs[name]
-        taken = statistics.mean(run["minutes"] for run in each)
-        cells = [spread([run[column] for run in each if column in run]) for column in columns]
-        about = [str(each[0][key]) for key in ("epochs", "images", "batch_size")]
-        lines.append(f"| {' | '.join([name, str(len(each)), *about, f'{taken:.0f}', *cells])} |")
-    first = next(iter(runs.values()))[0]
-    raw = {(key, value) for each in runs.values() for run in each for key, value in run.items() if "raw_pixels" in key}
+    for name, each in runs.items():
+        about = {tuple(run[key] for key in ("epochs", "images", "batch")) for run in each}
+        if len(about) > 1:
+            raise SystemExit(f"The runs of {name} differ in epochs, images or batch: {sorted(about)}.")
+        if each:
+            cells = [spread([float(run[column]) for run in each if run[column]]) for column in shown]
+            taken = statistics.mean(float(run["minutes"]) for run in each)
+            lines.append(f"| {' | '.join([name, str(len(each)), *about.pop(), f'{taken:.0f}', *cells])} |")
+    raw = {(column, float(run[column])) for run in rows for column in FIGURES if "raw_pixels" in column and run[column]}
     if len(raw) != len(dict(raw)):
-        raise SystemExit(f"{out} holds runs that were held against several figures of raw pixels: {sorted(raw)}.")
-    where = first["environment"]
-    missing = ", ".join(name for name in methods() if name not in runs and name != "dvae")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Accuracy in per cent. {', '.join(f'{key} {value}' for key, value in sorted(raw))}. "
-            f"On {where['processor']}, {where['torch_threads']} thread(s) a run."
-            + (f" Not run: {missing}." if missing else ""),
-            "",
-        ]
-    )
+        raise SystemExit(f"The runs were held against several figures of raw pixels: {sorted(raw)}.")
+    where = " or ".join(sorted({f"{run['processor']} with {run['threads']} thread(s) a run" for run in rows}))
+    missing = ", ".join(name for name, each in runs.items() if not each)
+    about = f"Accuracy in per cent; minutes of training alone. On {where}."
+    found = "; ".join(f"{column.replace('_', ' ')} {value}" for column, value in sorted(raw))
+    return "\n".join([*lines, "", f"{about} {found}.", *([f"Not run: {missing}."] if missing else []), ""])
 
 
 def spread(values: list[float]) -> str:
