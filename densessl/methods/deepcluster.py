@@ -37,6 +37,7 @@ from densessl.distributed import from_first
 from densessl.errors import require
 from densessl.methods.kmeans import cluster_sheet, kmeans, whitened
 from densessl.methods.registry import Images, Output, Progress, Sheet, register
+from densessl.modes import evaluating
 
 MIDDLE = ViewSpec(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter=0, grey=0, blur=0)
 
@@ -155,15 +156,3 @@ def without(network: nn.Module, path: str | None) -> Iterator[None]:
         yield
     finally:
         setattr(network.get_submodule(parent), name, part)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the while; each part goes back to the mode it had."""
-    modes = {part: part.training for part in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode

@@ -26,19 +26,22 @@ from densessl.training.module import PretrainModule
 from densessl.training.monitors import ChanceMonitor, CollapseMonitor
 
 FLUSH_SECONDS = 30.0  # between writes of metrics.csv
+DRAW_SECONDS = 60.0  # at least, between two states of the pictures
 
 
 class Checkpoints(Callback):
     """Writes last.ckpt every few minutes, at the end and when a signal asks; step-N.ckpt every `keep_every` steps.
+
+    draw: writes the run's pictures as they stand; called after last.ckpt was written, on the first process alone.
 
     SIGTERM and Ctrl-C end the run after the step under way, with everything saved; a second Ctrl-C ends it at once.
     A method that looks at all images when an epoch begins is saved at the end of each, so that the look, which may take
     minutes, can be broken off with nothing lost.
     """
 
-    def __init__(self, folder: Path, minutes: float, keep_every: int | None) -> None:
-        self.folder, self.seconds, self.keep_every = folder, 60 * minutes, keep_every
-        self.saved_at = time.monotonic()
+    def __init__(self, folder: Path, minutes: float, keep_every: int | None, draw: Callable[[], None]) -> None:
+        self.folder, self.seconds, self.keep_every, self.draw = folder, 60 * minutes, keep_every, draw
+        self.saved_at = self.drawn_at = time.monotonic()
         self.asked: signal.Signals | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
@@ -80,6 +83,9 @@ class Checkpoints(Callback):
         self.saved_at = time.monotonic()
         if step < total:
             self.heed(module)
+            if trainer.is_global_zero and time.monotonic() - self.drawn_at >= DRAW_SECONDS:
+                self.draw()
+                self.drawn_at = time.monotonic()
 
     def heed(self, module: PretrainModule) -> None:
         """Raise `RunStopped` when a signal has asked for it; every process calls this where nothing is unsaved."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from densessl.data.resize import fit, middle, resize
 from densessl.files import write_image
+from densessl.modes import evaluating
 
 CELL = 168  # pixels of the longest side of the largest picture of a sheet, about
 MARGIN, GAP = 24, 8
@@ -144,24 +144,12 @@ def _maps(backbone: nn.Module, images: Sequence[np.ndarray], layers: Sequence[in
     """Per layer, per image: (C, h, w) float32."""
     device = next(backbone.parameters()).device
     maps: list[list[np.ndarray]] = [[] for _ in layers]
-    with _evaluating(backbone), torch.no_grad():
+    with evaluating(backbone), torch.no_grad():
         for image in images:
             batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
             for kept, found in zip(maps, backbone.feature_maps(backbone.normalise(batch), layers), strict=True):
                 kept.append(found[0].float().cpu().numpy())
     return maps
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the while; each part goes back to the mode it had."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def _components(maps: Sequence[np.ndarray]) -> list[np.ndarray]:

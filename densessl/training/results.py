@@ -17,8 +17,10 @@ from densessl.data.dataset import ImageSource, ViewDataset, collate, render_view
 from densessl.data.images import UnreadableImage
 from densessl.data.sources.layers import Layer
 from densessl.data.views import ViewSpec
+from densessl.distributed import alone
 from densessl.environment import environment
 from densessl.files import remove_leftovers, write_bytes, write_text
+from densessl.modes import evaluating
 from densessl.training.config import PretrainConfig
 from densessl.training.module import NotFinite, PretrainModule
 from densessl.training.pictures import features_picture, save_picture, sheet_picture, views_picture
@@ -98,16 +100,7 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
         "seed": config.seed,
         "finished": module.steps_done >= schedule.total_steps,
     }
-    images = []
-    for index in _spread(len(dataset), min(PICTURED, len(dataset))):
-        try:
-            images.append(dataset.source.read(index))
-        except UnreadableImage:
-            continue
-    if images:
-        save_picture(features_picture(backbone, images), folder / "pictures" / "features.png")
-    if hasattr(module.method, "pictures"):
-        _method_pictures(module, dataset, folder)
+    draw(module, dataset, folder)
     if hasattr(module.method, "files"):
         for name, data in module.method.files().items():
             write_bytes(folder / name, data)
@@ -116,13 +109,28 @@ def finish(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
 
 
 @torch.no_grad()
+def draw(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
+    """Write pictures of the features, and of what the method itself shows, as they stand; for one process."""
+    images = []
+    for index in _spread(len(dataset), min(PICTURED, len(dataset))):
+        try:
+            images.append(dataset.source.read(index))
+        except UnreadableImage:
+            continue
+    if images:
+        save_picture(features_picture(module.method.backbone, images), folder / "pictures" / "features.png")
+    if hasattr(module.method, "pictures"):
+        with alone(), evaluating(module.method):
+            _method_pictures(module, dataset, folder)
+
+
 def _method_pictures(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
-    """What the method itself shows: its clusters, masks, reconstructions."""
+    """Its clusters, masks, reconstructions."""
     indices = _spread(len(dataset), min(PICTURED, len(dataset)))
     batch = render_views(collate([dataset[0, index] for index in indices]), dataset.sizes)
     batch["views"] = [module.prepared(view) for view in batch["views"]]
     thumbnail = ViewDataset(dataset.source, [WHOLE], THUMBNAIL, dataset.seed)
-    module.method.eval()
+    # The same masks each time. The run's own numbers do not follow from these: it seeds before each step and epoch.
     torch.manual_seed(module.config.seed)
     sheets = module.method.pictures(batch, lambda index: thumbnail[0, index]["views"][0])
     for name, sheet in sheets.items():

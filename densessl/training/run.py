@@ -268,7 +268,12 @@ def _fit(
         raise UserError(
             f"{last} is damaged: delete it to begin anew, or put one of its neighbours step-*.ckpt in its place."
         )
-    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint_minutes, config.checkpoint_steps)
+    checkpoints = Checkpoints(
+        folder / "checkpoints",
+        config.checkpoint_minutes,
+        config.checkpoint_steps,
+        lambda: results.draw(module, dataset, folder),
+    )
     log = Log(folder, config.log_steps, Progress(), job.title)
     part = config.batch_size // (hardware.world * config.accumulate)
     if hardware.world > 1 and module.method.sync_batch_norm:

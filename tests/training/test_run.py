@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from densessl.backbones import load_backbone
 from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
-from densessl.training import pretrain
+from densessl.training import callbacks, pretrain
 from densessl.training.callbacks import Checkpoints
 from tests.training.conftest import SMALL, heads, images_for, recipe, small
 
@@ -67,7 +67,12 @@ def test_a_run_that_died_ends_with_the_same_bits(method, at, accumulate, picture
     with pytest.raises(Stop):
         run(method, data, tmp_path / "again", *settings)
     monkeypatch.undo()
-    again = run(method, data, tmp_path / "again", *settings, f"workers={2 if at == 2 else 0}")
+    free = [f"workers={2 if at == 2 else 0}"]
+    if (at, accumulate) == (3, 1):
+        # Pictures drawn after each step change nothing either.
+        monkeypatch.setattr(callbacks, "DRAW_SECONDS", 0)
+        free.append("checkpoint_minutes=0")
+    again = run(method, data, tmp_path / "again", *settings, *free)
     assert_same(whole, again)
     one, two = (rows_of(each) for each in (whole, again))
     assert [row["step"] for row in two] == [str(step) for step in range(1, 8)]
@@ -84,6 +89,22 @@ def test_a_limit_trains_on_so_many_images(pictures, tmp_path):
     assert json.loads((folder / "data.json").read_text())["images"] == 17 and len(rows_of(folder)) == 2
     with pytest.raises(UserError, match="batch_size=8 is larger than the data"):
         run("simclr", pictures, tmp_path / "few", "limit=5")
+
+
+def test_pictures_are_drawn_on_the_way(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "DRAW_SECONDS", 0)
+
+    def stopped(progress):
+        if progress.step == 2:
+            drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+            assert drawn == {"views.png", "features.png", "pretext.png"}
+            raise Stop
+
+    monkeypatch.setattr(
+        methods()["pirl"].cls, "after_backward", lambda self, progress: stopped(progress), raising=False
+    )
+    with pytest.raises(Stop):
+        run("pirl", pictures, tmp_path / "run", "steps=4", "checkpoint_minutes=0")
 
 
 def test_what_a_run_leaves(pictures, tmp_path):
