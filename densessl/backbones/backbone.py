@@ -22,9 +22,8 @@ class Backbone(nn.Module):
         it.
     image_size: pixels of a side that it is meant for; other sizes work too unless `fixed_size` holds the only one.
     mean, std: of the pixels in [0, 1] it wants to see. notes: sentences for the user, such as on its stem.
-    fresh: whether its weights are random, so that a method may begin them as its paper does.
+    fresh: whether its weights are random and not loaded, so that a method may begin them as its paper does.
     record: what backbone.json says beside (method, training data summary); empty for a new one.
-    loaded: whether its weights were read from somewhere.
     """
 
     def __init__(
@@ -47,9 +46,8 @@ class Backbone(nn.Module):
         self.stride = max(_reduction(info) for info in model.feature_info)
         self._norms = type(model).__name__ not in _WITHOUT_NORM
         self.notes: list[str] = []
-        self.fresh = False
+        self.fresh = True
         self.record: dict[str, Any] = {}
-        self.loaded = False
         # Not among the weights: they are in backbone.json, and a checkpoint of any origin lacks them.
         self.register_buffer("_shift", 255 * torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_scale", 255 * torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)

@@ -47,7 +47,6 @@ def create_backbone(name: str, image_size: int | None = None, options: Mapping[s
     options = _plain(dict(options or {}))
     size = check_image_size(image_size) or native_size(name)
     backbone = build(name, size, options)
-    backbone.fresh = True
     if image_size is None:
         return _fitting(round_size(backbone))
     if image_size >= native_size(name) or "stem" in options or "patch_size" in options:
@@ -55,7 +54,6 @@ def create_backbone(name: str, image_size: int | None = None, options: Mapping[s
     smaller, sentence = stems.choose(backbone.model, image_size)
     if smaller:
         backbone = build(name, size, {**options, **smaller})
-        backbone.fresh = True
         backbone.notes.append(f"{name} {sentence}.")
     return _fitting(backbone)
 

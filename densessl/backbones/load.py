@@ -28,7 +28,7 @@ def load_backbone(spec: str | Path, image_size: int | None = None) -> Backbone:
     downloaded, a file is damaged or holds more than weights, a weight is missing, or the size does not fit.
     """
     backbone = _load(str(spec), check_image_size(image_size))
-    backbone.loaded = True
+    backbone.fresh = False
     return backbone
 
 

@@ -34,7 +34,7 @@ class SplitBackbone(Backbone):
         self.mean, self.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         self.channels = sum(encoder.channels for encoder in encoders)
         self.layer_channels = [sum(each) for each in zip(*(e.layer_channels for e in encoders), strict=True)]
-        self.notes, self.record, self.loaded = [], {}, False
+        self.notes, self.record, self.fresh = [], {}, True
         self.register_buffer("_shift", torch.zeros(1, 3, 1, 1), persistent=False)
         self.register_buffer("_scale", torch.full((1, 3, 1, 1), 255.0), persistent=False)
 
@@ -72,7 +72,7 @@ def split_backbone(backbone: Backbone, split: str) -> SplitBackbone:
         )
         return backbone
     made = SplitBackbone([encoder_like(backbone, len(group)) for group in groups.groups], split)
-    made.notes, made.loaded = list(backbone.notes), backbone.loaded
+    made.notes, made.fresh = list(backbone.notes), backbone.fresh
     return made
 
 
@@ -83,12 +83,13 @@ def encoder_like(backbone: Backbone, channels: int) -> Backbone:
     all but the layer that sees the channels.
     """
     made = build(backbone.architecture, backbone.image_size, backbone.options, inputs=channels)
-    if backbone.loaded:
+    if not backbone.fresh:
         source = backbone.encoders[0] if isinstance(backbone, SplitBackbone) else backbone
         shapes = {name: value.shape for name, value in made.model.state_dict().items()}
         state = source.model.state_dict()
         kept = {name: value for name, value in state.items() if shapes.get(name) == value.shape}
         made.model.load_state_dict(kept, strict=False)
+        made.fresh = False
     return made
 
 

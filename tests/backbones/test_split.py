@@ -162,7 +162,7 @@ def test_it_comes_back_from_its_files(tmp_path):
     for spec in (tmp_path, tmp_path / "backbone.safetensors"):
         again = load_backbone(spec).eval()
         assert isinstance(again, SplitBackbone) and again.split == "y|cb,cr" and again.record == {"method": "cmc"}
-        assert torch.equal(again(images), backbone(images)) and again.loaded
+        assert torch.equal(again(images), backbone(images)) and not again.fresh
     travelled = tmp_path / "other.safetensors"
     (tmp_path / "backbone.safetensors").rename(travelled)
     assert torch.equal(load_backbone(travelled).eval()(images), backbone(images))
