@@ -139,7 +139,8 @@ class _LogSumExpOfQueue(torch.autograd.Function):
         # Where every key is left out the sum is this small; it could not be -inf, which has no difference to itself.
         largest = query.new_full((len(query), 1), -math.inf if groups is None else torch.finfo(query.dtype).min)
         total, gathered = torch.zeros_like(largest), torch.zeros_like(query)
-        columns = max(64, tile_elements(query) // len(query))
+        # Half a tile, since most of what this loss adds to the memory is the tile.
+        columns = max(64, tile_elements(query) // 2 // len(query))
         memory = query.new_empty(len(query) * min(columns, len(queue)))
         for start in range(0, len(queue), columns):
             part = queue[start : start + columns].to(query.dtype)

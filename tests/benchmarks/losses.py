@@ -5,7 +5,8 @@ rounds, the ratio is the median of the rounds' ratios of lightly's time over our
 makes 2N embeddings, as in the figures that were published beside this project's design.
 
 Added memory is the peak of the resident set over what it was before, each measured in a process of its own, with the
-inputs there and one small call made, so that neither counts; its ratio is ours over lightly's.
+inputs there and one small call made, so that neither counts; its ratio is ours over lightly's. The gradients, which
+every loss must hand back, count on both sides; how much of both they are is printed after it.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from densessl.losses import (
 ROUNDS = 9
 THREADS = 2
 Loss = Callable[..., torch.Tensor]
-Job = Callable[[], object]
+Job = Callable[[], list[torch.Tensor]]
 
 
 def main() -> None:
     """Print the table."""
-    print(f"{'':34s}{'lightly':>12s}{'densessl':>12s}{'ratio':>8s}")
+    print(f"{'':34s}{'lightly':>12s}{'densessl':>12s}{'ratio':>8s}{'gradients':>11s}")
     rows()
 
 
@@ -76,12 +77,13 @@ def milliseconds(job: Job) -> float:
 def memory(title: str) -> None:
     """Measure both in new processes and print the row of their added memory."""
     command = [sys.executable, __file__, "--memory", title]
-    theirs, ours = (float(subprocess.check_output([*command, side])) for side in ("lightly", "densessl"))
-    print(f"{'  added memory, MiB':34s}{theirs:12,.0f}{ours:12,.0f}{ours / theirs:8.2f}", flush=True)
+    output = {side: subprocess.check_output([*command, side]).split() for side in ("lightly", "densessl")}
+    (theirs, _), (ours, gradients) = ([float(value) for value in values] for values in output.values())
+    print(f"{'  added memory, MiB':34s}{theirs:12,.0f}{ours:12,.0f}{ours / theirs:8.2f}{gradients:11,.0f}", flush=True)
 
 
-def added_memory(title: str, side: str) -> float:
-    """MiB by which one call raises the peak of the resident set (Linux)."""
+def added_memory(title: str, side: str) -> tuple[float, float]:
+    """MiB by which one call raises the peak of the resident set (Linux), and those of its gradients."""
     torch.set_num_threads(THREADS)
     job = CASES[title]()[side == "densessl"]
     # Libraries set themselves up at their first product and first backward pass.
@@ -89,8 +91,8 @@ def added_memory(title: str, side: str) -> float:
     (small @ small).exp().log_softmax(1).sum().backward()
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    job()
-    return resident("VmHWM") - before
+    leaves = job()
+    return resident("VmHWM") - before, sum(leaf.grad.numel() * leaf.grad.element_size() for leaf in leaves) / 2**20
 
 
 def resident(field: str) -> float:
@@ -99,11 +101,12 @@ def resident(field: str) -> float:
 
 
 def forward_backward(loss: Loss, *inputs: torch.Tensor) -> Job:
-    """The loss of fresh leaves, and its gradients."""
+    """The loss of fresh leaves, and its gradients: the job returns the leaves."""
 
-    def job() -> None:
+    def job() -> list[torch.Tensor]:
         leaves = [each.detach().requires_grad_() for each in inputs]
         loss(*leaves).backward()
+        return leaves
 
     return job
 
@@ -299,6 +302,6 @@ CASES: dict[str, Callable[[], tuple[Job, Job]]] = {
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--memory"]:
-        print(added_memory(*sys.argv[2:]))
+        print(*added_memory(*sys.argv[2:]))
     else:
         main()
