@@ -2,7 +2,8 @@
 
 Per method: the largest difference of loss, gradients and buffers between one process and two (gloo, the same global
 batch, float64), over the largest entry of each tensor; and how many tensors of the last checkpoint differ, in any bit,
-between a run that was killed after step 4, went on from its checkpoint of step 2 and ended, and one in one go.
+between a run that was killed after step 4, went on from its checkpoint of step 2 (of step 3, where an epoch ends, for
+the methods that look at all images when one begins) and ended, and one in one go.
 """
 
 from __future__ import annotations
