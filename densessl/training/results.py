@@ -50,7 +50,8 @@ def _with_layers(batch: dict, source: ImageSource) -> tuple[list[torch.Tensor], 
     if not layers:
         return views, None
     shown = [_layer_picture(layer, values) for layer, values in zip(layers, batch["layers"], strict=True)]
-    return [*views, *shown], [f"view {place}" for place in range(1, len(views) + 1)] + [each.name for each in layers]
+    headers = [f"view {place}" for place in range(1, len(views) + 1)]
+    return [*views, *shown], headers + [f"{each.name}\n{each.key}".strip() for each in layers]
 
 
 def _layer_picture(layer: Layer, values: torch.Tensor) -> torch.Tensor:

@@ -29,11 +29,11 @@ OUTSIDE = 255  # the label of what is no class
 class Layer(ABC):
     """One kind of channels beside an image.
 
-    name: for headers and sentences. channels: c. nearest: whether values must not be mixed.
-    drawn_anew: whether it is cropped and flipped by numbers of its own.
+    name: for headers and sentences. key: how to read its picture, in a few words. channels: c.
+    nearest: whether values must not be mixed. drawn_anew: whether it is cropped and flipped by numbers of its own.
     """
 
-    name = ""
+    name = key = ""
     channels = 1
     nearest = False
     drawn_anew = False
@@ -199,7 +199,7 @@ class Flow(Layer):
     def __init__(self, clips: Clips, fields: int, algorithm: str, bound: float) -> None:
         self.clips, self.channels, self.algorithm, self.bound = clips, 2 * fields, algorithm, bound
         self.offsets = range(-(fields // 2), fields - fields // 2 + 1)
-        self.name = "flow"
+        self.name, self.key = "flow", "right red, left cyan"
 
     def present(self, source: Source) -> np.ndarray:
         return self.clips.has(-self.offsets[0], self.offsets[-1])
