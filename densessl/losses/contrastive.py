@@ -30,7 +30,7 @@ def info_nce(
     queue: (K, D), taken as it is, for it holds keys that were normalised when they came in; it gets no gradient and
         may be written to before the backward pass. Chance level: ln(K + 1).
     groups: (N,) of the queries and (K,) of the queue, where a key of the query's own group is no negative and is left
-        out (CMC, arXiv 1906.05849).
+        out (CMC, arXiv 1906.05849; SimCLRv2, arXiv 2006.10029).
     """
     check_pair("info_nce", "query", query, "key", key)
     check_queue("info_nce", queue, query)
@@ -64,27 +64,19 @@ def in_batch_nce(query: Tensor, keys: Tensor, offset: int, temperature: float) -
         return 2 * temperature * (_LogSumExpOfQueue.apply(query / temperature, keys, None) - positive).mean()
 
 
-def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float, queue: Tensor | None = None) -> Tensor:
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     """SimCLR's loss (arXiv 2002.05709, equation 1): which of the 2N - 1 other views is of the same image.
 
     z_a, z_b: (N, D), row i of both from the same image. Mean over the 2N anchors; the official code sums the means of
     the two views, which is twice that. Chance level: ln(2N - 1).
-    queue: (K, D), more negatives for every anchor, as SimCLRv2's memory gives them (arXiv 2006.10029); taken as it is,
-        without a gradient, and it may be written to before the backward pass. Chance level with it: ln(2N - 1 + K).
     """
     check_pair("nt_xent", "z_a", z_a, "z_b", z_b)
     check_temperature("temperature", temperature)
-    if queue is not None:
-        check_queue("nt_xent", queue, z_a)
     with no_autocast(z_a):
         a, b = directions(z_a), directions(z_b)
         z = torch.cat([a, b]) / math.sqrt(temperature)
         positive = (a * b).sum(1) / temperature
-        candidates = _LogSumExpOfOthers.apply(z, 1 / temperature)
-        if queue is not None:
-            remembered = _LogSumExpOfQueue.apply(z / math.sqrt(temperature), queue.detach(), None)
-            candidates = torch.logaddexp(candidates, remembered)
-        return candidates.mean() - positive.mean()
+        return _LogSumExpOfOthers.apply(z, 1 / temperature).mean() - positive.mean()
 
 
 def sup_con(z_a: Tensor, z_b: Tensor, labels: Tensor, temperature: float) -> Tensor:

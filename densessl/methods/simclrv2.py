@@ -3,9 +3,10 @@
     h = f(x~),  z = g(h),  l(i, j) = -log exp(sim(z_i, z_j) / tau) / sum over others k of exp(sim(z_i, z_k) / tau)
 
 as SimCLR, with three changes: a larger f (selective kernels, see below), a deeper g of three layers whose first is kept
-for fine-tuning, and MoCo's memory, whose K keys of earlier batches are negatives of every anchor beside the 2(N - 1) of
-the batch. The keys come from a copy of f and g with theta_k <- m theta_k + (1 - m) theta, which moves before they are
-made; they enter the memory after the loss. Steps 2 and 3 are `densessl finetune` and `densessl distill`.
+for fine-tuning, and MoCo's memory: a copy of f and g, theta_k <- m theta_k + (1 - m) theta, makes keys of the batch,
+against which the anchors z_i are held in the place of each other, and K keys of earlier batches are negatives beside
+the 2(N - 1) of the batch. The copy moves before the keys are made; they enter the memory after the loss. Steps 2 and 3
+are `densessl finetune` and `densessl distill`.
 
 Defaults: tau 0.1, 3 layers as wide as h, 128 dimensions, batch norm after each layer, the last of which has no shift
 (official code, `tf2/model.py`); memory of 65,536 keys and m 0.999 (section 2 and appendix). queue=0 leaves the memory
@@ -13,14 +14,17 @@ out, as the official code does; the paper gives it about 1 % of accuracy with ba
 Networks: timm's skresnet50d with the options of configs/pretrain/simclrv2.yaml is the official ResNet-50 with
 selective kernels: two paths of 3x3, ResNet-D's stem and shortcuts. `layers` and `channels` make it deeper and wider:
 [3, 8, 36, 3] is 152, [128, 256, 512, 1024] with stem_width 64 is twice as wide.
-Where we differ: the paper does not say of which views the memory keeps the keys; here it is the second, one key an
-image as in MoCo. The memory holds half of the data at most, since a longer one is full of the anchors' own images. The
-loss is the mean over both views, where the official code sums them. timm does not average before the first stage's
-shortcut, whose stride is 1.
+Where we differ: the paper says of the memory that its network's output is kept as negatives, and not whether the
+positive and the batch's negatives are that network's too. Here they are, as in MoCo. With all of those from f itself,
+f learned to turn away from its own past and not to tell images apart: the small network of CIFAR-10 ended below its
+untrained self (23.8 % kNN after 27.5). The memory keeps the second view's keys, one an image as in MoCo, and holds half
+of the data at most, since a longer one is full of the anchors' own images. The loss is the mean over both views, where
+the official code sums them. timm does not average before the first stage's shortcut, whose stride is 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import log
 
@@ -30,9 +34,9 @@ from torch import Tensor, nn
 
 from densessl.backbones.heads import HEAD, head_file
 from densessl.data.views import ViewSpec
-from densessl.distributed import gather
+from densessl.distributed import gather, rank
 from densessl.errors import at_least, require
-from densessl.losses import nt_xent
+from densessl.losses import info_nce, nt_xent
 from densessl.methods.parts import Queue, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
 
@@ -91,7 +95,7 @@ class SimCLRv2(nn.Module):
         return [self.config.view]
 
     def chance(self, batch_size: int) -> float:
-        """ln(2N - 1 + K): every other embedding, and every key of the memory, is as near as the positive."""
+        """ln(2N - 1 + K): everything of another image, and every key of the memory, is as near as the positive."""
         return log(max(1, 2 * batch_size - 1 + (len(self.queue.keys) if self.config.queue else 0)))
 
     def before_step(self, progress: Progress) -> None:
@@ -101,13 +105,26 @@ class SimCLRv2(nn.Module):
     def forward(self, batch: dict) -> Output:
         h = self.backbone(torch.cat(batch["views"]))  # (2N, D)
         z_a, z_b = self.projector(h).chunk(2)  # (N, 128) each
-        memory = self.queue.keys if self.config.queue else None
-        loss = nt_xent(gather(z_a), gather(z_b), self.config.temperature, memory)
         if self.config.queue:
-            self.remember(batch["views"][1])
+            loss = self.against_memory(z_a, z_b, batch["views"])
+        else:
+            loss = nt_xent(gather(z_a), gather(z_b), self.config.temperature)
         return Output(loss, embedding=h.detach().chunk(2)[0], projection=z_a.detach())
 
-    @torch.no_grad()
-    def remember(self, images: Tensor) -> None:
-        """Put the keys of these images, of all processes, in the place of the oldest."""
-        self.queue.push(gather(F.normalize(self.key(images).float(), dim=1)))
+    def against_memory(self, z_a: Tensor, z_b: Tensor, views: Sequence[Tensor]) -> Tensor:
+        """SimCLR's loss with the keys of all processes' views, and those of the memory, in the place of the other z."""
+        with torch.no_grad():
+            k_a, k_b = F.normalize(self.key(torch.cat(list(views))).float(), dim=1).chunk(2)
+            all_a, all_b = gather(k_a), gather(k_b)
+        place = torch.arange(len(all_a), device=z_a.device)
+        own = place[rank() * len(z_a) :][: len(z_a)]
+        remembered = place.new_full((len(self.queue.keys),), -1)
+        loss = info_nce(
+            torch.cat((z_a, z_b)),
+            torch.cat((k_b, k_a)),
+            torch.cat((all_a, all_b, self.queue.keys)),
+            self.config.temperature,
+            groups=(own.repeat(2), torch.cat((place, place, remembered))),
+        )
+        self.queue.push(all_b)
+        return loss

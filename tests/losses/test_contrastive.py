@@ -49,26 +49,6 @@ def test_nt_xent_equals_the_formula(n, temperature, monkeypatch):
     assert_equal(lambda a, b: nt_xent(a, b, temperature), lambda a, b: nt_xent_by_loops(a, b, temperature), z_a, z_b)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.005])
-def test_nt_xent_with_a_memory_counts_its_keys_among_the_candidates(temperature, monkeypatch):
-    monkeypatch.setattr(common, "CPU_TILE", 4**2)
-    z_a, z_b = batch(3, 5), batch(3, 5, seed=4)
-    queue = torch.nn.functional.normalize(batch(70, 5, seed=2), dim=1)  # two parts of 64 rows and less
-
-    def by_loops(a, b):
-        z, total = [*a, *b], 0.0
-        for i in range(6):
-            logits = [cosine(z[i], z[j]) / temperature for j in range(6) if j != i]
-            logits += [(z[i] * key).sum() / (z[i] * z[i]).sum().sqrt() / temperature for key in queue]
-            total = total + cross_entropy(logits, cosine(z[i], z[(i + 3) % 6]) / temperature)
-        return total / 6
-
-    assert_equal(lambda a, b: nt_xent(a, b, temperature, queue), by_loops, z_a, z_b)
-    same = torch.ones(3, 4, dtype=torch.float64)
-    chance = float(nt_xent(same, same, temperature, torch.full((7, 4), 0.5, dtype=torch.float64)))
-    assert chance == pytest.approx(math.log(5 + 7), rel=1e-12)
-
-
 @pytest.mark.parametrize("tile", [1, 3**2, 16**2, 33**2, 66**2])
 @pytest.mark.parametrize("temperature", [0.2, 0.005])
 def test_nt_xent_does_not_depend_on_the_tiles(tile, temperature, monkeypatch):
