@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
+from densessl.segmentation.crf import CRFConfig
 
 
 @dataclass
@@ -52,6 +53,9 @@ class SegmentConfig:
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
+    refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
+    refine_size: longest side in pixels at which that is done.
+    sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
     cache: folder in which features outlive the run; None keeps them for the run only.
     unreadable: share of the pictures that may be unreadable before the run ends.
     """
@@ -74,9 +78,13 @@ class SegmentConfig:
     devices: str = "auto"  # "auto", "cpu" or "gpu"; one process, one GPU
     precision: str = "32"  # "32", or "bf16" for the backbone
     learn_from: int = 5000
+    refine: str = "crf"
+    refine_size: int = 320
+    sharpness: float = 2.0
     cache: str | None = None
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
+    crf: CRFConfig = field(default_factory=CRFConfig)
 
 
 def resolve(arguments: Sequence[str], given: Mapping[str, Any], recipe: str | None = None) -> SegmentConfig:

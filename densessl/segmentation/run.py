@@ -21,7 +21,7 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Extractor, Features, extract, weights_hash
 from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
-from densessl.segmentation.predict import MaskWriter, mask, stems
+from densessl.segmentation.predict import MaskWriter, Refinement, mask, stems
 from densessl.segmentation.train import learn
 
 
@@ -102,7 +102,7 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
 
 def _check(config: SegmentConfig) -> None:
     _device(config.devices)
-    choices = {"method": ("stego", "kmeans"), "precision": ("32", "bf16")}
+    choices = {"method": ("stego", "kmeans"), "precision": ("32", "bf16"), "refine": ("crf", "guided", "none")}
     for key, known in choices.items():
         given = str(getattr(config, key))
         if given not in known:
@@ -114,6 +114,7 @@ def _check(config: SegmentConfig) -> None:
     if config.classes > 65535:
         raise UserError(f"classes={config.classes} does not fit a 16-bit mask: give at most 65535.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
+    least |= {"refine_size": 1, "sharpness": 0}
     _check_least(config, least, "")
     stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
     _check_least(config.stego, stego, "stego.")
@@ -212,6 +213,9 @@ def _write_masks(
     row_of = {index: row for row, index in enumerate(kept.indices)}
     known = {name for name, _ in kept.unreadable}
     writer = MaskWriter(folder, model.classes)
+    refinement = None
+    if config.refine != "none":
+        refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
     loader = transform.pictures(source, range(len(source)), extractor.frame, config.workers, originals=True)
     for done, picture in enumerate(loader, start=1):
         name = names[picture.index]
@@ -220,7 +224,7 @@ def _write_masks(
                 unreadable.add(name, picture.reason)
         else:
             shape, tokens = _tokens(extractor, kept, row_of.get(picture.index), picture)
-            labels = mask(model, tokens, shape, picture.original.shape[:2])
+            labels = mask(model, tokens, shape, picture.original.shape[:2], picture.original, refinement)
             writer.write(name, files[picture.index], picture.original, labels)
         progress("Writing masks", done, len(names), "")
     if len(writer.files) < len(names):

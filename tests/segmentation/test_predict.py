@@ -15,10 +15,11 @@ import torch.nn.functional as F
 
 from densessl.errors import UserError
 from densessl.segmentation import predict
+from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
 from densessl.segmentation.overlay import overlay, palette
-from densessl.segmentation.predict import MaskWriter, mask, stems
+from densessl.segmentation.predict import MaskWriter, Refinement, mask, stems
 
 
 def segmenter(classes: int = 5) -> Segmenter:
@@ -131,3 +132,20 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
         load_model(path)
     with pytest.raises(UserError, match="no model at"):
         load_model(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(("method", "wrong_left"), [("crf", 0.05), ("guided", 0.7)])
+def test_refined_masks_follow_the_edges_that_coarse_features_miss(method, wrong_left):
+    side, centre = 96, (50, 43)
+    y, x = np.mgrid[:side, :side]
+    disc = np.hypot(y - centre[0], x - centre[1]) < 30
+    picture = np.where(disc[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
+    coarse = cv2.resize(disc.astype(np.float32), (6, 6), interpolation=cv2.INTER_AREA)
+    model = Segmenter(None, torch.eye(2))
+    tokens = torch.from_numpy(np.stack((1 - coarse, coarse), axis=2).reshape(36, 2))
+    plain = mask(model, tokens, (6, 6), (side, side))
+    refinement = Refinement(method, 96, 2.0, CRFConfig())
+    refined = mask(model, tokens, (6, 6), (side, side), picture, refinement)
+    assert (refined != disc).mean() < wrong_left * (plain != disc).mean()
+    smaller = mask(model, tokens, (6, 6), (side, side), picture, Refinement(method, 48, 2.0, CRFConfig()))
+    assert smaller.shape == (side, side) and (smaller != disc).mean() < (plain != disc).mean()
