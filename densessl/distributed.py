@@ -91,20 +91,25 @@ def mean_over_processes(value: Tensor) -> Tensor:
 @torch.no_grad()
 def from_first(value: Tensor) -> Tensor:
     """The first process's `value`, for numbers drawn at random that all must agree on."""
-    if world_size() > 1:
-        value = value.contiguous()
-        dist.broadcast(value, src=0)
-    return value
+    if world_size() == 1:
+        return value
+    sent = value.contiguous().to(_device(value.device))
+    dist.broadcast(sent, src=0)
+    return sent.to(value.device)
 
 
 def any_process(flag: bool) -> bool:
     """Whether `flag` is true in any process; all must call it, and all get the same answer."""
     if world_size() == 1:
         return flag
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    found = torch.tensor([float(flag)], device=device)
+    found = torch.tensor([float(flag)], device=_device("cpu"))
     dist.all_reduce(found, op=dist.ReduceOp.MAX)
     return bool(found)
+
+
+def _device(device: torch.device | str) -> torch.device | str:
+    """Where a tensor must lie to be sent."""
+    return "cuda" if dist.get_backend() == "nccl" else device
 
 
 def from_all(value: object) -> list:

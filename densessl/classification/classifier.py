@@ -46,9 +46,7 @@ class Classifier(nn.Module):
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         plain = [each for each in learning if each.ndim <= 1 or (lars and each is self.linear.weight)]
         rest = [each for each in learning if all(each is not other for other in plain)]
-        # timm's LARS leaves the steps of weights without decay as they are, unless told otherwise.
-        scaled = {"always_adapt": True} if lars else {}
-        return [{"params": rest, **scaled}, {"params": plain, "weight_decay": 0.0, "decays": False}]
+        return [{"params": rest}, {"params": plain, "weight_decay": 0.0, "decays": False}]
 
 
 def save_classifier(classifier: Classifier, folder: str | Path, record: dict[str, Any]) -> Path:

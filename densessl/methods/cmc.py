@@ -238,7 +238,7 @@ class CMC(nn.Module):
         """(K,) indices of negatives for all pairs; where K is all of the data, each index once."""
         if self.negatives == len(self.group):
             return torch.arange(len(self.group), device=device)
-        return torch.randint(len(self.group), (self.negatives,), device=device)
+        return from_first(torch.randint(len(self.group), (self.negatives,), device=device))
 
     def contrast(
         self, place: int, z: Tensor, bank: Tensor, index: Tensor, drawn: Tensor, groups: tuple[Tensor, Tensor]

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from densessl.backbones.dvae import EPSILON, Decoder, map_pixels
 from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
-from densessl.distributed import mean_over_processes, rank
+from densessl.distributed import from_first, mean_over_processes, rank
 from densessl.errors import require
 from densessl.losses import kl_to_uniform, logit_laplace
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
@@ -186,7 +186,7 @@ def gumbel(logits: Tensor) -> Tensor:
     """Gumbel noise (B, ...) for logits of that shape; an image's hangs on its place among those of all processes."""
     noise = torch.empty_like(logits, memory_format=torch.contiguous_format)
     generator = torch.Generator(logits.device)
-    first = int(torch.randint(2**31, ())) + rank() * len(noise)
+    first = int(from_first(torch.randint(2**31, ()))) + rank() * len(noise)
     for place, image in enumerate(noise, start=first):
         image.exponential_(generator=generator.manual_seed(place))
     return noise.clamp_min_(torch.finfo(noise.dtype).tiny).log_().neg_()

@@ -1,7 +1,7 @@
 """Which patches of an image are hidden, for methods that predict them.
 
-Random numbers come from torch's global generator, one draw a call; where several processes begin from the same seed,
-they mask the images of the whole batch as one process would.
+Random numbers come from torch's global generator, one draw a call, of the first process: several processes mask the
+images of the whole batch as one process would.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from densessl.distributed import rank, world_size
+from densessl.distributed import from_first, rank, world_size
 
 ATTEMPTS = 10  # blocks that may fail to fit, one after another, before a mask is left as it is
 
@@ -97,7 +97,7 @@ def _between(places: Tensor, start: Tensor, length: Tensor) -> Tensor:
 
 def _generator() -> torch.Generator:
     """Numbers of its own for one call, so that how many it takes changes nothing else."""
-    return torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    return torch.Generator().manual_seed(int(from_first(torch.randint(2**62, ()))))
 
 
 def _draw(generator: torch.Generator, *shape: int) -> Tensor:

@@ -7,10 +7,11 @@ with the negatives k_i from a queue of earlier keys. The key encoder moves befor
 enter the queue after the loss (official code, `builder.py`).
 
 Defaults: K 65,536, m 0.999 (MoCo); tau 0.2, two-layer head, blur and jitter of strength 0.4 (v2).
-Batch norm: the paper shuffles keys over 8 GPUs, so that no statistic tells a query its key. Each process takes its
-batch in `batch_norm_splits` parts instead, as the authors do in their CIFAR-10 notebook, and keys are
-shuffled over all parts of all processes.
-Where we differ: the queue holds half of the data at most, since a longer one is full of the queries' own images.
+Batch norm: the paper shuffles keys over 8 GPUs, so that no statistic tells a query its key. Here batch norm sees the
+batch of all processes in `batch_norm_splits` parts, as in the authors' CIFAR-10 notebook, whether one process has them
+all or 8 have one each, and keys are shuffled over them.
+Where we differ: the queue holds half of the data at most, since a longer one is full of the queries' own images. The
+learning rate moves with each step, where the official code's moves with each epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from densessl.methods.parts import (
     momentum_copy,
     move_towards,
     shuffled,
-    slow_batch_norm,
     unshuffled,
 )
 from densessl.methods.registry import Output, Progress, register
@@ -47,7 +47,7 @@ class MoCoConfig:
     hidden: int = 2048  # width of the head's hidden layer; 0 for a linear head, as v1 and the notebook have it
     dim: int = 128  # of q and k
     symmetric: bool = False  # each view once the query, once the key, both losses summed; twice the work
-    batch_norm_splits: int = 8  # parts of a process's batch that batch norm sees apart; 1 leaves it whole
+    batch_norm_splits: int = 8  # parts of all processes' batch that batch norm sees apart
     view: ViewSpec = field(default_factory=moco_views)
 
     def __post_init__(self) -> None:
@@ -77,7 +77,6 @@ class MoCo(nn.Module):
         self.backbone = backbone
         sizes = (backbone.channels, *([config.hidden] if config.hidden else []), config.dim)
         self.projector = mlp(sizes, hidden_bias=True, last_bias=True, hidden_norm=False, last_norm=False)
-        slow_batch_norm(self.backbone, config.batch_norm_splits)
         self.key = momentum_copy(self.query)
         self.queue = Queue(max(1, min(config.queue, data_size // 2)), config.dim)
 

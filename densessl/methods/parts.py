@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -99,7 +101,7 @@ def momentum_copy(module: nn.Module) -> nn.Module:
     """A copy that gradients never reach; `move_towards` moves it. It stays in training mode, as the papers' does."""
     copy = deepcopy(module).requires_grad_(False)
     for part in copy.modules():
-        if type(part).__name__ == "DropPath":  # timm's stochastic depth belongs to the student alone
+        if isinstance(part, DropPath):  # stochastic depth belongs to the student alone
             part.drop_prob = 0.0
     return copy
 
@@ -184,20 +186,29 @@ class MemoryBank(nn.Module):
 def in_parts(network: nn.Module, images: Tensor, parts: int) -> Tensor:
     """Run equal parts of the batch one after another, so that batch norm sees each part alone.
 
-    images (N, ...) -> (N, D). One process stands in for `parts` GPUs that way, with two images a part at least.
-    `slow_batch_norm` keeps the running statistics moving at the pace of whole batches.
+    images: (N, ...) of this process -> (N, D). parts: of the batch of all processes, so that one process stands in for
+        that many GPUs and several for as many together; two images a part at least. The running statistics move at the
+        pace of whole batches.
     """
-    parts = min(parts, len(images) // 2)
+    parts = min(parts // world_size(), len(images) // 2)
     if parts <= 1:
         return network(images)
-    return torch.cat([network(part) for part in images.tensor_split(parts)])
+    with _slow_batch_norm(network, parts):
+        return torch.cat([network(part) for part in images.tensor_split(parts)])
 
 
-def slow_batch_norm(network: nn.Module, parts: int) -> None:
-    """Let `parts` updates of the running statistics weigh as much as one did."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm) and module.momentum is not None:
-            module.momentum = 1 - (1 - module.momentum) ** (1 / parts)
+@contextmanager
+def _slow_batch_norm(network: nn.Module, parts: int) -> Iterator[None]:
+    """Let `parts` updates of the running statistics weigh as much as one does."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.momentum is not None]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1 - (1 - norm.momentum) ** (1 / parts)
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @torch.no_grad()

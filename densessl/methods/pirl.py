@@ -175,8 +175,10 @@ class PIRL(nn.Module):
         if self.measured:
             return
         if not self.partition:
-            cosines = F.normalize(embeddings.to(negatives.dtype), dim=1) @ negatives.T
-            self.partition.copy_(self.data_size * mean_over_processes((cosines / self.config.temperature).exp().mean()))
+            with torch.autocast(embeddings.device.type, enabled=False):
+                cosines = F.normalize(embeddings.to(negatives.dtype), dim=1) @ negatives.T
+                found = (cosines / self.config.temperature).exp().mean()
+            self.partition.copy_(self.data_size * mean_over_processes(found))
         # Asked once alone, for asking waits for the device.
         self.measured = True
 

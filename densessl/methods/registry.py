@@ -36,9 +36,9 @@ and, only where its paper has them,
     files()                                 what a finished run leaves beside the backbone: {"tokenizer.json": bytes}
 
 All that must survive a restart is a persistent buffer. Random numbers come from torch's global generator, which the
-loop seeds before every step and every epoch, alike on every process: a restart draws the same, and what is drawn for
-the images of all processes can be cut into shares. `pictures` and `files` run on the first process alone. A method
-whose views may be cut into patches says `takes_patches = True`.
+loop seeds before every step and every epoch, so that a restart draws the same: differently on each process before a
+step (what all must agree on is drawn by `from_first`), alike before an epoch. `pictures` and `files` run on the first
+process alone. A method whose views may be cut into patches says `takes_patches = True`.
 """
 
 from __future__ import annotations

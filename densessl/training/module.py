@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from densessl.data.dataset import render_views
 from densessl.data.views import PatchSides
-from densessl.distributed import any_process
+from densessl.distributed import any_process, rank
 from densessl.errors import RunStopped, UserError
 from densessl.methods.registry import Images, Output, Progress
 from densessl.training.config import PretrainConfig
@@ -77,8 +77,8 @@ class PretrainModule(pl.LightningModule):
             raise UserError(batch.get("failed", "Another process could not read its images."))
         part = batch_idx % self.config.accumulate
         # What a step draws depends on its place alone, so that a restart draws the same without any saved state.
-        # It is the same on every process: what a method draws for the batch of all, each cuts its own share from.
-        torch.manual_seed(hash((self.config.seed, self.steps_done, part, 0)) & (2**63 - 1))
+        # Each process has its own, or the third image of every process would have the same channels dropped.
+        torch.manual_seed(hash((self.config.seed, self.steps_done, part, rank())) & (2**63 - 1))
         if part:
             return
         self.schedule.apply(self.optimizers().optimizer, self.steps_done)

@@ -43,9 +43,11 @@ def _by_decay(group: dict, decay_all: bool) -> list[dict]:
 def create_optimizer(method: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.Optimizer:
     """timm's optimizer of that name over the method's groups."""
     options = {"betas": tuple(config.betas)} if "adam" in config.name or "lamb" in config.name else {}
+    groups = parameter_groups(method, config.decay_all)
     if config.name in ("lars", "larc", "nlars", "nlarc"):
         options["trust_coeff"] = config.trust
-    groups = parameter_groups(method, config.decay_all)
+        # timm's own rule is to adapt what has a weight decay now, so that with one of 0 steps would have full length.
+        groups = [{"always_adapt": group.get("decays", True)} | group for group in groups]
     # timm's "sgd" is Nesterov's; the papers' is plain, which timm calls "momentum".
     name = "momentum" if config.name == "sgd" else config.name
     return create_optimizer_v2(

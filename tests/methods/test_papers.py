@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import nn
 
+from densessl.backbones import create_backbone
 from densessl.methods import methods
-from densessl.methods.parts import Queue, cosine_ramp, in_parts, momentum_copy, move_towards, slow_batch_norm
+from densessl.methods.parts import Queue, cosine_ramp, in_parts, momentum_copy, move_towards
 from densessl.training.config import resolve
 from tests.methods.conftest import batch_for, build, one_step, progress
 
@@ -85,14 +87,16 @@ def test_the_queue_is_at_most_half_of_the_data():
 
 
 def test_parts_give_batch_norm_the_statistics_of_each_part_and_move_it_at_the_same_pace():
-    norm, x = nn.BatchNorm1d(3), torch.randn(12, 3) * 2 + 1
-    slow_batch_norm(norm, 4)
-    found = in_parts(norm, x, 4)
-    for part, chunk in zip(found.chunk(4), x.chunk(4), strict=True):
-        expected = (chunk - chunk.mean(0)) / (chunk.var(0, correction=0) + norm.eps).sqrt()
-        torch.testing.assert_close(part, expected)
-    whole = torch.stack([chunk.mean(0) for chunk in x.chunk(4)]).mean(0)
-    torch.testing.assert_close(norm.running_mean, 0.1 * whole, rtol=0.1, atol=0.02)
+    x = torch.randn(12, 3, dtype=torch.float64) * 2 + 1
+    for asked, parts in ((4, 4), (8, 6)):  # two images a part at least
+        norm = nn.BatchNorm1d(3).double()
+        found = in_parts(norm, x, asked)
+        for part, chunk in zip(found.chunk(parts), x.chunk(parts), strict=True):
+            expected = (chunk - chunk.mean(0)) / (chunk.var(0, correction=0) + norm.eps).sqrt()
+            torch.testing.assert_close(part, expected)
+        whole = torch.stack([chunk.mean(0) for chunk in x.chunk(parts)]).mean(0)
+        torch.testing.assert_close(norm.running_mean, 0.1 * whole, rtol=0.1, atol=0.02)
+        assert norm.momentum == 0.1
 
 
 def test_byol_is_the_sum_over_both_assignments_and_moves_its_target_after_the_step():
@@ -178,6 +182,12 @@ def test_dino_exports_the_teacher_and_drops_paths_in_the_student_alone():
     assert float((student - teacher).abs().max()) > 0
     local = method.views[-1]
     assert local.size % method.backbone.stride == 0 and local.count == 2
+    backbone = create_backbone("vit_tiny_patch16_224", 32, {"depth": 2, "patch_size": 8, "drop_path_rate": 0.3})
+    paths = [
+        [float(part.drop_prob) for part in network.modules() if isinstance(part, DropPath)]
+        for network in (backbone, momentum_copy(backbone))
+    ]
+    assert max(paths[0]) == pytest.approx(0.3) and not any(paths[1]) and len(paths[0]) == len(paths[1])
 
 
 DEFAULTS = {

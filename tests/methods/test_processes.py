@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
 
 from densessl.methods import methods
 from densessl.training.sync import synchronise
@@ -26,10 +27,7 @@ def measure(case: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
     name, _, network = case.partition(" ")
     method = build(name, network or None).double()
     own = hasattr(getattr(method, "config", None), "batch_norm_splits")
-    if own:
-        # A process is a part: two processes of one part are one process of two.
-        object.__setattr__(method.config, "batch_norm_splits", WORLD // world)
-    elif world > 1:
+    if world > 1 and not own:
         synchronise(method, "cpu")
     batch = batch_for(method, COUNT)
     share = slice(rank * COUNT // world, (rank + 1) * COUNT // world)
@@ -37,18 +35,21 @@ def measure(case: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
         "views": [view[share].double() for view in batch["views"]]
     }
     moment(method, "before_step", progress(20))
-    torch.manual_seed(7)
-    loss = method(batch).loss
-    loss.backward()
-    found = {"loss": loss.detach()}
-    found |= {f"{key} gradient": p.grad for key, p in method.named_parameters() if p.grad is not None}
+    torch.manual_seed(7 + rank)
+    run = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
+    loss = run(batch).loss
+    loss.backward()  # with the mean of the gradients over processes
+    found = {"loss": loss.detach().clone()}
+    found |= {f"{key} gradient": p.grad.clone() for key, p in method.named_parameters() if p.grad is not None}
     if world > 1:
-        for value in found.values():
-            dist.all_reduce(value)
-            value /= world
+        dist.all_reduce(found["loss"])
+        found["loss"] /= world
     # Running statistics of parts depend on which part comes last; all other buffers must agree.
     buffers = {key: b for key, b in method.named_buffers() if not (own and "running" in key) and "num_" not in key}
-    return found | {f"{key} buffer": buffer.clone() for key, buffer in buffers.items()}
+    found |= {f"{key} buffer": buffer.clone() for key, buffer in buffers.items()}
+    if world > 1:
+        run(batch)  # DDP says only now if some parameter that learns got no gradient
+    return found
 
 
 def several_sizes(name: str) -> bool:

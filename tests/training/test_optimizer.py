@@ -90,7 +90,7 @@ def test_groups_that_forget_a_parameter_are_refused():
 def test_trust_sets_the_pace_of_lars_and_clips_in_larc(name, moved):
     """By hand, |w| 1, |g| 2: LARS moves by lr trust |w| / |g| times g, LARC by the lesser of lr and trust |w| / |g|."""
     weight = nn.Parameter(torch.tensor([[0.6, 0.8]]))
-    config = OptimizerConfig(name=name, trust=0.02, momentum=0.0, weight_decay=1e-12)
+    config = OptimizerConfig(name=name, trust=0.02, momentum=0.0, weight_decay=0.0)
     optimizer = create_optimizer(nn.ParameterList([weight]), config, 4.0)
     weight.grad = torch.tensor([[2.0, 0.0]])
     before = weight.detach().clone()
