@@ -31,3 +31,17 @@ def at_least(least: float, section: str, config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         require(value >= least, f"{section}.{name}={value} must be {least} or more.")
+
+
+def above_0(section: str, config: object, *names: str) -> None:
+    """Raise `UserError` for a setting of this name in the section that is 0 or less."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{section}.{name}={value} must be above 0.")
+
+
+def from_0_to_1(section: str, config: object, *names: str) -> None:
+    """Raise `UserError` for a setting of this name in the section that is no share."""
+    for name in names:
+        value = getattr(config, name)
+        require(0 <= value <= 1, f"{section}.{name}={value} must be from 0 to 1.")

@@ -28,6 +28,10 @@ def test_every_method_can_be_started(learning):
         assert config.batch_size == (32 if name == "cpc" else 128) and config.method == name
 
 
+def test_the_table_that_is_kept_is_that_of_the_runs_that_are_kept(learning):
+    assert learning.RECORDS.with_suffix(".md").read_text() == learning.table(learning.records(learning.RECORDS))
+
+
 def test_table_has_means_spreads_and_what_was_not_run(tmp_path, learning):
     about = {"epochs": 6, "images": 50000, "batch": 128, "knn raw_pixels": 40.5, "threads": 1, "processor": "a CPU"}
     for seed, knn in enumerate((50.0, 52.0)):

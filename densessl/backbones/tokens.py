@@ -1,10 +1,9 @@
 """The tokens of a plain transformer, for methods that mask patches before the network sees them.
 
     patches   images -> one embedding a patch, without positions
-    encode    those embeddings, some exchanged or left out -> every token after the last block and the final norm
-
-`features`, `normed` and `pooled` are the steps of it, for methods that need the vector of the image as well:
-backbone(images) = pooled(features(patches(images))).
+    features  those embeddings, some exchanged or left out -> every token after the last block
+    normed    those tokens -> with the final norm, where that stands behind the pooling
+    pooled    those tokens -> the vector of the image: backbone(images) = pooled(features(patches(images)))
 
 A plain transformer is timm's VisionTransformer (ViT, DeiT, DINOv2, SigLIP), Beit or Eva (EVA, EVA-02, DINOv3), which
 cuts patches from the pixels and has as many tokens in each block.
@@ -60,20 +59,14 @@ def patches(backbone: Backbone, images: Tensor) -> Tensor:
     return tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
 
 
-def encode(backbone: Backbone, tokens: Tensor, grid: Grid, kept: Tensor | None = None) -> Tensor:
-    """(B, P, D) -> (B, prefix + P', D): positions of the grid, prefix tokens, blocks, final norm.
+def features(backbone: Backbone, tokens: Tensor, grid: Grid, kept: Tensor | None = None) -> Tensor:
+    """(B, P, D) -> (B, prefix + P', D): positions, prefix tokens and blocks, which timm calls `forward_features`.
 
     tokens: of all P = h w patches of the grid (h, w), row by row, as `patches` gives them.
     kept: (B, P') which patches alone go through the blocks, in that order; None for all.
-    A final norm that stands behind the pooling is applied to each token, as `Backbone.feature_maps` does.
-    Raises `ValueError` when the backbone is no plain transformer, when tokens and grid do not fit it, and for `kept`
-    where positions are relative (BEiT).
+    A final norm that stands behind the pooling is left to `normed`. Raises `ValueError` when the backbone is no plain
+    transformer, when tokens and grid do not fit it, and for `kept` where positions are relative (BEiT).
     """
-    return normed(backbone, features(backbone, tokens, grid, kept))
-
-
-def features(backbone: Backbone, tokens: Tensor, grid: Grid, kept: Tensor | None = None) -> Tensor:
-    """As `encode`, without a norm that stands behind the pooling: what timm calls `forward_features`."""
     model = _transformer(backbone)
     _check(backbone, tokens, grid, kept)
     beit.set_grid(model, *grid)

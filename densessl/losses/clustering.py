@@ -23,7 +23,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     Every row sums to 1, and after many iterations every prototype (column) is used as much as any other. They are
     diag(u) exp(scores / epsilon) diag(v), found by Sinkhorn-Knopp, the columns first and the rows last, as in the
     official code. Columns go over the rows of all processes that train together, and each gets the codes of its own;
-    every process must call, and may have another N.
+    every process must call, and may have another N. It is the one loss that speaks to the others itself: to gather
+    their scores would take their number times the memory, where K sums an iteration are enough.
 
     Only u and v are iterated. exp is taken of scores from which the largest of each column and then of each row were
     taken away, so that every sum has a 1 in it and nothing above: no scores and no epsilon overflow or leave it at 0.

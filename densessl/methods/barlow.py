@@ -37,9 +37,8 @@ class BarlowConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "barlow", self, "hidden", "dim")
-        for name in ("redundancy", "bias_lr"):
-            require(getattr(self, name) >= 0, f"barlow.{name}={getattr(self, name)} must be 0 or more.")
-        require(self.projector_layers >= 1, f"barlow.projector_layers={self.projector_layers} must be 1 or more.")
+        at_least(0, "barlow", self, "redundancy", "bias_lr")
+        at_least(1, "barlow", self, "projector_layers")
         counts = (self.view_a.count, self.view_b.count)
         require(counts == (1, 1), f"barlow.view_a.count and view_b.count are {counts}; Barlow Twins takes one of each.")
 

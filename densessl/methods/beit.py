@@ -39,7 +39,7 @@ from densessl.backbones.tokenizer import Tokenizer, load_tokenizer
 from densessl.backbones.tokens import features, grid_of, normed, patches, pooled, prefix_tokens
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
-from densessl.errors import require
+from densessl.errors import above_0, require
 from densessl.methods.masks import blockwise_masks, covering_masks
 from densessl.methods.registry import Output, Sheet, register
 from densessl.methods.sheets import arrays, token_colours
@@ -68,7 +68,7 @@ class BEiTConfig:
         require(0 < self.mask_ratio < 1, f"beit.mask_ratio={self.mask_ratio} must be between 0 and 1.")
         fine = self.smallest_block is None or self.smallest_block >= 1
         require(fine, f"beit.smallest_block={self.smallest_block} must be 1 or more.")
-        require(self.init_std > 0, f"beit.init_std={self.init_std} must be above 0.")
+        above_0("beit", self, "init_std")
         require(self.view.count == 1, f"beit.view.count={self.view.count}, but BEiT sees one view of each image.")
         if self.tokenizer:
             # So that the run's config.yaml can be run from another folder.
@@ -129,7 +129,7 @@ class BEiT(nn.Module):
             if parameter.requires_grad:
                 free = parameter.ndim <= 1 or name.endswith(("cls_token", "pos_embed"))
                 (others if free else decaying).append(parameter)
-        return [{"params": decaying}, {"params": others, "weight_decay": 0.0, "decays": False}]
+        return [{"params": decaying}, {"params": others, "decays": False}]
 
     def forward(self, batch: dict) -> Output:
         (x,) = batch["views"]

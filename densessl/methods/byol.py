@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from densessl.data.views import ViewSpec
-from densessl.errors import at_least, require
+from densessl.errors import at_least, from_0_to_1, require
 from densessl.losses import byol
 from densessl.methods.parts import byol_view, cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -35,7 +35,7 @@ class BYOLConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "byol", self, "hidden", "dim")
-        require(0 <= self.momentum <= 1, f"byol.momentum={self.momentum} must be from 0 to 1.")
+        from_0_to_1("byol", self, "momentum")
         counts = (self.view_a.count, self.view_b.count)
         require(counts == (1, 1), f"byol.view_a.count and view_b.count are {counts}, but BYOL compares one of each.")
 

@@ -8,8 +8,8 @@ z of view i (unit length); the bank moves after the loss, v <- m v + (1 - m) z. 
     softmax   L_ij = -log h(z_i, v_j) / (h(z_i, v_j) + sum over K of h(z_i, v_j')),   h = exp(z.v / tau)   (equation 2)
     nce       L_ij = -log P(z_i, v_j) - sum over K of log(1 - P(z_i, v_j')),   P = p / (p + K / N),   p = h / Z_ij
 
-The default is nce, as the official code trains unless told otherwise. Z_ij
-is N times the mean of h in the first batch, and stays (official `NCEAverage.py`).
+The default is nce, as the official code trains unless told otherwise. Z_ij is N times the mean of h in the first batch,
+and stays (official `NCEAverage.py`).
 
 Views, in this order: groups of an image's channels (`split`: L and ab of Lab, Y and CbCr, R and G and B, or any groups
 of one colour space); maps in folders parallel to the images (depth, normals, labels); of videos the frame some frames
@@ -47,7 +47,7 @@ from densessl.data.sources.layers import FLOW_ZERO, Depth, Flow, Labels, Later, 
 from densessl.data.sources.videos import Clips
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather
-from densessl.errors import require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce, log_partition, nce
 from densessl.losses.common import directions
 from densessl.methods.parts import MemoryBank
@@ -85,10 +85,9 @@ class CMCConfig:
         for name, known in CHOICES.items():
             value = getattr(self, name)
             require(value in known, f"cmc.{name}={value} is not one of: {', '.join(known)}{nearest(value, known)}")
-        for name in ("negatives", "dim"):
-            require(getattr(self, name) >= 1, f"cmc.{name}={getattr(self, name)} must be 1 or more.")
-        require(self.temperature > 0, f"cmc.temperature={self.temperature} must be above 0.")
-        require(0 <= self.momentum <= 1, f"cmc.momentum={self.momentum} must be from 0 to 1.")
+        at_least(1, "cmc", self, "negatives", "dim")
+        above_0("cmc", self, "temperature")
+        from_0_to_1("cmc", self, "momentum")
         require(self.flow >= 0, f"cmc.flow={self.flow} must be 0 or more fields.")
         bound = self.flow_bound
         require(bound > 0 and isfinite(bound), f"cmc.flow_bound={bound} must be above 0 pixels.")

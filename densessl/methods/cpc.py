@@ -35,7 +35,7 @@ from densessl.backbones.backbone import near
 from densessl.backbones.norms import without_batch_norm
 from densessl.data.views import PatchSpec, ViewSpec
 from densessl.distributed import gather, rank
-from densessl.errors import require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import cpc
 from densessl.methods.registry import Output, register
 
@@ -57,10 +57,9 @@ class CPCConfig:
     view: ViewSpec = field(default_factory=_view)  # its patches, unless given, are a quarter of the image wide
 
     def __post_init__(self) -> None:
-        require(self.grid >= 2, f"cpc.grid={self.grid} must be 2 or more.")
-        for name in ("dim", "hidden", "blocks"):
-            require(getattr(self, name) >= 1, f"cpc.{name}={getattr(self, name)} must be 1 or more.")
-        require(self.scale > 0, f"cpc.scale={self.scale} must be above 0.")
+        at_least(2, "cpc", self, "grid")
+        at_least(1, "cpc", self, "dim", "hidden", "blocks")
+        above_0("cpc", self, "scale")
         require(self.first is None or self.first >= 1, f"cpc.first={self.first} must be 1 or more.")
         fine = self.last is None or self.last >= (self.first or 1)
         require(fine, f"cpc.last={self.last} must not be below cpc.first={self.first or 1}.")

@@ -8,14 +8,15 @@ Features are taken of the image's middle in evaluation mode, without the last Re
 whitened to 256 principal components and normalised; k-means has 20 iterations from k of them, drawn anew each epoch.
 Against the trivial solutions: an empty cluster takes a part of another (section 3.3), and images are drawn so that
 every cluster comes as often as any other. g_W, a linear layer, begins anew with each clustering, from N(0, 0.01) and
-zero biases, and without its momentum. Centroids are not used, so that only assignments outlive the clustering.
+zero biases, and its steps have no momentum. Centroids are not used, so that only assignments outlive the clustering.
 
 Defaults: k 10,000, for ImageNet; random crops and flips alone; frozen Sobel filters before the network, which sees two
 channels (section 4.1). They are a part of the backbone that a run exports (`densessl.backbones.sobel`): it takes
 RGB images as any other does.
 Where we differ: there are at most half as many clusters as images; the middle is the whole square, not 224 of 256
 pixels; a cluster's images come in turns rather than drawn with replacement; directions without variance are left out.
-The official code drops clusters that end empty, ours ends with none.
+The official code drops clusters that end empty, ours ends with none. VGG's fully connected layers begin as timm has
+them, not from N(0, 0.01).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from torch import nn
 from densessl.backbones.sobel import give_edges
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first
-from densessl.errors import require
+from densessl.errors import at_least, require
 from densessl.methods.kmeans import cluster_sheet, kmeans, whitened
 from densessl.methods.registry import Images, Output, Progress, Sheet, register
 from densessl.modes import evaluating
@@ -51,8 +52,8 @@ class DeepClusterConfig:
     view: ViewSpec = field(default_factory=lambda: ViewSpec(jitter=0.0, grey=0.0, blur=0.0))
 
     def __post_init__(self) -> None:
-        for name, least in (("clusters", 2), ("whitening", 1), ("iterations", 1)):
-            require(getattr(self, name) >= least, f"deepcluster.{name}={getattr(self, name)} must be {least} or more.")
+        at_least(2, "deepcluster", self, "clusters")
+        at_least(1, "deepcluster", self, "whitening", "iterations")
         require(self.view.count == 1, f"deepcluster.view.count={self.view.count}, but DeepCluster takes 1 view.")
 
 
@@ -73,6 +74,9 @@ class DeepCluster(nn.Module):
         if config.sobel:
             give_edges(backbone)
         self.backbone = backbone
+        head_dropout = getattr(getattr(backbone.model, "head", None), "drop", None)
+        if isinstance(head_dropout, nn.Dropout):
+            head_dropout.p = 0.0  # between h and g_W, where the paper has none
         self.last_relu = last_relu(backbone)
         self.clusters = max(1, min(config.clusters, data_size // 2))
         self.classifier = nn.Linear(backbone.channels, self.clusters)
@@ -86,6 +90,13 @@ class DeepCluster(nn.Module):
     def chance(self, batch_size: int) -> float:
         """ln k: every cluster alike, since all come equally often."""
         return log(self.clusters)
+
+    def parameter_groups(self) -> list[dict]:
+        """g_W is trained without momentum (official code, `main.py`)."""
+        return [
+            {"params": [each for each in self.backbone.parameters() if each.requires_grad]},
+            {"params": list(self.classifier.parameters()), "momentum": 0.0},
+        ]
 
     def epoch_start(self, progress: Progress, images: Images) -> Sequence[nn.Parameter]:
         # First of all, while every process still has the same random numbers to come.

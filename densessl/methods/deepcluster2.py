@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, gather, mean_over_processes
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, require
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet, spherical_kmeans
 from densessl.methods.multicrop import by_size, multi_crop
@@ -50,11 +50,10 @@ class DeepCluster2Config:
     local: ViewSpec = field(default_factory=lambda: ViewSpec(scale=(0.05, 0.14)))
 
     def __post_init__(self) -> None:
-        at_least(1, "deepcluster2", self, "prototypes", "hidden", "dim")
-        require(self.temperature > 0, f"deepcluster2.temperature={self.temperature} must be above 0.")
-        for name, least in (("prototypes", 2), ("heads", 1), ("iterations", 1), ("local_crops", 0)):
-            value = getattr(self, name)
-            require(value >= least, f"deepcluster2.{name}={value} must be {least} or more.")
+        at_least(2, "deepcluster2", self, "prototypes")
+        at_least(1, "deepcluster2", self, "hidden", "dim", "heads", "iterations")
+        at_least(0, "deepcluster2", self, "local_crops")
+        above_0("deepcluster2", self, "temperature")
         counts = (self.view.count, self.local.count)
         one = "deepcluster2.local_crops sets how many."
         require(counts == (2, 1), f"deepcluster2.view.count must be 2 and deepcluster2.local.count 1; {one}")

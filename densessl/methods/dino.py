@@ -9,8 +9,9 @@ Defaults are the paper's (section 3.1 and appendix) and the official code's: tau
 epochs; K 65,536; l 0.996; m 0.9; a head of three layers, 2048 wide, to 256, then weight-normalised prototypes, which
 get no gradient in the first epoch; global crops of 0.4 to 1 of the area, local ones of 0.05 to 0.4.
 The backbone that a run exports is the teacher's, as the paper evaluates it.
-Where we differ: without a stated size local crops are 96/224 of the global ones, cut to the backbone's stride; the
-warm-up of tau_t takes at most 0.3 of the run, so that short runs are not all warm-up.
+Where we differ: without a stated size local crops are 96/224 of the global ones, cut to the backbone's stride; tau_t
+rises with each step, where the official code's rises with each epoch and is at its end a whole epoch sooner, over at
+most 0.3 of the run, so that short runs are not all warm-up.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import dino
 from densessl.methods.multicrop import by_size, multi_crop
 from densessl.methods.parts import PrototypeHead, byol_view, cosine_ramp, momentum_copy, move_towards, warm_up
@@ -51,13 +52,11 @@ class DINOConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "dino", self, "prototypes", "hidden", "bottleneck")
-        for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
-            require(getattr(self, name) > 0, f"dino.{name}={getattr(self, name)} must be above 0.")
-        for name in ("momentum", "center_momentum"):
-            require(0 <= getattr(self, name) <= 1, f"dino.{name}={getattr(self, name)} must be from 0 to 1.")
+        above_0("dino", self, "student_temperature", "teacher_temperature", "teacher_temperature_start")
+        from_0_to_1("dino", self, "momentum", "center_momentum")
         counts = (self.global_a.count, self.global_b.count, self.local.count)
         require(counts == (1, 1, 1), "dino's views have a count of 1 each; dino.local_crops sets how many local ones.")
-        require(self.local_crops >= 0, f"dino.local_crops={self.local_crops} must be 0 or more.")
+        at_least(0, "dino", self, "local_crops")
         require(self.global_a.size == self.global_b.size, "dino.global_a.size and global_b.size must be the same.")
 
 

@@ -29,7 +29,7 @@ from densessl.backbones.dvae import EPSILON, Decoder, map_pixels
 from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
 from densessl.distributed import from_first, mean_over_processes, rank
-from densessl.errors import require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import kl_to_uniform, logit_laplace
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
@@ -62,19 +62,16 @@ class DVAEConfig:
     view: ViewSpec = field(default_factory=_view)
 
     def __post_init__(self) -> None:
-        require(self.vocabulary >= 2, f"dvae.vocabulary={self.vocabulary} must be 2 or more.")
+        at_least(2, "dvae", self, "vocabulary")
         known = ", ".join(RECONSTRUCTIONS)
         require(
             self.reconstruction in RECONSTRUCTIONS, f"dvae.reconstruction={self.reconstruction} is not one of: {known}."
         )
-        for name in ("temperature", "temperature_start"):
-            require(getattr(self, name) > 0, f"dvae.{name}={getattr(self, name)} must be above 0.")
-        for name in ("annealing_steps", "kl_warmup_steps", "kl_weight"):
-            require(getattr(self, name) >= 0, f"dvae.{name}={getattr(self, name)} must be 0 or more.")
+        above_0("dvae", self, "temperature", "temperature_start")
+        at_least(0, "dvae", self, "annealing_steps", "kl_warmup_steps", "kl_weight")
         require(0 <= self.average < 1, f"dvae.average={self.average} must be from 0 to below 1.")
         require(self.width >= 4 and self.width % 4 == 0, f"dvae.width={self.width} must be a multiple of 4.")
-        for name in ("blocks", "bottleneck"):
-            require(getattr(self, name) >= 1, f"dvae.{name}={getattr(self, name)} must be 1 or more.")
+        at_least(1, "dvae", self, "blocks", "bottleneck")
         require(self.view.count == 1, f"dvae.view.count={self.view.count}, but the tokenizer sees 1 view.")
 
 

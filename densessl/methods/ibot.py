@@ -16,7 +16,8 @@ to 0.5 of the patches in the others; global crops of 0.25 to 1 of the area, ten 
 without gradient in the first epoch. The backbone that a run exports is the teacher's, as the paper evaluates it.
 Where we differ: the student's head sees hidden patches alone and the teacher's prototypes, being linear, the mean patch
 in place of all, which changes no number but memory; without a stated size local crops are 96/224 of the global ones,
-cut to the backbone's stride; the warm-up of tau_t takes at most 0.3 of the run.
+cut to the backbone's stride; both tau_t rise with each step, where the official code's rise with each epoch, over at
+most 0.3 of the run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from densessl.backbones.tokens import features, grid_of, normed, patches, pooled, prefix_tokens
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import dino, ibot_patches
 from densessl.methods.masks import blockwise_masks, random_numbers
 from densessl.methods.multicrop import by_size, multi_crop
@@ -66,15 +67,14 @@ class IBOTConfig:
     def __post_init__(self) -> None:
         at_least(1, "ibot", self, "prototypes", "hidden", "bottleneck")
         object.__setattr__(self, "mask_ratio", tuple(self.mask_ratio))  # OmegaConf hands tuples over as lists
-        for name in ("student_temperature", "teacher_temperature", "patch_temperature", "teacher_temperature_start"):
-            require(getattr(self, name) > 0, f"ibot.{name}={getattr(self, name)} must be above 0.")
-        for name in ("momentum", "center_momentum", "whole"):
-            require(0 <= getattr(self, name) <= 1, f"ibot.{name}={getattr(self, name)} must be from 0 to 1.")
+        temperatures = ("student_temperature", "teacher_temperature", "patch_temperature", "teacher_temperature_start")
+        above_0("ibot", self, *temperatures)
+        from_0_to_1("ibot", self, "momentum", "center_momentum", "whole")
         low, high = self.mask_ratio
         require(0 < low <= high < 1, f"ibot.mask_ratio={list(self.mask_ratio)} must be two shares, such as [0.1, 0.5].")
         counts = (self.global_a.count, self.global_b.count, self.local.count)
         require(counts == (1, 1, 1), "ibot's views have a count of 1 each; ibot.local_crops sets how many local ones.")
-        require(self.local_crops >= 0, f"ibot.local_crops={self.local_crops} must be 0 or more.")
+        at_least(0, "ibot", self, "local_crops")
         require(self.global_a.size == self.global_b.size, "ibot.global_a.size and global_b.size must be the same.")
 
 

@@ -51,7 +51,7 @@ class MAEConfig:
     def __post_init__(self) -> None:
         at_least(1, "mae", self, "decoder_dim", "decoder_heads")
         require(0 < self.mask_ratio < 1, f"mae.mask_ratio={self.mask_ratio} must be between 0 and 1.")
-        require(self.decoder_depth >= 1, f"mae.decoder_depth={self.decoder_depth} must be 1 or more.")
+        at_least(1, "mae", self, "decoder_depth")
         fits = self.decoder_dim % 4 == 0 and self.decoder_dim % self.decoder_heads == 0
         require(
             fits,

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce
 from densessl.methods.parts import (
     Queue,
@@ -53,10 +53,10 @@ class MoCoConfig:
     def __post_init__(self) -> None:
         at_least(1, "moco", self, "dim")
         at_least(0, "moco", self, "hidden")
-        require(self.temperature > 0, f"moco.temperature={self.temperature} must be above 0.")
-        require(0 <= self.momentum <= 1, f"moco.momentum={self.momentum} must be from 0 to 1.")
-        require(self.queue >= 1, f"moco.queue={self.queue} must be 1 or more.")
-        require(self.batch_norm_splits >= 1, f"moco.batch_norm_splits={self.batch_norm_splits} must be 1 or more.")
+        above_0("moco", self, "temperature")
+        from_0_to_1("moco", self, "momentum")
+        at_least(1, "moco", self, "queue")
+        at_least(1, "moco", self, "batch_norm_splits")
         require(self.view.count == 2, f"moco.view.count={self.view.count}, but MoCo compares 2 views.")
 
 

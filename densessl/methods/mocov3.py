@@ -28,7 +28,7 @@ from densessl.backbones.initial import fix_positions, xavier_linear, xavier_patc
 from densessl.backbones.tokens import is_transformer
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import in_batch_nce
 from densessl.methods.parts import byol_view, cosine_ramp, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -46,8 +46,8 @@ class MoCoV3Config:
 
     def __post_init__(self) -> None:
         at_least(1, "mocov3", self, "hidden", "dim")
-        require(self.temperature > 0, f"mocov3.temperature={self.temperature} must be above 0.")
-        require(0 <= self.momentum <= 1, f"mocov3.momentum={self.momentum} must be from 0 to 1.")
+        above_0("mocov3", self, "temperature")
+        from_0_to_1("mocov3", self, "momentum")
         counts = (self.view_a.count, self.view_b.count)
         require(counts == (1, 1), f"mocov3.view_a.count and view_b.count are {counts}, but it compares one of each.")
 

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from densessl.backbones.backbone import near
 from densessl.data.views import PatchSpec, ViewSpec
 from densessl.distributed import from_first, mean_over_processes, rank, world_size
-from densessl.errors import require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce, pirl_nce
 from densessl.methods.parts import MemoryBank
 from densessl.methods.registry import Output, Sheet, register
@@ -63,11 +63,9 @@ class PIRLConfig:
         require(self.pretext in PRETEXTS, f"pirl.pretext={self.pretext} is not one of: {', '.join(PRETEXTS)}.")
         fine = self.objective in OBJECTIVES
         require(fine, f"pirl.objective={self.objective} is not one of: {', '.join(OBJECTIVES)}.")
-        require(self.temperature > 0, f"pirl.temperature={self.temperature} must be above 0.")
-        for name in ("weight", "momentum"):
-            require(0 <= getattr(self, name) <= 1, f"pirl.{name}={getattr(self, name)} must be from 0 to 1.")
-        for name in ("negatives", "dim"):
-            require(getattr(self, name) >= 1, f"pirl.{name}={getattr(self, name)} must be 1 or more.")
+        above_0("pirl", self, "temperature")
+        from_0_to_1("pirl", self, "weight", "momentum")
+        at_least(1, "pirl", self, "negatives", "dim")
         fine = self.partition is None or self.partition > 0
         require(fine, f"pirl.partition={self.partition} must be above 0, or null to take it from the first batch.")
         counts = (self.view.count, self.jigsaw.count)
@@ -161,7 +159,7 @@ class PIRL(nn.Module):
     def transformed(self, other: Tensor) -> Tensor:
         """t(I): patches (B, P, 3, s, s) in a random order, or images (B, 3, s, s) each turned by a random quarter."""
         drawn = self._drawn(other)
-        return shuffled(other, drawn) if other.ndim == 5 else turned(other, drawn)
+        return rearranged(other, drawn) if other.ndim == 5 else turned(other, drawn)
 
     def represent(self, other: Tensor) -> Tensor:
         """Images -> (B, D), patches -> (B, P, D)."""
@@ -186,7 +184,7 @@ class PIRL(nn.Module):
         """The pretext: each image, what is cut or turned, and what the network is shown, patches row by row."""
         other = batch["views"][1]
         drawn, patches = self._drawn(other), other.ndim == 5
-        shown = shuffled(other, drawn) if patches else turned(other, drawn)
+        shown = rearranged(other, drawn) if patches else turned(other, drawn)
         pixels = [self.backbone.pixels(each).cpu().movedim(-3, -1).numpy() for each in (other, shown)]
         rows = [
             _alike(thumbnail(int(index)), before, after)
@@ -206,7 +204,7 @@ class PIRL(nn.Module):
         return draws.argsort(1) if other.ndim == 5 else (4 * draws).long().flatten()
 
 
-def shuffled(patches: Tensor, order: Tensor) -> Tensor:
+def rearranged(patches: Tensor, order: Tensor) -> Tensor:
     """(B, P, 3, s, s) -> at place i of each image its patch order[:, i]."""
     return patches[torch.arange(len(patches), device=patches.device)[:, None], order]
 

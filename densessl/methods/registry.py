@@ -26,8 +26,8 @@ and, only where its paper has them,
                                             does not sample uniformly
     parameter_groups()                      where not all that learns is treated alike: dicts of `params` and any of
                                             `lr_scale` (a factor of the learning rate), `fixed_lr` (True: it stays at
-                                            its peak) and `decays`. A group that does not say whether it decays is
-                                            parted by the run's settings: biases and norms do not, unless
+                                            its peak), `momentum` and `decays`. A group that does not say whether it
+                                            decays is parted by the run's settings: biases and norms do not, unless
                                             optimizer.decay_all
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image

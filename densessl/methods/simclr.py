@@ -22,7 +22,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import nt_xent
 from densessl.methods.parts import mlp
 from densessl.methods.registry import Output, register
@@ -37,7 +37,7 @@ class SimCLRConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "simclr", self, "hidden", "dim")
-        require(self.temperature > 0, f"simclr.temperature={self.temperature} must be above 0.")
+        above_0("simclr", self, "temperature")
         require(self.view.count == 2, f"simclr.view.count={self.view.count}, but SimCLR compares 2 views.")
 
 

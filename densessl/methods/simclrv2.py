@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from densessl.backbones.heads import HEAD, head_file
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce, nt_xent
 from densessl.methods.parts import Queue, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
@@ -53,10 +53,10 @@ class SimCLRv2Config:
 
     def __post_init__(self) -> None:
         at_least(1, "simclrv2", self, "hidden", "dim")
-        require(self.temperature > 0, f"simclrv2.temperature={self.temperature} must be above 0.")
-        require(self.layers >= 2, f"simclrv2.layers={self.layers} must be 2 or more.")
-        require(self.queue >= 0, f"simclrv2.queue={self.queue} must be 0 or more.")
-        require(0 <= self.momentum <= 1, f"simclrv2.momentum={self.momentum} must be from 0 to 1.")
+        above_0("simclrv2", self, "temperature")
+        at_least(2, "simclrv2", self, "layers")
+        at_least(0, "simclrv2", self, "queue")
+        from_0_to_1("simclrv2", self, "momentum")
         require(self.view.count == 2, f"simclrv2.view.count={self.view.count}, but SimCLRv2 compares 2 views.")
 
 

@@ -36,7 +36,7 @@ class SimSiamConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "simsiam", self, "hidden", "dim", "bottleneck")
-        require(self.projector_layers >= 1, f"simsiam.projector_layers={self.projector_layers} must be 1 or more.")
+        at_least(1, "simsiam", self, "projector_layers")
         require(self.view.count == 2, f"simsiam.view.count={self.view.count}, but SimSiam compares 2 views.")
 
 

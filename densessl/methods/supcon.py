@@ -3,8 +3,8 @@
     L = mean over i of -1 / |P(i)| sum_{p in P(i)} log exp(z_i . z_p / tau) / sum_{a != i} exp(z_i . z_a / tau)
 
 over the 2N views of a batch; P(i) are the others with the label of i, of which the other view of its image is always
-one.
-This is L_out: the mean over the positives stands outside the logarithm, which the paper finds better (section 3.2.2).
+one. This is L_out: the mean over the positives stands outside the logarithm, which the paper finds better (section
+3.2.2).
 
 Defaults: tau 0.1 (section 4.5); r, the backbone's vector at length 1, then a perceptron with one hidden layer of 2048
 and no batch norm to z of 128 dimensions at length 1 (section 3.1). Both views go through the network as one batch, so
@@ -24,7 +24,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import sup_con
 from densessl.losses.common import directions
 from densessl.methods.parts import mlp
@@ -41,7 +41,7 @@ class SupConConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "supcon", self, "hidden", "dim")
-        require(self.temperature > 0, f"supcon.temperature={self.temperature} must be above 0.")
+        above_0("supcon", self, "temperature")
         require(self.view.count == 2, f"supcon.view.count={self.view.count}, but SupCon compares 2 views.")
 
 

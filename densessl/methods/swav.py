@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank, world_size
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import code_prediction, sinkhorn
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet
@@ -51,11 +51,9 @@ class SwAVConfig:
     local: ViewSpec = field(default_factory=lambda: ViewSpec(scale=(0.05, 0.14)))
 
     def __post_init__(self) -> None:
-        at_least(1, "swav", self, "hidden", "dim")
-        for name in ("temperature", "epsilon"):
-            require(getattr(self, name) > 0, f"swav.{name}={getattr(self, name)} must be above 0.")
-        for name, least in (("prototypes", 1), ("iterations", 1), ("queue", 0), ("local_crops", 0)):
-            require(getattr(self, name) >= least, f"swav.{name}={getattr(self, name)} must be {least} or more.")
+        at_least(1, "swav", self, "hidden", "dim", "prototypes", "iterations")
+        at_least(0, "swav", self, "queue", "local_crops")
+        above_0("swav", self, "temperature", "epsilon")
         counts = (self.view.count, self.local.count)
         require(counts == (2, 1), "swav.view.count must be 2 and swav.local.count 1; swav.local_crops sets how many.")
 

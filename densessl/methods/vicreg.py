@@ -21,7 +21,7 @@ from torch import nn
 
 from densessl.data.views import ViewSpec
 from densessl.distributed import gather
-from densessl.errors import at_least, require
+from densessl.errors import above_0, at_least, require
 from densessl.losses import vicreg
 from densessl.methods.parts import byol_view, mlp
 from densessl.methods.registry import Output, register
@@ -40,10 +40,8 @@ class VICRegConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "vicreg", self, "hidden", "dim")
-        for name in ("invariance", "variance", "covariance"):
-            require(getattr(self, name) >= 0, f"vicreg.{name}={getattr(self, name)} must be 0 or more.")
-        for name in ("gamma", "epsilon"):
-            require(getattr(self, name) > 0, f"vicreg.{name}={getattr(self, name)} must be above 0.")
+        at_least(0, "vicreg", self, "invariance", "variance", "covariance")
+        above_0("vicreg", self, "gamma", "epsilon")
         require(self.view.count == 2, f"vicreg.view.count={self.view.count}, but VICReg compares 2 views.")
 
 

@@ -39,7 +39,7 @@ class OptimizerConfig:
     weight_decay_end: float | None = None
     decay_all: bool = False
     lr_scaling: str = "linear"
-    lr_end: float = 0.0  # the last step's lr, scaled as `lr` is
+    lr_end: float = 0.0  # what lr falls to, reached one step after the last as in the official codes; scaled as `lr` is
     warmup_epochs: float = 10.0  # 15 % of the run at most
     trust: float = 0.001
     clip: float | None = None

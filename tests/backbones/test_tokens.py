@@ -7,7 +7,6 @@ import torch
 
 from densessl.backbones import create_backbone
 from densessl.backbones.tokens import (
-    encode,
     features,
     grid_of,
     is_transformer,
@@ -48,9 +47,6 @@ def test_whole_images_give_what_timm_gives(backbone, stretch):
     places = normed(backbone, ours)[:, prefix_tokens(backbone) :]
     (maps,) = backbone.feature_maps(images)
     torch.testing.assert_close(places, maps.flatten(2).transpose(1, 2))
-    torch.testing.assert_close(
-        encode(backbone, patches(backbone, images), grid_of(backbone, images)), normed(backbone, ours)
-    )
 
 
 def test_patches_stand_row_by_row(backbone):
@@ -66,34 +62,34 @@ def test_kept_patches_bring_their_places_and_the_others_are_not_seen(backbone):
     order = torch.stack([torch.randperm(16), torch.randperm(16)])
     if "beit" in backbone.architecture:
         with pytest.raises(ValueError, match="relative positions"):
-            encode(backbone, tokens, grid, order)
+            features(backbone, tokens, grid, order)
         return
-    whole = encode(backbone, tokens, grid)
-    dealt = encode(backbone, tokens, grid, order)
+    whole = features(backbone, tokens, grid)
+    dealt = features(backbone, tokens, grid, order)
     torch.testing.assert_close(dealt[:, :prefix], whole[:, :prefix], rtol=1e-4, atol=1e-5)
     for row in range(2):
         torch.testing.assert_close(dealt[row, prefix:], whole[row, prefix:][order[row]], rtol=1e-4, atol=1e-5)
     kept = order[:, :6]
-    some = encode(backbone, tokens, grid, kept)
+    some = features(backbone, tokens, grid, kept)
     assert some.shape == (2, prefix + 6, tokens.shape[2])
     hidden = torch.ones_like(tokens, dtype=torch.bool).scatter(
         1, kept[..., None].expand(-1, -1, tokens.shape[2]), False
     )
-    torch.testing.assert_close(encode(backbone, tokens + 100 * hidden, grid, kept), some)
-    assert not torch.allclose(encode(backbone, tokens, grid, kept.flip(0)), some)
+    torch.testing.assert_close(features(backbone, tokens + 100 * hidden, grid, kept), some)
+    assert not torch.allclose(features(backbone, tokens, grid, kept.flip(0)), some)
 
 
 def test_what_does_not_fit_is_told():
     backbone = small("vit, small")
     tokens = torch.randn(1, 16, 32)
     with pytest.raises(ValueError, match=r"needs tokens \(B, 15, D\); they are \(1, 16, 32\)"):
-        encode(backbone, tokens, (3, 5))
+        features(backbone, tokens, (3, 5))
     fixed = create_backbone("vit_tiny_patch16_224", 32, PLAIN | {"dynamic_img_size": False})
     with pytest.raises(ValueError, match=r"a grid of \(8, 8\) alone, not \(4, 4\)"):
-        encode(fixed, tokens, (4, 4))
+        features(fixed, tokens, (4, 4))
     dropping = create_backbone("vit_tiny_patch16_224", 32, PLAIN | {"patch_drop_rate": 0.5})
     with pytest.raises(ValueError, match="leave patch_drop_rate at 0"):
-        encode(dropping, tokens, (4, 4))
+        features(dropping, tokens, (4, 4))
 
 
 def test_networks_of_other_kinds_are_refused():

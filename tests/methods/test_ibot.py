@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densessl.backbones.tokens import encode, patches
+from densessl.backbones.tokens import features, normed, patches
 from densessl.errors import UserError
 from densessl.methods import methods
 from densessl.methods.dino import DINOConfig
@@ -55,9 +55,9 @@ def test_the_loss_is_that_of_the_paper():
             tokens = patches(method.student_backbone, view)
             if v < 2:
                 tokens = torch.where(masks[v, :, :, None], method.mask_token, tokens)
-                teacher = encode(method.backbone, patches(method.backbone, view), grid)
+                teacher = normed(method.backbone, features(method.backbone, patches(method.backbone, view), grid))
                 wanted.append(method.teacher_head(teacher.flatten(0, 1)).view(6, 17, -1))
-            student = encode(method.student_backbone, tokens, grid)
+            student = normed(method.student_backbone, features(method.student_backbone, tokens, grid))
             said.append(method.student_head(student.flatten(0, 1)).view(6, student.shape[1], -1))
         patch = 0.0
         for u in range(2):

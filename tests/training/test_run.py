@@ -91,6 +91,19 @@ def test_a_limit_trains_on_so_many_images(pictures, tmp_path):
         run("simclr", pictures, tmp_path / "few", "limit=5")
 
 
+def test_moments_are_told_the_step_that_they_are_about(pictures, tmp_path, monkeypatch):
+    told = []
+    for name in ("before_step", "after_backward", "after_step"):
+        monkeypatch.setattr(
+            methods()["byol"].cls,
+            name,
+            lambda self, progress, name=name: told.append((name, progress.step)),
+            raising=False,
+        )
+    run("byol", pictures, tmp_path / "run", "steps=3", "accumulate=2")
+    assert told == [(name, step) for step in range(3) for name in ("before_step", "after_backward", "after_step")]
+
+
 def test_pictures_are_drawn_on_the_way(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "DRAW_SECONDS", 0)
 
