@@ -15,6 +15,8 @@ from densessl.backbones import create_backbone
 from densessl.methods import deepcluster as module
 from densessl.methods import methods
 from densessl.methods.deepcluster import MIDDLE, last_relu, without
+from densessl.training.config import OptimizerConfig
+from densessl.training.optimizer import create_optimizer
 from tests.methods.conftest import NETWORKS, SIZE, RandomImages, batch_for, begin_epoch, build, one_step, progress
 
 
@@ -165,3 +167,14 @@ def test_the_defaults_are_the_papers():
     assert (config.clusters, config.whitening, config.iterations, config.sobel) == (10000, 256, 20, True)
     view = config.view
     assert (view.scale, view.flip, view.jitter, view.grey, view.blur) == ((0.08, 1.0), 0.5, 0, 0, 0)
+
+
+def test_the_classifier_has_no_momentum_and_sees_what_no_dropout_has_touched():
+    method = build("deepcluster")
+    optimizer = create_optimizer(method, OptimizerConfig(momentum=0.9), 0.1)
+    momenta = {id(each): group["momentum"] for group in optimizer.param_groups for each in group["params"]}
+    assert {momenta[id(each)] for each in method.classifier.parameters()} == {0.0}
+    assert {momenta[id(each)] for each in method.backbone.parameters() if each.requires_grad} == {0.9}
+    vgg = create_backbone("vgg11_bn", 32, {"drop_rate": 0.5})
+    method = methods()["deepcluster"].cls(vgg, methods()["deepcluster"].config(clusters=4), 40)
+    assert [part.p for part in method.backbone.modules() if isinstance(part, nn.Dropout)] == [0.5, 0.0]

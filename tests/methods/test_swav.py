@@ -13,6 +13,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
+from densessl.backbones import create_backbone
+from densessl.data.views import REFERENCE_SIZE
 from densessl.methods import methods
 from densessl.training.sync import synchronise
 from tests.methods.conftest import batch_for, build, one_step, progress
@@ -189,3 +191,10 @@ def test_the_defaults_are_the_papers():
     assert (config.local_crops, config.view.scale, config.local.scale) == (6, (0.14, 1.0), (0.05, 0.14))
     assert (config.view.brightness, config.view.hue, config.view.grey, config.view.blur) == (0.8, 0.2, 0.2, 0.5)
     assert build("swav").chance(8) == pytest.approx(math.log(24))
+
+
+def test_local_crops_are_blurred_by_as_many_pixels_as_global_ones():
+    method = methods()["swav"].cls(create_backbone("resnet18", 224), methods()["swav"].config(), 100)
+    whole, local = method.views
+    sigmas = [spec.blur_sigma[1] * size / REFERENCE_SIZE for spec, size in ((whole, 224), (local, local.size))]
+    assert local.size == 96 and sigmas == pytest.approx([2.0, 2.0])
