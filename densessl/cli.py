@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `densessl --help` answe
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -47,7 +48,10 @@ def pretrain(
 
     densessl pretrain dino-small data=photos out=runs/photos epochs=100 batch_size=64
 
-    A run that was stopped or killed goes on when the same command is given again.
+    A run that was stopped or killed goes on when the same command is given again. Settings: data, split, limit, out,
+    backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, nodes, precision,
+    accumulate, channels_last, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*, and those of
+    the method, METHOD.*, which densessl methods METHOD tells.
     """
     _refuse_missing(overrides or [])
     from densessl.training import pretrain as run
@@ -202,6 +206,14 @@ def main() -> None:
         _end(str(error), 2)
     except RunStopped as error:
         _end(str(error), error.status)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("can't allocate memory|out of memory", str(error)):
+            raise
+        _end(
+            f"There is not enough memory ({str(error).strip().splitlines()[0] if str(error).strip() else 'no more'}): "
+            "give a smaller batch_size, a smaller network or narrower heads.",
+            1,
+        )
     except OSError as error:
         from densessl.files import FULL
 

@@ -98,7 +98,7 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
             merged = OmegaConf.merge(merged, layer)
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             key = getattr(error, "full_key", None) or " or ".join(_leaves(layer))
-            raise UserError(f"The value of {key or 'a key'} in {where} is wrong: {_first_line(error)}") from None
+            raise UserError(f"The value of {key or 'a key'} in {where} is wrong: {_reason(error)}") from None
     return merged
 
 
@@ -154,6 +154,16 @@ def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str =
         elif isinstance(node, DictConfig) and value is not None:
             first = next(iter(node), "KEY")
             raise UserError(f"{full} in {where} is a section: set one of its keys, such as {full}.{first}=VALUE.")
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong with a value, without OmegaConf's names of types."""
+    text = _first_line(error)
+    if "is not a ListConfig, list or tuple" in text:
+        return "it must be a list, such as [0.1, 0.5]."
+    found = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
+    kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    return f"{found[1]} is not {kinds[found[2]]}." if found and found[2] in kinds else text
 
 
 def _first_line(error: BaseException) -> str:

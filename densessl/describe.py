@@ -5,13 +5,20 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import textwrap
 from dataclasses import fields, is_dataclass
 
 from densessl.config import read_yaml, recipes
+from densessl.data.views import ViewSpec
 from densessl.methods.registry import Entry, method, methods
 
 # What a method cannot do without, as a user calls it.
-NEEDS = {"target": "labels", "transformer": "a vision transformer", "tokenizer": "a tokenizer (`dvae`)"}
+NEEDS = {
+    "target": "labels",
+    "index": "a fixed set of images, each of which it remembers",
+    "transformer": "a vision transformer",
+    "tokenizer": "a tokenizer (`dvae`)",
+}
 
 
 def table() -> str:
@@ -39,13 +46,40 @@ def markdown() -> str:
 
 
 def describe(name: str) -> str:
-    """One method: what its file says of it, what it needs, its settings and its recipes."""
-    entry = method(name)
+    """One method, by its name or a recipe's: what its file says of it, what it needs, its settings and its recipes."""
+    entry = _entry(name)
     text = inspect.getdoc(sys.modules[entry.cls.__module__]) or entry.title
+    chance = inspect.getdoc(entry.cls.chance) or "see its file"
     settings = "\n".join(f"  {entry.name}.{line}" for line in _settings(entry))
-    needs = f"Needs: {_needs(entry)}\n\n" if entry.needs else ""
-    recipes_of = ", ".join(_recipes_by_method().get(name, ["none"]))
-    return f"{text}\n\n{needs}Published: {entry.published}\n\nSettings:\n{settings}\n\nRecipes: {recipes_of}"
+    parts = [
+        text,
+        f"Needs: {_needs(entry)}" if entry.needs else "",
+        f"Published: {entry.published}",
+        f"Chance level of the loss: {' '.join(chance.split())}",
+        f"Settings:\n{settings}",
+        f"Settings of a view, such as {_first_view(entry)}.blur=0:\n{_view_settings()}",
+        f"Recipes: {', '.join(_recipes_by_method().get(entry.name, ['none']))}",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _entry(name: str) -> Entry:
+    known, by_recipe = methods(), {each: owner for owner, some in _recipes_by_method().items() for each in some}
+    if name in known or name not in by_recipe:
+        return known[name] if name in known else method(name, by_recipe)
+    return method(by_recipe[name])
+
+
+def _first_view(entry: Entry) -> str:
+    views = [each.name for each in fields(entry.config) if isinstance(getattr(entry.config(), each.name), ViewSpec)]
+    return f"{entry.name}.{views[0]}" if views else "METHOD.view"
+
+
+def _view_settings() -> str:
+    """The defaults of a view, and what its settings mean."""
+    defaults = ", ".join(f"{each.name}={getattr(ViewSpec(), each.name)}" for each in fields(ViewSpec))
+    meanings_of = (inspect.getdoc(ViewSpec) or "").partition("\n\n")[2].partition("\n\nRaises")[0]
+    return "\n".join(f"  {line}".rstrip() for line in [*textwrap.wrap(defaults, 110), "", *meanings_of.splitlines()])
 
 
 def _needs(entry: Entry) -> str:
@@ -67,7 +101,7 @@ def _settings(entry: Entry) -> list[str]:
             for each in fields(value)
             if getattr(value, each.name) != getattr(plain, each.name)
         ]
-        lines.append(f"{field.name}: {type(value).__name__} with {', '.join(other) or 'its defaults'}")
+        lines.append(f"{field.name}: a view with {', '.join(other) or 'the defaults'}")
     return lines
 
 

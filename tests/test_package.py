@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from densessl.describe import markdown
+from densessl.describe import describe, markdown
+from densessl.errors import UserError
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
 
@@ -118,3 +119,9 @@ def normal_licence(name: str) -> str:
 def test_the_texts_of_the_licences_are_shipped():
     assert PROJECT["license-files"] == ["LICENSE", "densessl/photographs/LICENSES.md"]
     assert all((ROOT / name).is_file() for name in PROJECT["license-files"])
+
+
+def test_a_recipe_tells_of_its_method_and_a_typo_is_met_with_the_nearest():
+    assert describe("moco-v1") == describe("moco")
+    with pytest.raises(UserError, match="did you mean 'moco-v1'"):
+        describe("mocov1")

@@ -29,8 +29,7 @@ def without_batch_norm(backbone: Backbone) -> Backbone:
     if replace_batch_norm(backbone.model):
         backbone.options = {**backbone.options, "norm": "layer"}
         backbone.notes.append(
-            f"{backbone.architecture} has layer norm (group norm of one group) in the place of batch norm; weights "
-            "that were trained with the latter have to learn anew."
+            f"{backbone.architecture} has layer norm (group norm of one group) in the place of batch norm."
         )
     return backbone
 

@@ -56,6 +56,5 @@ def give_edges(backbone: nn.Module) -> None:
     see_edges(backbone.model, backbone.architecture)
     backbone.options = {**backbone.options, "sobel": True}
     backbone.notes.append(
-        f"{backbone.architecture} sees the edges of images in place of their colours (Sobel filters), and its first "
-        "convolution, which takes them, begins anew."
+        f"{backbone.architecture} sees the edges of images in place of their colours (Sobel filters)."
     )

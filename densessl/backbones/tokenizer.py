@@ -21,6 +21,7 @@ from densessl.errors import UserError
 
 WEIGHTS, DESCRIPTION = "tokenizer.safetensors", "tokenizer.json"
 RECONSTRUCTIONS = ("logit_laplace", "l2", "l1")
+FEW = 32  # tokens of even use, or an eighth of a small vocabulary, below which there is little to predict
 _KEY = "densessl-tokenizer"  # of the description in the metadata of the file
 
 
@@ -51,6 +52,15 @@ class Tokenizer(nn.Module, ABC):
         # bfloat16 would decide between near tokens by its rounding.
         with torch.autocast(images.device.type, enabled=False):
             return self.logits(images.to(next(self.parameters()).dtype)).argmax(1)
+
+    def doubts(self, name: str) -> list[str]:
+        """A sentence on a tokenizer, called by this name, that tells its images apart by few tokens; none on others."""
+        if self.perplexity is None or self.perplexity >= min(FEW, self.vocabulary / 8):
+            return []
+        return [
+            f"{name} uses its {self.vocabulary} tokens as if it had {self.perplexity:.1f}, so that there is little to "
+            "predict: train it for longer, on more images, or with a smaller dvae.kl_weight."
+        ]
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.backbones.initial import truncated_normal
-from densessl.backbones.tokenizer import Tokenizer, load_tokenizer
+from densessl.backbones.tokenizer import load_tokenizer
 from densessl.backbones.tokens import features, grid_of, normed, patches, pooled, prefix_tokens
 from densessl.data.views import ViewSpec
 from densessl.distributed import mean_over_processes
@@ -44,7 +44,6 @@ from densessl.methods.masks import blockwise_masks, covering_masks
 from densessl.methods.registry import Output, Sheet, register
 from densessl.methods.sheets import arrays, token_colours
 
-FEW = 32  # tokens of even use, or an eighth of a small vocabulary, below which there is little to predict
 MASKS = ("algorithm", "official")
 
 
@@ -101,7 +100,7 @@ class BEiT(nn.Module):
         )
         # Among the weights, so that a restart goes on with the same tokens though the file holds others by then.
         self.tokenizer = load_tokenizer(config.tokenizer)
-        self.notes = few_tokens(self.tokenizer, config.tokenizer)
+        self.notes = self.tokenizer.doubts(f"The tokenizer of {config.tokenizer}")
         truncated_normal(backbone, config.init_std)
         self.mask_token = nn.Parameter(torch.empty(1, 1, backbone.channels))
         self.head = nn.Linear(backbone.channels, self.tokenizer.vocabulary)
@@ -197,13 +196,3 @@ class BEiT(nn.Module):
             return token_colours(tokens, self.backbone.stride)
         images = F.interpolate(self.tokenizer.decode(tokens), size, mode="bilinear", antialias=True)
         return arrays((255 * images).round().clamp(0, 255).to(torch.uint8))
-
-
-def few_tokens(tokenizer: Tokenizer, spec: str) -> list[str]:
-    """A sentence on a tokenizer that tells its images apart by a few tokens; none on others."""
-    if tokenizer.perplexity is None or tokenizer.perplexity >= min(FEW, tokenizer.vocabulary / 8):
-        return []
-    return [
-        f"The tokenizer of {spec} uses its {tokenizer.vocabulary} tokens as if it had {tokenizer.perplexity:.1f}, so "
-        "that there is little to predict: train it for longer, on more images, or with a smaller dvae.kl_weight."
-    ]

@@ -159,6 +159,7 @@ class CMCConfig:
     arxiv="1906.05849",
     year=2019,
     published="68.4 % on ImageNet, linear (two ResNet-50 of twice the width, one of L and one of ab)",
+    needs=("index",),
 )
 class CMC(nn.Module):
     sync_batch_norm = False

@@ -64,6 +64,9 @@ class CPCConfig:
         fine = self.last is None or self.last >= (self.first or 1)
         require(fine, f"cpc.last={self.last} must not be below cpc.first={self.first or 1}.")
         require(self.view.count == 1, f"cpc.view.count={self.view.count}, but CPC sees each image once.")
+        cut = self.view.patches
+        fine = cut is None or self.grid in (cut.grid, CPCConfig.grid)
+        require(fine, f"cpc.grid={self.grid} and cpc.view.patches of {cut and cut.grid} a side: give one of the two.")
 
 
 class Context(nn.Module):
@@ -126,6 +129,9 @@ class CPC(nn.Module):
     def __init__(self, backbone: nn.Module, config: CPCConfig, data_size: int) -> None:
         super().__init__()
         self.config = config
+        self.notes: list[str] = []
+        if not backbone.fresh and backbone.options.get("norm") != "layer":
+            self.notes.append("Weights that were trained with batch norm have to learn anew, with layer norm.")
         self.backbone = without_batch_norm(backbone)
         steps = self.steps
         self.directions = nn.ModuleList(Direction(backbone.channels, config, steps) for _ in range(4))

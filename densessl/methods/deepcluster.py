@@ -37,6 +37,7 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import from_first
 from densessl.errors import at_least, require
 from densessl.methods.kmeans import cluster_sheet, kmeans, whitened
+from densessl.methods.parts import half_of_data
 from densessl.methods.registry import Images, Output, Progress, Sheet, register
 from densessl.modes import evaluating
 
@@ -64,6 +65,7 @@ class DeepClusterConfig:
     arxiv="1807.05520",
     year=2018,
     published="73.7 % mAP on VOC 2007 classification, fine-tuned (AlexNet); 37.9 % on ImageNet, linear (VISSL)",
+    needs=("index",),
 )
 class DeepCluster(nn.Module):
     sync_batch_norm = True
@@ -71,6 +73,9 @@ class DeepCluster(nn.Module):
     def __init__(self, backbone: nn.Module, config: DeepClusterConfig, data_size: int) -> None:
         super().__init__()
         self.config = config
+        self.notes: list[str] = []
+        if config.sobel and not backbone.fresh and not backbone.options.get("sobel"):
+            self.notes.append("The first convolution, which was trained on colours, begins anew, to take edges.")
         if config.sobel:
             give_edges(backbone)
         self.backbone = backbone
@@ -78,7 +83,7 @@ class DeepCluster(nn.Module):
         if isinstance(head_dropout, nn.Dropout):
             head_dropout.p = 0.0  # between h and g_W, where the paper has none
         self.last_relu = last_relu(backbone)
-        self.clusters = max(1, min(config.clusters, data_size // 2))
+        self.clusters = half_of_data(self.notes, "deepcluster.clusters", config.clusters, data_size)
         self.classifier = nn.Linear(backbone.channels, self.clusters)
         self.register_buffer("assignments", torch.zeros(data_size, dtype=torch.int64))
         self.register_buffer("distances", torch.zeros(data_size))  # squared, to the centroid, for the pictures

@@ -31,7 +31,7 @@ from densessl.errors import above_0, at_least, require
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet, spherical_kmeans
 from densessl.methods.multicrop import by_size, multi_crop
-from densessl.methods.parts import mlp
+from densessl.methods.parts import half_of_data, mlp
 from densessl.methods.registry import Images, Output, Progress, Sheet, register
 
 IGNORED = -100  # the target of an image that is not in the bank
@@ -66,6 +66,7 @@ class DeepCluster2Config:
     arxiv="2006.09882",
     year=2020,
     published="75.2 % on ImageNet, linear (ResNet-50, 800 epochs)",
+    needs=("index",),
 )
 class DeepCluster2(nn.Module):
     sync_batch_norm = True
@@ -76,7 +77,8 @@ class DeepCluster2(nn.Module):
         self.backbone = backbone
         layers = {"hidden_bias": True, "last_bias": True, "hidden_norm": True, "last_norm": False}
         self.projector = mlp((backbone.channels, config.hidden, config.dim), **layers)
-        clusters = max(1, min(config.prototypes, data_size // 2))
+        self.notes: list[str] = []
+        clusters = half_of_data(self.notes, "deepcluster2.prototypes", config.prototypes, data_size)
         self.register_buffer("prototypes", torch.zeros(config.heads, clusters, config.dim))  # unit rows
         self.register_buffer("targets", torch.full((config.heads, data_size), IGNORED))
         self.register_buffer("bank", torch.zeros(data_size, 2, config.dim))  # of the two global views

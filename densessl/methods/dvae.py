@@ -168,6 +168,11 @@ class DVAE(nn.Module):
         self.average.perplexity = float(perplexity(F.normalize(self.shares, p=1, dim=0)))
         return tokenizer_files(self.average)
 
+    @property
+    def remarks(self) -> list[str]:
+        self.average.perplexity = float(perplexity(F.normalize(self.shares, p=1, dim=0)))
+        return self.average.doubts("This tokenizer")
+
     def pictures(self, batch: dict, thumbnail: object) -> dict[str, Sheet]:
         """Images, what is left of them in their tokens, and the tokens as colours."""
         pixels = self.backbone.pixels(batch["views"][0])

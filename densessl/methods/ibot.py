@@ -70,6 +70,10 @@ class IBOTConfig:
         temperatures = ("student_temperature", "teacher_temperature", "patch_temperature", "teacher_temperature_start")
         above_0("ibot", self, *temperatures)
         from_0_to_1("ibot", self, "momentum", "center_momentum", "whole")
+        require(
+            self.whole < 1 or self.patch_weight == 0,
+            "ibot.whole=1 hides nothing: give less, or ibot.patch_weight=0 for a run without L_patch.",
+        )
         low, high = self.mask_ratio
         require(0 < low <= high < 1, f"ibot.mask_ratio={list(self.mask_ratio)} must be two shares, such as [0.1, 0.5].")
         counts = (self.global_a.count, self.global_b.count, self.local.count)

@@ -28,6 +28,7 @@ from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce
 from densessl.methods.parts import (
     Queue,
+    half_of_data,
     in_parts,
     mlp,
     moco_views,
@@ -66,7 +67,7 @@ class MoCoConfig:
     title="Improved Baselines with Momentum Contrastive Learning",
     arxiv="2003.04297",
     year=2020,
-    published="71.1 % on ImageNet, linear (ResNet-50, 800 epochs)",
+    published="71.1 % on ImageNet, linear (ResNet-50, 800 epochs); 60.6 % (MoCo v1, 200 epochs)",
 )
 class MoCo(nn.Module):
     sync_batch_norm = False
@@ -78,7 +79,8 @@ class MoCo(nn.Module):
         sizes = (backbone.channels, *([config.hidden] if config.hidden else []), config.dim)
         self.projector = mlp(sizes, hidden_bias=True, last_bias=True, hidden_norm=False, last_norm=False)
         self.key = momentum_copy(self.query)
-        self.queue = Queue(max(1, min(config.queue, data_size // 2)), config.dim)
+        self.notes: list[str] = []
+        self.queue = Queue(half_of_data(self.notes, "moco.queue", config.queue, data_size), config.dim)
 
     @property
     def query(self) -> nn.Module:

@@ -128,6 +128,14 @@ def warm_up(start: float, end: float, epochs: float, progress: Progress) -> floa
     return start + share * (end - start)
 
 
+def half_of_data(notes: list[str], setting: str, asked: int, data_size: int) -> int:
+    """`asked`, or half of the images where that is less, 1 at least; then `notes` get a sentence for the user."""
+    most = max(1, data_size // 2)
+    if asked > most:
+        notes.append(f"{setting} is {most} here, half of the images, in the place of {asked}.")
+    return min(asked, most)
+
+
 class Queue(nn.Module):
     """The last `length` keys, first in first out; it starts as random unit vectors. A persistent buffer.
 

@@ -92,6 +92,7 @@ class JigsawHead(nn.Module):
     arxiv="1912.01991",
     year=2020,
     published="63.6 % on ImageNet, linear (ResNet-50, 800 epochs)",
+    needs=("index",),
 )
 class PIRL(nn.Module):
     sync_batch_norm = False

@@ -32,7 +32,7 @@ and, only where its paper has them,
     pictures(batch, thumbnail)              sheets to look at, by name: {"clusters": Sheet}; called without gradient,
                                             in evaluation mode, with a batch of the run; thumbnail(index) is one image
                                             of the data, (s, s, 3) uint8
-    notes                                   sentences for the user, said when the run begins
+    notes, remarks                          sentences for the user, said when the run begins, and when it has ended
     files()                                 what a finished run leaves beside the backbone: {"tokenizer.json": bytes}
 
 All that must survive a restart is a persistent buffer. Random numbers come from torch's global generator, which the
@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
@@ -128,8 +128,9 @@ class Sheet:
 class Entry:
     """A registered method.
 
-    needs: what a run must bring: "target", labels in every batch; "transformer", a backbone whose tokens can be masked
-        (`densessl.backbones.tokens`); "tokenizer", what `densessl pretrain dvae` leaves.
+    needs: what a run must bring: "target", labels in every batch; "index", images that keep their places, since each
+        is remembered; "transformer", a backbone whose tokens can be masked (`densessl.backbones.tokens`); "tokenizer",
+        what `densessl pretrain dvae` leaves.
     published: the figure that its paper is known by, with the protocol.
     """
 
@@ -170,11 +171,13 @@ def methods() -> dict[str, Entry]:
     return {entry.name: entry for entry in sorted(_entries.values(), key=lambda entry: (entry.year, entry.name))}
 
 
-def method(name: str) -> Entry:
-    """The entry of one method; `UserError` with the nearest known name when there is none."""
+def method(name: str, others: Iterable[str] = ()) -> Entry:
+    """The entry of one method; `UserError` with the nearest known name, or of `others`, when there is none."""
     known = methods()
     if name not in known:
         from densessl.config import nearest
 
-        raise UserError(f"There is no method {name!r}{nearest(name, known)} Known methods: {', '.join(known)}.")
+        raise UserError(
+            f"There is no method {name!r}{nearest(name, [*known, *others])} Known methods: {', '.join(known)}."
+        )
     return known[name]

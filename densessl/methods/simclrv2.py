@@ -37,7 +37,7 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
 from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce, nt_xent
-from densessl.methods.parts import Queue, mlp, momentum_copy, move_towards
+from densessl.methods.parts import Queue, half_of_data, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
 
 
@@ -78,9 +78,10 @@ class SimCLRv2(nn.Module):
         sizes = (backbone.channels, *[config.hidden] * (config.layers - 1), config.dim)
         self.projector = mlp(sizes, hidden_bias=False, last_bias=False, hidden_norm=True, last_norm=True)
         self.projector[-1].bias.requires_grad_(False)  # it stays 0: the last norm has no shift
+        self.notes: list[str] = []
         if config.queue:
             self.key = momentum_copy(self.online)
-            self.queue = Queue(max(1, min(config.queue, data_size // 2)), config.dim)
+            self.queue = Queue(half_of_data(self.notes, "simclrv2.queue", config.queue, data_size), config.dim)
 
     @property
     def online(self) -> nn.Module:

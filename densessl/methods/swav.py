@@ -31,7 +31,7 @@ from densessl.losses import code_prediction, sinkhorn
 from densessl.losses.common import directions
 from densessl.methods.kmeans import cluster_sheet
 from densessl.methods.multicrop import by_size, multi_crop
-from densessl.methods.parts import Queue, mlp
+from densessl.methods.parts import Queue, half_of_data, mlp
 from densessl.methods.registry import Output, Progress, Sheet, register
 
 
@@ -77,7 +77,10 @@ class SwAV(nn.Module):
         self.projector = mlp((backbone.channels, config.hidden, config.dim), **layers)
         self.prototypes = nn.Linear(config.dim, config.prototypes, bias=False)
         # The two global views of an image side by side.
-        self.queue = Queue(max(1, min(config.queue, data_size // 2)), 2 * config.dim) if config.queue else None
+        self.notes: list[str] = []
+        self.queue = None
+        if config.queue:
+            self.queue = Queue(half_of_data(self.notes, "swav.queue", config.queue, data_size), 2 * config.dim)
         self.register_buffer("queued", torch.zeros((), dtype=torch.int64))  # images that ever entered the queue
         self.queueing = False
         # What each image was nearest to when it was seen last, for the pictures.

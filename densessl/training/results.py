@@ -19,6 +19,7 @@ from densessl.data.sources.layers import Layer
 from densessl.data.views import ViewSpec
 from densessl.distributed import alone
 from densessl.environment import environment
+from densessl.errors import UserError
 from densessl.files import remove_leftovers, write_bytes, write_text
 from densessl.modes import evaluating
 from densessl.training.config import PretrainConfig
@@ -39,6 +40,8 @@ def begin(config: PretrainConfig, folder: Path, dataset: ViewDataset, labelled: 
     if not begun(folder):
         shown = min(PICTURED, len(dataset))
         batch = render_views(collate([dataset[0, index] for index in _spread(len(dataset), shown)]), dataset.sizes)
+        if "failed" in batch:
+            raise UserError(f"{batch['failed']}")
         names = [dataset.source.name(int(index)) for index in batch["index"]]
         views, columns = _with_layers(batch, dataset.source)
         save_picture(views_picture(views, names, columns), folder / "pictures" / "views.png")

@@ -106,8 +106,8 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
             results.finish(module, dataset, folder)
         if (folder / "unreadable.txt").exists():
             say(f"Some images could not be read and were left out: {folder / 'unreadable.txt'} lists them.")
-        if left:
-            say(left)
+        for sentence in [*([left] if left else []), *getattr(module.method, "remarks", ())]:
+            say(sentence)
         say(f"The backbone lies in {folder / 'backbone.safetensors'}, pictures in {folder / 'pictures'}.")
     return folder
 
@@ -124,8 +124,13 @@ def _check_batches(config: PretrainConfig, hardware: Hardware, source: Source) -
     if config.batch_size > images:
         _check_readable(source, config.data)
         raise UserError(
-            f"batch_size={config.batch_size} is larger than the data: {config.data} has {images} images. "
-            + (f"Give batch_size={images} or less." if images > 1 else "Give a folder with more of them.")
+            f"batch_size={config.batch_size} is larger than the data: {config.data} has {images} "
+            + (
+                f"images. Give batch_size={images} or less."
+                if images > 1
+                else "image. Give a folder with more of them."
+            )
+            + "".join(f" {note}" for note in source.notes)
         )
     parts = hardware.world * config.accumulate
     if config.batch_size % parts or config.batch_size // parts < 2:
@@ -171,6 +176,17 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> 
         data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds a run that cannot be read ({error}): give another out=FOLDER.") from None
+    before = configs.read_yaml(folder / "config.yaml", "pretrain")
+    if before.get("method") != config.method:
+        raise UserError(
+            f"{folder} holds a run of {before.get('method')}, not of {config.method}: give another out=FOLDER."
+        )
+    changed = differences(before, OmegaConf.structured(config))
+    if changed:
+        raise UserError(
+            f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): give another out=FOLDER, "
+            "the settings it began with, or delete it."
+        )
     summary = results.data_summary(source, job.labelled)
     if {**data, "labels": None} != {**summary, "labels": None}:
         raise UserError(
@@ -181,12 +197,6 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> 
         raise UserError(
             f"{folder} holds a run with other labels of the same images than {config.data} has now: give another "
             "out=FOLDER, or the labels it began with."
-        )
-    changed = differences(configs.read_yaml(folder / "config.yaml", "pretrain"), OmegaConf.structured(config))
-    if changed:
-        raise UserError(
-            f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): give another out=FOLDER, "
-            "the settings it began with, or delete it."
         )
 
 
@@ -223,7 +233,7 @@ def _check_needs(entry: Entry, backbone: Backbone, config: PretrainConfig, sourc
             raise UserError(
                 f"{entry.name} needs a label for every image, and {source.name(without)} of {config.data} has none: "
                 "sort them into a folder per class, write a labels.csv with the columns name and class into their "
-                "folder, or give a list with a label after a tab on each line."
+                "folder (or complete it), or give a list with a label after a tab on each line."
             )
     if "transformer" in entry.needs and not is_transformer(backbone):
         raise UserError(
@@ -338,9 +348,10 @@ def _introduce(module: PretrainModule, dataset: ViewDataset, config: PretrainCon
     for note in [*dataset.source.notes, *module.method.backbone.notes, *getattr(module.method, "notes", ())]:
         say(note)
     count = sum(parameter.numel() for parameter in module.method.backbone.parameters())
+    weights = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
     name = config.backbone or module.method.backbone.architecture
     say(
-        f"{config.method} on {len(dataset)} images of {config.data}: {name} of {count / 1e6:.1f} M weights "
+        f"{config.method} on {len(dataset)} images of {config.data}: {name} of {weights} weights "
         f"at {config.image_size} px, {schedule.total_steps} steps of {config.batch_size} images"
         + (f"; going on from {last}." if last.exists() else ".")
     )

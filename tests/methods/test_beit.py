@@ -14,7 +14,6 @@ from densessl.backbones.tokens import features, normed, patches
 from densessl.config import read_yaml
 from densessl.errors import UserError
 from densessl.methods import methods
-from densessl.methods.beit import few_tokens
 from densessl.methods.masks import covering_masks
 from tests.methods.conftest import SIZE, batch_for, build, config_of, one_step, progress, tokenizer_folder
 
@@ -308,8 +307,8 @@ def test_the_suites_tokenizer_is_one():
 
 def test_a_tokenizer_of_few_tokens_is_named():
     tokenizer = build("beit").tokenizer
-    assert not few_tokens(tokenizer, "runs/tokens")  # nobody wrote down how many it uses
+    assert not tokenizer.doubts("The tokenizer")  # nobody wrote down how many it uses
     tokenizer.vocabulary, tokenizer.perplexity = 512, 4.2
-    assert "uses its 512 tokens as if it had 4.2" in few_tokens(tokenizer, "runs/tokens")[0]
+    assert "uses its 512 tokens as if it had 4.2" in tokenizer.doubts("The tokenizer")[0]
     tokenizer.perplexity = 88.0
-    assert not few_tokens(tokenizer, "runs/tokens")
+    assert not tokenizer.doubts("The tokenizer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from dataclasses import fields, is_dataclass
 from statistics import fmean
@@ -166,6 +167,8 @@ def test_its_file_says_what_it_is(name):
     text = describe(name)
     entry = methods()[name]
     assert entry.arxiv in text and "differ" in text and f"{name}." in text
+    chance = " ".join(inspect.getdoc(entry.cls.chance).split())
+    assert len(chance) > 5 and f"Chance level of the loss: {chance}" in text and "blur_sigma" in text
     assert name in table() and entry.title in table()
 
 

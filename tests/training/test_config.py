@@ -108,3 +108,26 @@ def test_a_run_goes_on_whichever_way_omegaconf_keeps_pairs(tmp_path):
     config = resolve("byol", ["data=x", "out=here"])
     save(OmegaConf.structured(config), tmp_path / "config.yaml")
     assert differences(read_yaml(tmp_path / "config.yaml", "pretrain"), OmegaConf.structured(config)) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("ibot.mask_ratio=0.3", "it must be a list, such as"),
+        ("epochs=[0]", "is not a whole number"),
+        ("ibot.momentum=abc", "abc is not a number"),
+        ("limit=x", "x is not a whole number"),
+        ("ibot.whole=1", "hides nothing"),
+        ("moco.momentum=2", "Unknown key"),
+    ],
+)
+def test_wrong_values_are_named_without_the_parsers_types(setting, reason):
+    with pytest.raises(UserError, match=reason) as caught:
+        resolve("ibot-cifar", ["data=x", setting])
+    assert "AnyNode" not in str(caught.value) and "ListConfig" not in str(caught.value)
+
+
+def test_patches_are_given_in_one_place():
+    with pytest.raises(UserError, match="cpc.grid=4 and cpc.view.patches of 6 a side: give one of the two"):
+        resolve("cpc-cifar", ["data=x", "cpc.grid=4", "cpc.view.patches={grid: 6, size: 8, step: 4}"])
+    assert resolve("cpc-cifar", ["data=x", "cpc.grid=4"]).cpc.grid == 4

@@ -287,3 +287,27 @@ def test_weights_that_are_not_finite_are_never_saved(pictures, tmp_path):
     with pytest.raises(RunStopped, match="weight became NaN"):
         run("simclr", pictures, tmp_path / "run", "steps=1", "lr=1e38", "optimizer.lr_scaling=none")
     assert not list((tmp_path / "run").glob("checkpoints/*.ckpt")) and not (tmp_path / "run" / "backbone.json").exists()
+
+
+def test_a_folder_of_broken_pictures_is_a_sentence(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for index in range(12):
+        (data / f"{index:02}.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"can(not)? be read|No image"):
+        run("simclr", data, tmp_path / "run", "steps=1", "unreadable=1")
+
+
+def test_going_on_with_another_method_or_seed_names_it(pictures, tmp_path):
+    folder = run("simclr", pictures, tmp_path / "run", "steps=1", "limit=16")
+    with pytest.raises(UserError, match="holds a run of simclr, not of simsiam"):
+        run("simsiam", pictures, folder, "steps=1", "limit=16")
+    with pytest.raises(UserError, match="other settings .*seed: 0, now 3"):
+        run("simclr", pictures, folder, "steps=1", "limit=16", "seed=3")
+
+
+def test_limits_that_small_data_set_are_said(pictures, tmp_path):
+    said = []
+    settings = [f"data={pictures}", f"out={tmp_path / 'run'}", *small("moco"), *heads("moco"), "steps=1"]
+    pretrain(recipe("moco"), [*settings, "moco.queue=4096"], say=said.append)
+    assert "moco.queue is 13 here, half of the images, in the place of 4096." in said

@@ -177,7 +177,7 @@ class Later(Layer):
         return self.clips.has(max(0, -self.after), max(0, self.after))
 
     def lacking(self, source: Source, index: int) -> str:
-        return f"the video {self.clips.names[self.clips.clip[index]]} has no frame {self.after:+d} from it"
+        return f"{self.clips.title(index)} has no frame {self.after:+d} from it"
 
     def read(self, source: Source, index: int) -> np.ndarray:
         try:
@@ -205,9 +205,8 @@ class Flow(Layer):
         return self.clips.has(-self.offsets[0], self.offsets[-1])
 
     def lacking(self, source: Source, index: int) -> str:
-        name = self.clips.names[self.clips.clip[index]]
         around = f"{-self.offsets[0]} frames before it and {self.offsets[-1]} after it"
-        return f"the video {name} has not the {around} that flow is made of"
+        return f"{self.clips.title(index)} has not the {around} that flow is made of"
 
     def read(self, source: Source, index: int) -> np.ndarray:
         try:

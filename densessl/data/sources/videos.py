@@ -114,6 +114,11 @@ class Clips:
         self.clip, self.names = clip.astype(np.int64), [str(name) for name in known]
         self.starts = np.searchsorted(self.clip[self.order], np.arange(len(known) + 1))
 
+    def title(self, index: int) -> str:
+        """What the video of an image is called, for sentences."""
+        name = self.names[self.clip[index]]
+        return "the video that the folder's own frames are" if name == "." else f"the video {name}"
+
     def has(self, before: int, after: int) -> np.ndarray:
         """(size,) bool: whether so many frames lie before and after each index in its video."""
         into = self.place - self.starts[self.clip]
