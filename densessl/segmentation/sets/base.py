@@ -137,8 +137,9 @@ class LabelledFiles(LabelledImages):
         if outside.any():
             y, x = np.unravel_index(outside.argmax(), outside.shape)
             raise UserError(
-                f"The label map {self.maps.path(index)} holds {values[y, x].tolist()} at column {x} of row {y}, which "
-                f"is no class of {self.name}: it has {self.coding.known}; mend the map, or open it as a set that has it."
+                f"The label map {self.maps.path(index)} holds {values[y, x].tolist()} at column {x} of row {y}, "
+                f"which is no class of {self.name}: it has {self.coding.known}; mend the map, or name the class where "
+                "the set is your own."
             )
         return labels
 

@@ -2,8 +2,8 @@
 
 38 tiles of 6000 x 6000 pixels are halved and cut into 8550 patches of 200 x 200: imgs/ID.mat with `img`, RGB and
 infrared, and for 24 of the tiles gt/ID.mat with `gt`: 0 road, 1 building, 2 low vegetation, 3 tree, 4 car, 5 clutter,
-which are the three classes in pairs. labelled_train.txt and labelled_test.txt list IDs that have labels; the latter, 855
-of them, are `val`.
+which are the three classes in pairs. labelled_train.txt and labelled_test.txt list IDs that have labels; the 855 of the
+latter are `val`.
 """
 
 from __future__ import annotations
