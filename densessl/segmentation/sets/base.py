@@ -95,9 +95,13 @@ class ColourTable:
         self.known = "the colours " + ", ".join(map(str, classes))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(H, W, 3 or 4) uint8 -> (H, W) int16, OUTSIDE where there is no such colour; raises `UnreadableImage`."""
-        if values.ndim != 3 or values.shape[2] < 3 or values.dtype != np.uint8:
+        """(H, W, 3 or 4) uint8 or uint16 -> (H, W) int16, OUTSIDE where there is no such colour.
+
+        Of 16 bits the upper 8 are the colour. Raises `UnreadableImage`.
+        """
+        if values.ndim != 3 or values.shape[2] < 3 or values.dtype not in (np.uint8, np.uint16):
             raise UnreadableImage("it holds numbers, not the colours of classes")
+        values = values if values.dtype == np.uint8 else values >> 8
         red, green, blue = np.moveaxis(values[:, :, :3].astype(np.uint32), 2, 0)
         numbers = red << 16 | green << 8 | blue
         places = np.minimum(np.searchsorted(self._numbers, numbers), len(self._numbers) - 1)

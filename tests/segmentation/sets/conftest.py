@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,8 +32,12 @@ class Tree:
         return values
 
     def map(self, name: str, values, palette: bool = False) -> None:
-        """A label map as a PNG: of bytes, of 16 bits, or of colours."""
-        picture = Image.fromarray(np.asarray(values))
+        """A label map as a PNG: of bytes, of 16 bits, or of colours of 8 or 16 bits."""
+        values = np.asarray(values)
+        if values.ndim == 3 and values.dtype == np.uint16:  # which Pillow does not write
+            cv2.imwrite(str(self.path(name)), np.concatenate((values[:, :, 2::-1], values[:, :, 3:]), axis=2))
+            return
+        picture = Image.fromarray(values)
         if palette:
             picture = picture.convert("L")
             picture.putpalette([255 - index // 3 for index in range(768)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,11 @@ def test_the_derived_list_of_cocostuff_is_kept_until_the_maps_change(tree, tmp_p
     tree.map("annotations/val2017/000000000043.png", np.full((360, 360), 154, np.uint8))
     assert count() == 2 and said
 
+    folder = tree.path("annotations/val2017/000000000043.png").parent
+    tree.map("annotations/val2017/000000000043.png", np.zeros((360, 360), np.uint8))
+    os.utime(folder, (1, 1))  # as when a file was put in place of another
+    assert count() == 1 and said
+
 
 @pytest.mark.parametrize("classes", [27, 19])
 def test_cityscapes_counts_label_ids(tree, classes):
@@ -254,10 +260,12 @@ def test_ade20k_ignores_zero_and_counts_from_one(tree):
     assert {number: opened.classes[number - 1] for number in official} == official
 
 
-def test_labelmefacade_reads_colours(tree):
+@pytest.mark.parametrize("bits", [8, 16])  # 16 as it is published, 8 as it comes out of most programs
+def test_labelmefacade_reads_colours(tree, bits):
     colours = "0:0:0 128:0:0 128:0:128 128:128:0 128:128:128 128:64:0 0:128:128 0:128:0 0:0:128"  # of its README
     names = "building car door pavement road sky vegetation window"
     row = np.array([[*map(int, colour.split(":")), 255] for colour in colours.split()], np.uint8)
+    row = row if bits == 8 else row.astype(np.uint16) * 257
     for name in ("a", "b", "c"):
         tree.image(f"images/{name}.jpg", 4, 9)
         tree.map(f"labels/{name}.png", np.repeat(row[None], 4, axis=0))
