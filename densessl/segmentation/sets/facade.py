@@ -1,8 +1,8 @@
 """LabelMeFacade (Froehlich, Rodner and Denzler, ICPR 2010): 945 photographs of house fronts in 8 classes.
 
 Layout, colours and names are those of https://github.com/cvjena/labelmefacade: images/*.jpg; labels/*.png, RGBA of 16
-bits, opaque, with one colour for each class; train.txt with 100 and test.txt with 845 lines such as images/NAME.jpg. All
-945 maps hold the nine colours of its README alone, and have their images' size.
+bits, opaque, with one colour for each class; train.txt and test.txt, 100 and 845 lines such as images/NAME.jpg. All 945
+maps hold the nine colours of its README alone, and have their images' size.
 Unconfirmed: whether "various", black, is to be scored. It is what has no other class, so it is ignored here; the
 authors' network CN24 counts it as a ninth class.
 """
