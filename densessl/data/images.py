@@ -104,7 +104,8 @@ def frame(data: bytes) -> tuple[int, int, int]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as picture:
-            return picture.height, picture.width, picture.getexif().get(_EXIF_ORIENTATION, 1)
+            orientation = picture.getexif().get(_EXIF_ORIENTATION)
+            return picture.height, picture.width, orientation if orientation in range(1, 9) else 1
     except UnidentifiedImageError:  # a TIFF that only OpenCV knows, or nothing
         return (*decode(data).shape[:2], 1)
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
