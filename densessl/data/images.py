@@ -97,6 +97,32 @@ def decode_values(data: bytes) -> np.ndarray:
         raise UnreadableImage(_reason(data, error)) from None
 
 
+def frame(data: bytes) -> tuple[int, int, int]:
+    """(height, width, orientation) of a picture as it is stored, by its header alone; `UnreadableImage` without one.
+
+    orientation: 1 to 8, of EXIF; 5 to 8 turn the picture by a quarter.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
+            orientation = picture.getexif().get(_EXIF_ORIENTATION)
+            return picture.height, picture.width, orientation if orientation in range(1, 9) else 1
+    except UnidentifiedImageError:  # a TIFF that only OpenCV knows, or nothing
+        return (*decode(data).shape[:2], 1)
+    except Exception as error:  # decoders raise whatever the broken bytes lead them to
+        raise UnreadableImage(_reason(data, error)) from None
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image (H, W, C) as its EXIF orientation, 1 to 8, asks."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
 def _decode(data: bytes) -> np.ndarray:
     if not data:
         raise UnreadableImage("it is empty")
@@ -179,7 +205,7 @@ def _pillow(data: bytes) -> np.ndarray:
         _check_pixels(*picture.size)
         if _has_deep_colour(picture, data):
             orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-            return _upright(_deep(data), orientation)
+            return upright(_deep(data), orientation)
         picture = ImageOps.exif_transpose(picture)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return _three(_to_8_bits(np.asarray(picture)))
@@ -217,7 +243,7 @@ def _deep_tiff(data: bytes) -> np.ndarray:
     file.seek(directory.next)
     directory.load(file)
     _check_pixels(directory[_TIFF_WIDTH], directory[_TIFF_HEIGHT])
-    return _upright(_deep(data), directory.get(0x0112, 1))
+    return upright(_deep(data), directory.get(0x0112, 1))
 
 
 def _deep(data: bytes) -> np.ndarray:
@@ -255,17 +281,6 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
 def _three(grey: np.ndarray) -> np.ndarray:
     """(H, W) -> (H, W, 3)."""
     return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2RGB)
-
-
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an image as its EXIF orientation, 1 to 8, asks."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
 
 
 def _reason(data: bytes, error: Exception) -> str:

@@ -73,17 +73,34 @@ def test_photographs_are_what_pillow_reads():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_comes_out_upright(kind, orientation):
     back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
-    stored = images._upright(scene(), back)
+    stored = images.upright(scene(), back)
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
     assert distance(decode(encoded(stored, kind, exif=exif, **lossless)), scene()) < 2
 
 
+@pytest.mark.parametrize("orientation", range(10))  # 0 and 9 mean nothing
+def test_a_header_tells_the_size_as_stored_and_the_orientation(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(20, 30), "JPEG", exif=exif)
+    assert images.frame(data) == (20, 30, orientation if 0 < orientation < 9 else 1)
+    assert decode(data).shape[:2] == ((30, 20) if 5 <= orientation <= 8 else (20, 30))
+
+
+def test_a_header_alone_is_enough_and_without_one_there_is_a_reason():
+    data = encoded(scene(20, 30), "JPEG")
+    assert images.frame(data[:-100]) == (20, 30, 1)
+    for broken, reason in ((b"", "empty"), (b"text", "not an image")):
+        with pytest.raises(UnreadableImage, match=reason):
+            images.frame(broken)
+
+
 def test_a_deep_picture_is_turned_too():
-    assert np.array_equal(images._upright(scene(), 6), np.rot90(scene(), -1))
-    assert np.array_equal(images._upright(scene(), 8), np.rot90(scene()))
-    assert np.array_equal(images._upright(scene(), 7), np.rot90(scene(), 2).transpose(1, 0, 2))
+    assert np.array_equal(images.upright(scene(), 6), np.rot90(scene(), -1))
+    assert np.array_equal(images.upright(scene(), 8), np.rot90(scene()))
+    assert np.array_equal(images.upright(scene(), 7), np.rot90(scene(), 2).transpose(1, 0, 2))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])

@@ -1,0 +1,98 @@
+"""The folders of a data set as its publisher lays them out, and what to do where they are not so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from densessl.data.sources import files
+from densessl.data.sources.files import Files
+from densessl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """root: the folder that the user named. title: of the set. how: where to get it and how to lay it out, as a clause
+    that follows a semicolon."""
+
+    root: str
+    title: str
+    how: str
+
+    def below(self, *folders: str) -> Layout:
+        """The layout from the first of these folders that there is, as unpacking leaves one; else the same."""
+        found = [os.path.join(self.root, each) for each in folders]
+        return next((replace(self, root=each) for each in found if os.path.isdir(each)), self)
+
+    def folder(self, *choices: str) -> str:
+        """The first of these folders that there is, by its path below root; raises `UserError` without one."""
+        return self._first(os.path.isdir, "folder", choices)
+
+    def lines(self, *choices: str) -> list[str]:
+        """The lines of the first of these text files that there is; raises `UserError` without one."""
+        path = self._first(os.path.isfile, "file", choices)
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The list {path} cannot be read: {error}; {self.how}.") from None
+        return [line.strip() for line in lines if line.strip()]
+
+    def _first(self, exists: Callable[[str], bool], kind: str, choices: Sequence[str]) -> str:
+        if not os.path.isdir(self.root):
+            raise UserError(f"There is no folder {self.root} of {self.title}; {self.how}.")
+        found = [path for path in (os.path.join(self.root, each) for each in choices) if exists(path)]
+        if not found:
+            missing = " or ".join(choices)
+            raise UserError(f"{self.root} is not laid out as {self.title}: there is no {kind} {missing}; {self.how}.")
+        return found[0]
+
+
+def pictures(folder: str) -> Files:
+    """The images below a folder; raises `UserError` where there are none."""
+    names = [name for name in files.walk(folder) if files.is_image(name)]
+    if not names:
+        raise UserError(f"There are no images in the folder {folder}: put those of the data set there.")
+    return Files(folder, names)
+
+
+def listed(folder: str, names: Sequence[str]) -> Files:
+    """These images of a folder; raises `UserError` where there are none, or one of them is not there."""
+    if not names:
+        raise UserError(f"The list of images in {folder} is empty: fetch the data set's list anew.")
+    missing = sorted(set(names).difference(files.walk(folder)))
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(names)} images are missing in {folder}, {missing[0]} for one: fetch the data set "
+            "whole."
+        )
+    return Files(folder, names)
+
+
+def stem(name: str) -> str:
+    """A name without its suffix."""
+    return os.path.splitext(name)[0]
+
+
+def maps_of(
+    source: Files, folder: str, named: Callable[[str], str] = stem, is_map: Callable[[str], bool] = files.is_image
+) -> Files:
+    """The label map of each image, found by one listing of `folder`; raises `UserError` where one is missing.
+
+    named: from an image's name to that of its map below folder, without suffix. is_map: which files are maps.
+    """
+    known: dict[str, str] = {}
+    for name in files.walk(folder):
+        if is_map(name):
+            known.setdefault(stem(name), name)
+    wanted = [named(source.name(index)) for index in range(len(source))]
+    missing = [index for index, each in enumerate(wanted) if each not in known]
+    if missing:
+        first = missing[0]
+        raise UserError(
+            f"{len(missing)} of {len(wanted)} images have no label map, {source.name(first)} for one: there is no "
+            f"{wanted[first]} with a suffix such as .png in {folder}; fetch the missing maps, or move the images "
+            "without one away."
+        )
+    return Files(folder, [known[each] for each in wanted])
