@@ -83,8 +83,8 @@ def segment(
 @app.command()
 def evaluate(
     backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
-    data: Annotated[str, typer.Option(help="Labelled images.")],
-    protocol: Annotated[str, typer.Option(help="knn, linear or finetune.")] = "knn",
+    data: Annotated[str, typer.Option(help="Labelled images; of segments NAME:FOLDER, such as camvid:data/camvid.")],
+    protocol: Annotated[str, typer.Option(help="knn, linear, finetune or segments.")] = "knn",
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
     overrides: Overrides = None,
 ) -> None:
@@ -92,9 +92,12 @@ def evaluate(
 
     densessl evaluate runs/photos --protocol knn --data labelled baselines=true --out knn.json
 
-    Settings of all protocols: baselines, split, test, test_split, limit, image_size, batch_size, workers, devices,
-    precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune: labels,
-    seeds, epochs, steps, lr, optimizer.*, finetune.*.
+    Settings of knn, linear and finetune: baselines, split, test, test_split, limit, image_size, batch_size, workers,
+    devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune:
+    labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and held
+    against label maps: learn_split, split, limit, methods, refine, classes, seeds, seed, baselines, pictures, and those
+    of densessl segment; its sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
+    folder, labelmefacade, potsdam3 and voc.
     """
     from densessl.evaluation import evaluate as run
     from densessl.evaluation.record import describe, write_record

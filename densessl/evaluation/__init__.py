@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from densessl import config as configs
 from densessl.errors import UserError
 
-PROTOCOLS = ("knn", "linear", "finetune")
+PROTOCOLS = ("knn", "linear", "finetune", "segments")
 
 
 def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -24,11 +24,13 @@ def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] =
     from densessl.evaluation.finetune import FinetuneProtocol, evaluate_finetune
     from densessl.evaluation.knn import KnnConfig, evaluate_knn
     from densessl.evaluation.linear import LinearConfig, evaluate_linear
+    from densessl.evaluation.segments import SegmentsConfig, evaluate_segments
 
     settings, run = {
         "knn": (KnnConfig, evaluate_knn),
         "linear": (LinearConfig, evaluate_linear),
         "finetune": (FinetuneProtocol, evaluate_finetune),
+        "segments": (SegmentsConfig, evaluate_segments),
     }[protocol]
     given = OmegaConf.create({"backbone": backbone, "data": data})
     return run(configs.build(settings, given, configs.parse_overrides(overrides)))

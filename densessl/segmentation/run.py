@@ -65,13 +65,13 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     Without a backbone the fixed colours and gradients are used. Raises `UserError` for what the user can mend.
     """
     begun = time.monotonic()
-    _check(config)
+    check(config)
     progress = progress or Progress()
     source = open_source(config.data, config.split)
     if len(source) < 1:
         raise UserError(f"There are no pictures in {config.data}.")
     model, saved = (None, None) if config.model is None else load_model(config.model)
-    extractor, spec = _extractor(config, saved)
+    extractor, spec = extractor_of(config, saved)
     folder = output_folder(config.out)
     remove_leftovers(folder)
     save(config, folder / "config.yaml")
@@ -100,7 +100,8 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     )
 
 
-def _check(config: SegmentConfig) -> None:
+def check(config: SegmentConfig) -> None:
+    """Raise `UserError` for a value that cannot be."""
     _device(config.devices)
     choices = {"method": ("stego", "kmeans"), "precision": ("32", "bf16"), "refine": ("crf", "guided", "none")}
     for key, known in choices.items():
@@ -139,7 +140,7 @@ def _device(devices: str) -> str:
     return "cuda" if hardware.accelerator == "gpu" else "cpu"
 
 
-def _extractor(config: SegmentConfig, saved: Saved | None) -> tuple[Extractor, str]:
+def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Extractor, str]:
     """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
     spec = config.backbone or (saved.backbone if saved else "colour")
     try:

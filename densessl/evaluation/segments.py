@@ -1,0 +1,315 @@
+"""Segments found without labels, held against label maps: one matching over the whole set, for several seeds.
+
+The segments are learned from `learn_split` without its labels and written for `split`, whole pictures at their own
+size. Every labelled pixel counts, every class that the labels have, and every segment: those that no class is matched
+to are wrong. Nothing is chosen by labels: the last step is judged. Beside mIoU and accuracy stands how well the cosine
+of features, and of what was learned from them, tells pairs of places of one class from others (`cooccurrence`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+from torch import nn
+
+from densessl.data.sources.subset import drawn
+from densessl.errors import UserError
+from densessl.evaluation.baselines import random_twin
+from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
+from densessl.evaluation.panels import curves_picture, panel_picture
+from densessl.evaluation.record import surroundings
+from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
+from densessl.files import write_bytes
+from densessl.progress import Progress, Report
+from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.config import SegmentConfig, StegoConfig
+from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.model import Segmenter
+from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.run import check, extractor_of
+from densessl.segmentation.sets import LabelledImages, open_labelled
+from densessl.segmentation.train import learn
+
+PLACES = 100  # of an image, whose pairs are counted
+PARTNERS = 5  # other images that an image's places are compared with
+PICTURED = 4  # images in the panel
+
+
+@dataclass
+class SegmentsConfig:
+    """What `densessl evaluate --protocol segments` can be told.
+
+    backbone: a spec of `load_backbone`, or "colour". data: NAME:FOLDER of a set with label maps; see
+        `densessl.segmentation.sets`.
+    learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
+    methods: of finding segments: kmeans, stego. classes: segments; None is as many as the set has classes.
+    refine: "none", "crf", "guided", or several of them: masks are judged with each.
+    seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
+    pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
+        labels and the first seed's masks; None for none.
+    The others are those of `densessl segment`.
+    """
+
+    backbone: str = MISSING
+    data: str = MISSING
+    learn_split: str = "train"
+    split: str = "val"
+    limit: int | None = None
+    methods: list[str] = field(default_factory=lambda: ["kmeans", "stego"])
+    refine: list[str] = field(default_factory=lambda: ["none", "crf"])
+    classes: int | None = None
+    seeds: int = 3
+    seed: int = 0
+    baselines: bool = False
+    pictures: str | None = None
+    image_size: int | None = None
+    layer: int = -1
+    batch_size: int = SegmentConfig.batch_size
+    steps: int | None = SegmentConfig.steps
+    epochs: int = SegmentConfig.epochs
+    lr: float = SegmentConfig.lr
+    refine_size: int = SegmentConfig.refine_size
+    sharpness: float = SegmentConfig.sharpness
+    workers: int = 0
+    devices: str = "auto"
+    precision: str = "32"
+    cache: str | None = None
+    stego: StegoConfig = field(default_factory=StegoConfig)
+    crf: CRFConfig = field(default_factory=CRFConfig)
+
+
+@dataclass
+class Judged:
+    """The set that is judged: its features, label maps and pictures, by row."""
+
+    labelled: LabelledImages
+    kept: Features
+
+    def truth(self, row: int) -> np.ndarray:
+        return self.labelled.labels(self.kept.indices[row])
+
+
+def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) -> dict[str, Any]:
+    """Judge a backbone; returns its record, for `write_record` and `describe`.
+
+    Raises `UserError` when label maps are missing or unfit, and for whatever else the user can mend.
+    """
+    begun, progress = time.monotonic(), progress or Progress()
+    _check(config)
+    train = open_labelled(config.data, config.learn_split, progress=progress)
+    test = open_labelled(config.data, config.split, progress=progress)
+    extractor, spec = extractor_of(_segment(config, "kmeans", config.seed, len(test.classes)))
+    found = _judge(config, extractor, train, test, progress)
+    baselines = {}
+    if config.baselines:
+        for name, other in _others(extractor.backbone, config.seed).items():
+            frame, device = extractor.frame.image_size, str(extractor.device)
+            twin = Extractor(other, frame, device, config.precision, config.layer if name == "untrained" else -1)
+            baselines[name] = _judge(config, twin, train, test, progress)
+    if config.pictures:
+        _draw(Path(config.pictures).expanduser(), test, found, baselines)
+    record = {
+        "protocol": "segments",
+        "figures": found.figures,
+        "backbone": {"spec": spec, "architecture": getattr(extractor.backbone, "architecture", "colour")},
+        "data": {
+            "data": config.data,
+            "learned from": f"{len(train)} images of {config.learn_split}, without their labels",
+            "judged": f"{len(test)} images of {config.split}, {len(test.classes)} classes",
+        },
+        "settings": dataclasses.asdict(config),
+        "rule": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the "
+        "labels and every segment counted, the last step",
+        "seed": config.seed,
+    }
+    if baselines:
+        record["baselines"] = {name: each.figures for name, each in baselines.items()}
+    return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
+
+
+def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
+    """Networks to hold a backbone against: the same with random weights, and colours and gradients."""
+    if isinstance(backbone, ColourBackbone):
+        return {}
+    return {"untrained": random_twin(backbone, seed), "colours and gradients": ColourBackbone()}
+
+
+def _check(config: SegmentsConfig) -> None:
+    for key, known in (("methods", ("kmeans", "stego")), ("refine", ("none", "crf", "guided"))):
+        unknown = [each for each in getattr(config, key) if each not in known]
+        if unknown or not getattr(config, key):
+            raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
+    for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2)):
+        value = getattr(config, key)
+        if value is not None and value < bound:
+            raise UserError(f"{key}={value} is too small: give {bound} or more.")
+
+
+def _segment(config: SegmentsConfig, method: str, seed: int, classes: int) -> SegmentConfig:
+    """The run of `densessl segment` that the protocol asks for."""
+    shared = {each.name for each in dataclasses.fields(SegmentConfig)} & {
+        each.name for each in dataclasses.fields(config)
+    }
+    taken = {name: getattr(config, name) for name in shared - {"refine", "split", "classes", "seed"}}
+    run = SegmentConfig(**taken | {"out": "", "method": method, "seed": seed, "classes": config.classes or classes})
+    check(run)
+    return run
+
+
+@dataclass
+class Found:
+    """What was found of one backbone: figures by name, pairs of places by features and kind, masks to look at.
+
+    masks: by method, of `PICTURED` images, as classes; of the first seed and the last refinement.
+    """
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, dict[str, Pairs]] = field(default_factory=dict)
+    masks: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+
+
+def _judge(
+    config: SegmentsConfig, extractor: Extractor, train: LabelledImages, test: LabelledImages, progress: Report
+) -> Found:
+    learned_from = _features(config, extractor, train, progress)
+    judged = Judged(test, _features(config, extractor, test, progress))
+    found = Found({"always the commonest class": _scores_of(_commonest(judged))})
+    found.pairs["features"] = _pairs(judged, None, config.seed)
+    found.figures["features"] = _precisions(found.pairs["features"])
+    for method in config.methods:
+        scores: dict[str, list[dict[str, float]]] = {refine: [] for refine in config.refine}
+        codes: list[dict[str, float]] = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            model = learn(learned_from, _segment(config, method, seed, len(test.classes)), str(extractor.device)).model
+            model = model.to(extractor.device).eval()
+            for refine in config.refine:
+                confusion, masks = _confusion(model, judged, config, refine, progress, f"{method}, seed {seed}")
+                scores[refine].append(_scores_of(confusion))
+                if seed == config.seed and refine == config.refine[-1]:
+                    found.masks[_titled(method, refine)] = _as_classes(masks, confusion)
+            if model.head is not None:
+                pairs = _pairs(judged, model, config.seed)
+                found.pairs.setdefault(f"codes of {method}", pairs)
+                codes.append(_precisions(pairs))
+        for refine, each in scores.items():
+            found.figures[_titled(method, refine)] = _over_seeds(each)
+        if codes:
+            found.figures[f"codes of {method}"] = _over_seeds(codes)
+    return found
+
+
+def _titled(method: str, refine: str) -> str:
+    return method if refine == "none" else f"{method}, {refine}"
+
+
+def _as_classes(masks: dict[int, np.ndarray], confusion: np.ndarray) -> dict[int, np.ndarray]:
+    """Segments as the classes that they are matched to; those of none become a number above all classes."""
+    assignment = hungarian(confusion)
+    assignment = np.where(assignment < 0, confusion.shape[1], assignment)
+    return {row: assignment[labels] for row, labels in masks.items()}
+
+
+def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str, Found]) -> None:
+    pairs = {**found.pairs, **{f"{name}, features": each.pairs["features"] for name, each in baselines.items()}}
+    write_bytes(folder / "curves.png", curves_picture(pairs))
+    columns = {f"{name}: {method}": masks for name, each in baselines.items() for method, masks in each.masks.items()}
+    columns |= found.masks
+    indices = sorted(next(iter(found.masks.values())))
+    rows = [
+        [test.source.read(index), test.labels(index), *(masks[index] for masks in columns.values())]
+        for index in indices
+    ]
+    write_bytes(folder / "panel.png", panel_picture(rows, ["image", "labels", *columns], test.classes, test.colours))
+
+
+def _features(config: SegmentsConfig, extractor: nn.Module, labelled: LabelledImages, progress: Report) -> Features:
+    indices = drawn(len(labelled), config.limit, config.seed) if config.limit else range(len(labelled))
+    count = len(indices)
+
+    def advance(done: int) -> None:
+        progress("Reading features", done, count, "")
+
+    kept = extract(labelled.source, extractor, list(map(int, indices)), config.workers, config.cache, advance=advance)
+    if kept.unreadable:
+        name, reason = kept.unreadable[0]
+        raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
+    return kept
+
+
+def _confusion(
+    model: Segmenter, judged: Judged, config: SegmentsConfig, refine: str, progress: Report, title: str
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """(segments, classes) pixels of all images that are judged, and the masks of some, by index."""
+    refinement = None
+    if refine != "none":
+        refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
+    total = np.zeros((model.classes, len(judged.labelled.classes)), dtype=np.int64)
+    count, masks = len(judged.kept), {}
+    shown = set(np.linspace(0, count - 1, min(PICTURED, count)).astype(int).tolist())
+    for row in range(count):
+        truth, index = judged.truth(row), judged.kept.indices[row]
+        image = judged.labelled.source.read(index) if refinement else None
+        found = mask(model, judged.kept.tokens(row), judged.kept.shapes[row], truth.shape, image, refinement)
+        total += confusion_matrix(found, truth, *total.shape)
+        if row in shown:
+            masks[index] = found
+        progress(f"Masks, {title}", row + 1, count, "" if refine == "none" else refine)
+    return total, masks
+
+
+def _commonest(judged: Judged) -> np.ndarray:
+    """The confusion matrix of one segment that is everything."""
+    classes = len(judged.labelled.classes)
+    truths = (judged.truth(row) for row in range(len(judged.kept)))
+    return sum(np.bincount(truth[truth >= 0], minlength=classes) for truth in truths)[None]
+
+
+def _scores_of(confusion: np.ndarray) -> dict[str, float]:
+    scores = segmentation_scores(confusion)
+    return {"miou": scores.miou, "accuracy": scores.accuracy}
+
+
+def _pairs(judged: Judged, model: Segmenter | None, seed: int) -> dict[str, Pairs]:
+    """Pairs of places within images and across, by the features, or by a model's codes; the same places for both."""
+    generator = torch.Generator().manual_seed(seed)
+    places, found = [], {"within images": Pairs(), "across images": Pairs()}
+    with torch.inference_mode():
+        for row in range(len(judged.kept)):
+            tokens = judged.kept.tokens(row)
+            if model is not None:
+                tokens = model.codes(tokens.to(model.centres.device)).float().cpu()
+            map_ = tokens.T.unflatten(1, judged.kept.shapes[row])
+            places.append(sample_places(map_, judged.truth(row), PLACES, generator))
+        for row, (features, labels) in enumerate(places):
+            within(found["within images"], features, labels)
+            for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
+                across(found["across images"], features, labels, *places[int(partner)])
+    return found
+
+
+def _precisions(found: dict[str, Pairs]) -> dict[str, float]:
+    """Average precision of each kind of pairs, beside what an order that knows nothing would have."""
+    figures = {}
+    for kind, pairs in found.items():
+        figures |= {f"ap_{kind.split()[0]}": pairs.average_precision, f"chance_{kind.split()[0]}": pairs.chance}
+    return figures
+
+
+def _over_seeds(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure, and its deviation where there are several runs."""
+    found = {}
+    for key in runs[0]:
+        values = [run[key] for run in runs]
+        found[key] = statistics.fmean(values)
+        if len(values) > 1 and not key.startswith("chance"):
+            found[f"{key}_deviation"] = statistics.stdev(values)
+    return found

@@ -1,0 +1,93 @@
+"""The protocol of segments: figures that are those of the masks, pictures, several seeds, mistakes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from densessl.data.synthetic import CLASSES, scene
+from densessl.errors import UserError
+from densessl.evaluation import evaluate
+from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
+from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.run import segment
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes")
+    for split, first in (("train", 0), ("val", 100)):
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True)
+        for seed in range(first, first + 6):
+            image, labels = scene(seed, (64, 80))
+            cv2.imwrite(str(root / "images" / split / f"{seed}.png"), image[:, :, ::-1])
+            labels = labels.astype(np.uint8)
+            labels[:4] = 255
+            cv2.imwrite(str(root / "labels" / split / f"{seed}.png"), labels)
+    (root / "classes.txt").write_text("\n".join(map(str, CLASSES)))
+    return root
+
+
+def judge(data, *settings, backbone="colour"):
+    return evaluate(backbone, "segments", f"folder:{data}", ["devices=cpu", "steps=5", "refine_size=80", *settings])
+
+
+def test_the_figures_are_those_of_the_masks_that_segment_writes(data, tmp_path):
+    record = judge(data, "methods=[kmeans]", "refine=[none,crf]", "seeds=1", "seed=3", "learn_split=val")
+    for refine, title in (("none", "kmeans"), ("crf", "kmeans, crf")):
+        out = tmp_path / refine
+        config = SegmentConfig(
+            data=str(data / "images" / "val"), out=str(out), classes=len(CLASSES), method="kmeans", seed=3,
+            refine=refine, refine_size=80, devices="cpu",
+        )  # fmt: skip
+        segment(config, lambda *told: None)
+        total = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+        for path in sorted((data / "labels" / "val").iterdir()):
+            truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
+            found = cv2.imread(str(out / "labels" / path.name), cv2.IMREAD_UNCHANGED)
+            total += confusion_matrix(found, np.where(truth == 255, -1, truth), *total.shape)
+        scores = segmentation_scores(total)
+        assert record["figures"][title] == {
+            "miou": pytest.approx(scores.miou),
+            "accuracy": pytest.approx(scores.accuracy),
+        }
+
+
+def test_several_seeds_pictures_and_baselines(data, tmp_path):
+    from densessl.backbones import create_backbone, save_backbone
+
+    network = create_backbone("resnet18", 32, {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8})
+    save_backbone(network, tmp_path / "run", {"method": "none"})
+    settings = ("seeds=2", "refine=[none]", "baselines=true", f"pictures={tmp_path / 'pictures'}", "stego.dim=8")
+    record = judge(data, *settings, backbone=str(tmp_path / "run"))
+    figures = record["figures"]
+    assert {"kmeans", "stego", "features", "codes of stego", "always the commonest class"} == figures.keys()
+    assert 0 < figures["stego"]["miou"] < 1 and figures["stego"]["miou_deviation"] > 0
+    assert 0 < figures["features"]["chance_across"] < figures["features"]["ap_across"] < 1
+    assert record["baselines"].keys() == {"untrained", "colours and gradients"}
+    for name in ("curves.png", "panel.png"):
+        assert cv2.imread(str(tmp_path / "pictures" / name)).std() > 10
+    assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("methods=[kmean]", "give one or more of kmeans, stego"),
+        ("refine=[]", "give one or more of none, crf, guided"),
+        ("seeds=0", "too small"),
+        ("split=test", "test"),
+        ("layer=3", "layer=3"),
+        ("classes=1", "classes=1"),
+    ],
+)
+def test_mistakes_are_sentences(data, setting, words):
+    with pytest.raises(UserError, match=words):
+        judge(data, setting)
+
+
+def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="NAME:FOLDER"):
+        evaluate("colour", "segments", str(tmp_path))
