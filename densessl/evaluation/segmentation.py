@@ -53,29 +53,32 @@ def hungarian(confusion: np.ndarray) -> np.ndarray:
 
 
 def segmentation_scores(
-    confusion: np.ndarray, assignment: np.ndarray | None = None, absent: str = "present"
+    confusion: np.ndarray, assignment: np.ndarray | None = None, absent: str = "present", unmatched: str = "wrong"
 ) -> SegmentationScores:
     """Scores of a confusion matrix (clusters, classes).
 
     assignment: (clusters,) class of each cluster, or -1; None: by Hungarian matching.
     absent: what the mean IoU does with classes that have no pixel in the labels: "present" leaves them out; "all"
-        counts each as 0. (The official code leaves out those that were not predicted either.)
+        counts each as 0; "official", as STEGO's code, leaves out those that were not predicted either.
+    unmatched: pixels of clusters that no class is matched to are "wrong"; STEGO's code leaves them "out".
     """
-    if absent not in ("present", "all"):
-        raise ValueError(f"absent must be 'present' or 'all', not {absent!r}.")
+    if absent not in ("present", "all", "official") or unmatched not in ("wrong", "out"):
+        raise ValueError(
+            f"absent must be present, all or official, and unmatched wrong or out, not {absent!r} and {unmatched!r}."
+        )
     assignment = hungarian(confusion) if assignment is None else np.asarray(assignment)
     classes = confusion.shape[1]
     merged = np.zeros((classes, classes), dtype=np.int64)
     matched = assignment >= 0
     np.add.at(merged, assignment[matched], confusion[matched])
-    right, truth = np.diag(merged), confusion.sum(axis=0)
+    counted = confusion if unmatched == "wrong" else confusion[matched]
+    right, truth = np.diag(merged), counted.sum(axis=0)
     union = truth + merged.sum(axis=1) - right
     iou = np.where(truth > 0, right / np.maximum(union, 1), np.nan)
-    present = iou[truth > 0]
-    count = classes if absent == "all" else len(present)
+    count = {"all": classes, "present": int((truth > 0).sum()), "official": int((union > 0).sum())}[absent]
     total = int(truth.sum())
     return SegmentationScores(
-        miou=float(present.sum() / count) if count else float("nan"),
+        miou=float(np.nansum(iou) / count) if count else float("nan"),
         accuracy=float(right.sum() / total) if total else float("nan"),
         iou=iou,
         assignment=assignment,

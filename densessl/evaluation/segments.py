@@ -1,9 +1,14 @@
 """Segments found without labels, held against label maps: one matching over the whole set, for several seeds.
 
-The segments are learned from `learn_split` without its labels and written for `split`, whole pictures at their own
-size. Every labelled pixel counts, every class that the labels have, and every segment: those that no class is matched
-to are wrong. Nothing is chosen by labels: the last step is judged. Beside mIoU and accuracy stands how well the cosine
-of features, and of what was learned from them, tells pairs of places of one class from others (`cooccurrence`).
+The segments are learned from `learn_split` without its labels and written for `split`. Judged are two ways, beside each
+other. "honest": whole pictures at their own size; every labelled pixel counts, every class that the labels have, and
+every segment: those that no class is matched to are wrong. "official", as STEGO's code has it (eb4d6b5): the central
+square at 320 px, codes averaged with those of the mirrored picture; pixels of segments without a class are left out,
+and so are classes that are neither in the labels nor predicted. Nothing is chosen by labels: the last step is judged in
+both (the official code keeps the step that scores best on the labels).
+
+Beside mIoU and accuracy stands how well the cosine of features, and of what was learned from them, tells pairs of
+places of one class from others (`cooccurrence`).
 """
 
 from __future__ import annotations
@@ -12,14 +17,16 @@ import dataclasses
 import statistics
 import time
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import MISSING
-from torch import nn
+from torch import Tensor, nn
 
+from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
 from densessl.evaluation.baselines import random_twin
@@ -36,12 +43,20 @@ from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.run import check, extractor_of
-from densessl.segmentation.sets import LabelledImages, open_labelled
+from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.train import learn
 
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
 PICTURED = 4  # images in the panel
+SQUARE = 320  # pixels of a side of what the official way judges
+RULES = {
+    "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the labels "
+    "and every segment counted, the last step",
+    "official": f"central squares at {SQUARE} px, codes averaged with those of the mirrored picture, one Hungarian "
+    "matching per seed, segments without a class left out, classes neither labelled nor predicted left out, the last "
+    "step",
+}
 
 
 @dataclass
@@ -51,6 +66,8 @@ class SegmentsConfig:
     backbone: a spec of `load_backbone`, or "colour". data: NAME:FOLDER of a set with label maps; see
         `densessl.segmentation.sets`.
     learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
+    judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
+        the paper does.
     methods: of finding segments: kmeans, stego. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
@@ -64,6 +81,8 @@ class SegmentsConfig:
     learn_split: str = "train"
     split: str = "val"
     limit: int | None = None
+    judge: list[str] = field(default_factory=lambda: ["honest"])
+    crops: str = "whole"
     methods: list[str] = field(default_factory=lambda: ["kmeans", "stego"])
     refine: list[str] = field(default_factory=lambda: ["none", "crf"])
     classes: int | None = None
@@ -89,13 +108,31 @@ class SegmentsConfig:
 
 @dataclass
 class Judged:
-    """The set that is judged: its features, label maps and pictures, by row."""
+    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs."""
 
+    way: str
     labelled: LabelledImages
     kept: Features
+    mirrored: Features | None = None
 
     def truth(self, row: int) -> np.ndarray:
         return self.labelled.labels(self.kept.indices[row])
+
+    @torch.inference_mode()
+    def codes(self, model: Segmenter | None, row: int) -> Tensor:
+        """(h * w, D) of an image: what the model makes of its tokens, or the tokens."""
+        if model is None:
+            return self.kept.tokens(row)
+        codes = model.codes(self.kept.tokens(row).to(model.centres.device))
+        if self.mirrored is None:
+            return codes
+        turned = model.codes(self.mirrored.tokens(row).to(codes)).unflatten(0, self.kept.shapes[row])
+        return (codes + turned.flip(1).flatten(0, 1)) / 2
+
+    def scores(self, confusion: np.ndarray) -> dict[str, float]:
+        policy = {"absent": "official", "unmatched": "out"} if self.way == "official" else {}
+        found = segmentation_scores(confusion, **policy)
+        return {"miou": found.miou, "accuracy": found.accuracy}
 
 
 def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) -> dict[str, Any]:
@@ -127,8 +164,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
             "judged": f"{len(test)} images of {config.split}, {len(test.classes)} classes",
         },
         "settings": dataclasses.asdict(config),
-        "rule": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the "
-        "labels and every segment counted, the last step",
+        "rule": {way: RULES[way] for way in config.judge},
         "seed": config.seed,
     }
     if baselines:
@@ -144,7 +180,10 @@ def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
 
 
 def _check(config: SegmentsConfig) -> None:
-    for key, known in (("methods", ("kmeans", "stego")), ("refine", ("none", "crf", "guided"))):
+    if config.crops not in ("whole", "five"):
+        raise UserError(f"crops={config.crops} is not one of: whole, five.")
+    choices = {"methods": ("kmeans", "stego"), "refine": ("none", "crf", "guided"), "judge": ("honest", "official")}
+    for key, known in choices.items():
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not getattr(config, key):
             raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
@@ -180,35 +219,47 @@ class Found:
 def _judge(
     config: SegmentsConfig, extractor: Extractor, train: LabelledImages, test: LabelledImages, progress: Report
 ) -> Found:
-    learned_from = _features(config, extractor, train, progress)
-    judged = Judged(test, _features(config, extractor, test, progress))
-    found = Found({"always the commonest class": _scores_of(_commonest(judged))})
-    found.pairs["features"] = _pairs(judged, None, config.seed)
+    learned_from = _features(config, extractor, FiveCrops(train) if config.crops == "five" else train, progress)
+    ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
+    found = Found({"always the commonest class": ways[0].scores(_commonest(ways[0]))})
+    found.pairs["features"] = _pairs(ways[0], None, config.seed)
     found.figures["features"] = _precisions(found.pairs["features"])
     for method in config.methods:
-        scores: dict[str, list[dict[str, float]]] = {refine: [] for refine in config.refine}
+        scores: dict[str, list[dict[str, float]]] = {}
         codes: list[dict[str, float]] = []
         for seed in range(config.seed, config.seed + config.seeds):
             model = learn(learned_from, _segment(config, method, seed, len(test.classes)), str(extractor.device)).model
             model = model.to(extractor.device).eval()
-            for refine in config.refine:
+            for judged, refine in product(ways, config.refine):
                 confusion, masks = _confusion(model, judged, config, refine, progress, f"{method}, seed {seed}")
-                scores[refine].append(_scores_of(confusion))
-                if seed == config.seed and refine == config.refine[-1]:
-                    found.masks[_titled(method, refine)] = _as_classes(masks, confusion)
+                title = _titled(judged.way if len(ways) > 1 else "", method, refine)
+                scores.setdefault(title, []).append(judged.scores(confusion))
+                if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
+                    found.masks[_titled("", method, refine)] = _as_classes(masks, confusion)
             if model.head is not None:
-                pairs = _pairs(judged, model, config.seed)
+                pairs = _pairs(ways[0], model, config.seed)
                 found.pairs.setdefault(f"codes of {method}", pairs)
                 codes.append(_precisions(pairs))
-        for refine, each in scores.items():
-            found.figures[_titled(method, refine)] = _over_seeds(each)
+        found.figures |= {title: _over_seeds(each) for title, each in scores.items()}
         if codes:
             found.figures[f"codes of {method}"] = _over_seeds(codes)
     return found
 
 
-def _titled(method: str, refine: str) -> str:
-    return method if refine == "none" else f"{method}, {refine}"
+def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
+    if way == "honest":
+        return Judged(way, test, _features(config, extractor, test, progress))
+    squares, frame = CentreSquares(test, SQUARE), extractor.frame
+    # The squares are shown at their own size, but for a backbone that takes no other than its own.
+    shown = Extractor(extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layer)
+    if SQUARE % frame.stride and not frame.fixed:
+        raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")
+    mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
+    return Judged(way, squares, _features(config, shown, squares, progress), mirrored)
+
+
+def _titled(way: str, method: str, refine: str) -> str:
+    return f"{way}: ".removeprefix(": ") + method + ("" if refine == "none" else f", {refine}")
 
 
 def _as_classes(masks: dict[int, np.ndarray], confusion: np.ndarray) -> dict[int, np.ndarray]:
@@ -231,14 +282,23 @@ def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str,
     write_bytes(folder / "panel.png", panel_picture(rows, ["image", "labels", *columns], test.classes, test.colours))
 
 
-def _features(config: SegmentsConfig, extractor: nn.Module, labelled: LabelledImages, progress: Report) -> Features:
+def _features(
+    config: SegmentsConfig,
+    extractor: Extractor,
+    labelled: LabelledImages,
+    progress: Report,
+    source: Source | None = None,
+) -> Features:
+    """Of a set's images, or of what `source` makes of them."""
     indices = drawn(len(labelled), config.limit, config.seed) if config.limit else range(len(labelled))
     count = len(indices)
 
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    kept = extract(labelled.source, extractor, list(map(int, indices)), config.workers, config.cache, advance=advance)
+    kept = extract(
+        source or labelled.source, extractor, list(map(int, indices)), config.workers, config.cache, advance=advance
+    )
     if kept.unreadable:
         name, reason = kept.unreadable[0]
         raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
@@ -253,12 +313,14 @@ def _confusion(
     if refine != "none":
         refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
     total = np.zeros((model.classes, len(judged.labelled.classes)), dtype=np.int64)
+    as_codes = Segmenter(None, model.centres)
     count, masks = len(judged.kept), {}
     shown = set(np.linspace(0, count - 1, min(PICTURED, count)).astype(int).tolist())
     for row in range(count):
         truth, index = judged.truth(row), judged.kept.indices[row]
         image = judged.labelled.source.read(index) if refinement else None
-        found = mask(model, judged.kept.tokens(row), judged.kept.shapes[row], truth.shape, image, refinement)
+        codes = judged.codes(model, row)
+        found = mask(as_codes, codes, judged.kept.shapes[row], truth.shape, image, refinement)
         total += confusion_matrix(found, truth, *total.shape)
         if row in shown:
             masks[index] = found
@@ -273,26 +335,17 @@ def _commonest(judged: Judged) -> np.ndarray:
     return sum(np.bincount(truth[truth >= 0], minlength=classes) for truth in truths)[None]
 
 
-def _scores_of(confusion: np.ndarray) -> dict[str, float]:
-    scores = segmentation_scores(confusion)
-    return {"miou": scores.miou, "accuracy": scores.accuracy}
-
-
 def _pairs(judged: Judged, model: Segmenter | None, seed: int) -> dict[str, Pairs]:
     """Pairs of places within images and across, by the features, or by a model's codes; the same places for both."""
     generator = torch.Generator().manual_seed(seed)
     places, found = [], {"within images": Pairs(), "across images": Pairs()}
-    with torch.inference_mode():
-        for row in range(len(judged.kept)):
-            tokens = judged.kept.tokens(row)
-            if model is not None:
-                tokens = model.codes(tokens.to(model.centres.device)).float().cpu()
-            map_ = tokens.T.unflatten(1, judged.kept.shapes[row])
-            places.append(sample_places(map_, judged.truth(row), PLACES, generator))
-        for row, (features, labels) in enumerate(places):
-            within(found["within images"], features, labels)
-            for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
-                across(found["across images"], features, labels, *places[int(partner)])
+    for row in range(len(judged.kept)):
+        map_ = judged.codes(model, row).float().cpu().T.unflatten(1, judged.kept.shapes[row])
+        places.append(sample_places(map_, judged.truth(row), PLACES, generator))
+    for row, (features, labels) in enumerate(places):
+        within(found["within images"], features, labels)
+        for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
+            across(found["across images"], features, labels, *places[int(partner)])
     return found
 
 

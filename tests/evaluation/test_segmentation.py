@@ -100,3 +100,15 @@ def test_counts_beyond_float32_lose_no_pixel():
     confusion = np.array([[2**24 + 1, 0], [0, 2**24 + 1]])
     assert segmentation_scores(confusion).accuracy == 1.0
     assert segmentation_scores(confusion + np.array([[0, 1], [0, 0]])).accuracy < 1.0
+
+
+def test_the_official_policy_is_that_of_stegos_code():
+    # Class 2 is neither labelled nor predicted, class 3 is predicted alone; cluster 4 is matched to no class.
+    confusion = np.array([[6, 0, 0, 0], [1, 5, 0, 0], [0, 0, 0, 0], [0, 2, 0, 0], [3, 0, 0, 0]])
+    assignment = np.array([0, 1, 2, 3, -1])
+    official = segmentation_scores(confusion, assignment, absent="official", unmatched="out")
+    assert official.accuracy == pytest.approx(11 / 14)
+    assert official.miou == pytest.approx((6 / 7 + 5 / 8 + 0) / 3)
+    honest = segmentation_scores(confusion, assignment)
+    assert honest.accuracy == pytest.approx(11 / 17) and honest.miou == pytest.approx((6 / 10 + 5 / 8) / 2)
+    assert segmentation_scores(confusion, assignment, absent="all").miou == pytest.approx((6 / 10 + 5 / 8) / 4)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
+from densessl.evaluation.segments import Judged
 from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.features import Features
 from densessl.segmentation.run import segment
 
 
@@ -72,9 +75,32 @@ def test_several_seeds_pictures_and_baselines(data, tmp_path):
     assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
 
 
+def test_the_official_way_stands_beside_the_honest_one(data):
+    record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "judge=[honest,official]", "crops=five")
+    figures = record["figures"]
+    assert {"honest: kmeans", "official: kmeans"} <= figures.keys() and record["rule"].keys() == {"honest", "official"}
+    assert figures["honest: kmeans"] != figures["official: kmeans"]
+
+
+def test_codes_of_mirrored_pictures_are_turned_back(data):
+    class Model:
+        centres = torch.zeros(1)
+
+        def codes(self, tokens):
+            return tokens
+
+    shape, tokens = (2, 3), torch.randn(6, 4)
+    turned = tokens.unflatten(0, shape).flip(1).flatten(0, 1)
+    kept, mirrored = (Features([0], [shape], [each.numpy()]) for each in (tokens, turned))
+    torch.testing.assert_close(Judged("official", None, kept, mirrored).codes(Model(), 0), tokens)
+    torch.testing.assert_close(Judged("honest", None, kept).codes(Model(), 0), tokens)
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
+        ("judge=[official,none]", "judge=.*honest, official"),
+        ("crops=six", "crops=six is not one of: whole, five"),
         ("methods=[kmean]", "give one or more of kmeans, stego"),
         ("refine=[]", "give one or more of none, crf, guided"),
         ("seeds=0", "too small"),

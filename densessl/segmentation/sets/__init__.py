@@ -5,6 +5,15 @@
 
 from densessl.segmentation.sets.base import LabelledImages
 from densessl.segmentation.sets.fivecrop import FiveCrops, FiveCropSource
+from densessl.segmentation.sets.official import CentreSource, CentreSquares
 from densessl.segmentation.sets.registry import SETS, open_labelled
 
-__all__ = ["SETS", "FiveCropSource", "FiveCrops", "LabelledImages", "open_labelled"]
+__all__ = [
+    "SETS",
+    "CentreSource",
+    "CentreSquares",
+    "FiveCropSource",
+    "FiveCrops",
+    "LabelledImages",
+    "open_labelled",
+]
