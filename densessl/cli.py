@@ -86,6 +86,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="Labelled images; of segments NAME:FOLDER, such as camvid:data/camvid.")],
     protocol: Annotated[str, typer.Option(help="knn, linear, finetune or segments.")] = "knn",
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/evaluate, or a path.")] = None,
     overrides: Overrides = None,
 ) -> None:
     """Score a backbone on labelled images.
@@ -105,7 +106,7 @@ def evaluate(
 
     if out:
         output_folder(out.parent)
-    record = run(backbone, protocol, data, overrides or [])
+    record = run(backbone, protocol, data, overrides or [], recipe)
     print(describe(record))
     if out:
         write_record(record, out)

@@ -13,10 +13,13 @@ from densessl.errors import UserError
 PROTOCOLS = ("knn", "linear", "finetune", "segments")
 
 
-def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate(
+    backbone: str, protocol: str, data: str, overrides: Sequence[str] = (), recipe: str | None = None
+) -> dict[str, Any]:
     """Score `backbone` on labelled images by a protocol; returns its record.
 
-    overrides: key=value of the protocol's config. Raises `UserError` for what the user can mend.
+    overrides: key=value of the protocol's config. recipe: one of configs/evaluate, or a path; overrides overrule it.
+    Raises `UserError` for what the user can mend.
     """
     if protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
@@ -33,4 +36,7 @@ def evaluate(backbone: str, protocol: str, data: str, overrides: Sequence[str] =
         "segments": (SegmentsConfig, evaluate_segments),
     }[protocol]
     given = OmegaConf.create({"backbone": backbone, "data": data})
-    return run(configs.build(settings, given, configs.parse_overrides(overrides)))
+    layers = [given, configs.parse_overrides(overrides)]
+    if recipe:
+        layers.insert(0, configs.read_yaml(recipe, "evaluate"))
+    return run(configs.build(settings, *layers))

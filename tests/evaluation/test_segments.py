@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from densessl.config import build, read_yaml, recipes
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
-from densessl.evaluation.segments import Judged
+from densessl.evaluation.segments import Judged, SegmentsConfig
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Features
 from densessl.segmentation.run import segment
@@ -117,3 +119,24 @@ def test_mistakes_are_sentences(data, setting, words):
 def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="NAME:FOLDER"):
         evaluate("colour", "segments", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", recipes("evaluate"))
+def test_the_papers_recipes_are_settings_of_the_protocol(name):
+    config = build(SegmentsConfig, OmegaConf.create({"backbone": "colour", "data": "x"}), read_yaml(name, "evaluate"))
+    assert config.steps == 5000 and config.judge == ["honest", "official"] and config.stego.clusters == "probe"
+    assert config.classes == (3 if "potsdam" in name else 27) and config.stego.pointwise and config.stego.zero_clamp
+
+
+def test_a_recipe_is_overruled(data):
+    settings = [
+        "classes=8",
+        "steps=3",
+        "judge=[honest]",
+        "methods=[kmeans]",
+        "refine=[none]",
+        "seeds=1",
+        "image_size=32",
+    ]
+    record = evaluate("colour", "segments", f"folder:{data}", [*settings, "devices=cpu"], "stego-potsdam3-vits8")
+    assert record["settings"]["stego"]["neg_inter_shift"] == 0.46 and record["settings"]["steps"] == 3
