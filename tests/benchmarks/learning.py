@@ -1,8 +1,8 @@
 """Does every method learn? `python tests/benchmarks/learning.py [METHOD ...] --seeds 0 1`.
 
 Trains each method on CIFAR-10's training images with the same small network (a ResNet of 9 convolutions or, for those
-that mask patches, a ViT of 4 blocks, of 0.2 to 0.3 million weights each), the same epochs and the same batch (CPC and
-BEiT's tokenizer: fewer images, CPC in smaller batches, for its time rises with the square of the batch), then scores
+that mask patches, a ViT of 4 blocks, of 0.2 to 0.3 million weights each), the same epochs and the same batch (CPC, iBOT
+and BEiT's tokenizer: fewer images, CPC in smaller batches, for its time rises with the square of the batch), then scores
 the last epoch on the 10,000 test images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside the same
 network untrained and raw pixels; those that mask patches, and CPC, also by fine-tuning on a tenth of the labels. Each
 run adds a line to learning.csv, which is kept, so that machines and days can share the work, and learning.md is made
@@ -104,6 +104,7 @@ METHODS: dict[str, list[str]] = {
         "ibot.momentum=0.98",
         "ibot.frozen_epochs=0.2",
         "ibot.warmup_epochs=2",
+        "limit=25000",
     ],
     "dvae": [*DVAE, "lr=3e-3", "limit=10000", "dvae.width=16", "dvae.blocks=1"],
     "beit": [*BEIT, *TRANSFORMER],
