@@ -1,12 +1,13 @@
 """Does every method learn? `python tests/benchmarks/learning.py [METHOD ...] --seeds 0 1`.
 
 Trains each method on CIFAR-10's training images with the same small network (a ResNet of 9 convolutions or, for those
-that mask patches, a ViT of 4 blocks, of 0.2 to 0.3 million weights each), the same epochs and the same batch (CPC, iBOT
-and BEiT's tokenizer: fewer images, CPC in smaller batches, for its time rises with the square of the batch), then scores
-the last epoch on the 10,000 test images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside the same
-network untrained and raw pixels; those that mask patches, and CPC, also by fine-tuning on a tenth of the labels. Each
-run adds a line to learning.csv, which is kept, so that machines and days can share the work, and learning.md is made
-from it. A run that was stopped goes on when it is started again; one that has its line is not run again.
+that mask patches, a ViT of 4 blocks, of 0.2 to 0.3 million weights each), the same epochs and the same batch (CPC,
+iBOT and BEiT's tokenizer: fewer images, and CPC smaller batches, for its time rises with the square of the batch),
+then scores the last epoch on the 10,000 test images: weighted kNN (k 200, temperature 0.1) and a linear probe, beside
+the same network untrained and raw pixels; those that mask patches, and CPC, also by fine-tuning on a tenth of the
+labels. Each run adds a line to learning.csv, which is kept, so that machines and days can share the work, and
+learning.md is made from it. A run that was stopped goes on when it is started again; one that has its line is not run
+again.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ METHODS: dict[str, list[str]] = {
     # Its loss compares all places of a batch with each other.
     "cpc": [*RESNET, "lr=1e-3", "batch_size=32", "limit=10000", "cpc.hidden=64", "cpc.blocks=3"],
     "mae": [*VIT, *TRANSFORMER, "mae.decoder_dim=64", "mae.decoder_depth=2", "mae.decoder_heads=2"],
+    # Two views, a teacher and a head over patches: half of the images take as long as all do with others.
     "ibot": [
         *VIT,
         *TRANSFORMER,
