@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from densessl.data.images import UnreadableImage
 from densessl.errors import UserError
+from densessl.segmentation.coco import write_coco
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.names import write_names
 from densessl.segmentation.sheets import draw_legend, draw_sheet
@@ -33,7 +36,21 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     draw_legend(folder / "legend.png", tally)
     if run.config.crops:
         _draw_sheets(run, tally)
+    if run.config.coco:
+        _write_coco(run, done)
     return tally, len(done)
+
+
+def _write_coco(run: MaskRun, done: list[int]) -> None:
+    classes, names = run.writer.classes, list(run.files)
+
+    def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        for count, index in enumerate(done, start=1):
+            yield names[index], run.writer.table[run.labels(index)]
+            run.progress("Writing coco.json", count, len(done), "")
+            run.heed()
+
+    write_coco(run.writer.folder / "coco.json", classes.class_names, pictures())
 
 
 def _draw_sheets(run: MaskRun, tally: Tally) -> None:
