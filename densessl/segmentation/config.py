@@ -59,7 +59,8 @@ class SegmentConfig:
     names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
         of the classes. None takes the one in `out`, if there is one.
     crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
-    coco: also write `coco.json`, the masks as COCO annotations (a category's id is its class index + 1).
+    coco: also write `coco.json`, the masks as COCO annotations (a category's id is its class index + 1); one that is
+        there is kept up to date.
     probabilities: also write `probabilities/x/y.npz`, for each picture `probabilities` (segments, h, w) float16, at the
         size of the refinement or, with refine=none, of the backbone's map.
     cache: folder in which features outlive the run; None keeps them for the run only.

@@ -36,7 +36,7 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     draw_legend(folder / "legend.png", tally)
     if run.config.crops:
         _draw_sheets(run, tally)
-    if run.config.coco:
+    if run.config.coco or (folder / "coco.json").exists():  # one of an earlier start would be of other classes
         _write_coco(run, done)
     return tally, len(done)
 

@@ -92,7 +92,7 @@ def _window(box: tuple[float, float, float, float], wide: int, high: int) -> tup
 
 
 def draw_legend(path: Path, tally: Tally) -> None:
-    """Write a swatch, the index, the name and the share of each class, largest columns first."""
+    """Write a swatch, the index, the name and the share of each class, in columns."""
     classes: Classes = tally.classes
     count = len(classes.members)
     columns, rows = -(-count // LEGEND_ROWS), min(count, LEGEND_ROWS)

@@ -107,6 +107,10 @@ def test_all_outputs_of_a_run_agree_with_its_masks(folder, scenes, tmp_path, ref
     for entry in counts:
         areas = [each["area"] for each in coco["annotations"] if each["category_id"] == entry["index"] + 1]
         assert (sum(areas), len(areas)) == (entry["pixels"], entry["images"])
+    (out / "names.txt").write_text("0: sky\n1: sky\n")
+    config.coco = False
+    segment(config, silent)
+    assert [each["name"] for each in json.loads((out / "coco.json").read_text())["categories"]] == ["sky", "segment 2"]
     for name, image in zip("abcd", scenes[0].images, strict=True):
         shares = np.load(out / "probabilities" / f"{name}.npz")["probabilities"]
         assert shares.dtype == np.float16 and shares.min() >= 0
