@@ -73,6 +73,10 @@ def segment(
     """Find segments in your images without a label, and write masks.
 
     densessl segment photos --backbone runs/photos --out masks --classes 6
+
+    The same command again writes only what is missing, and applies the names you wrote into names.txt. Settings:
+    split, method, layer, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision, learn_from,
+    refine, refine_size, sharpness, names, crops, coco, probabilities, cache, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run

@@ -109,6 +109,23 @@ def save(config: DictConfig | Any, path: str | Path) -> None:
     write_text(path, OmegaConf.to_yaml(config, resolve=True))
 
 
+def differences(old: DictConfig, new: DictConfig, free: Sequence[str]) -> list[str]:
+    """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on: all but the `free`.
+
+    A setting that the old run does not know, since its release had none of that name, counts as its default.
+    """
+    defaults = OmegaConf.structured(OmegaConf.get_type(new))
+    # All through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
+    before, after, default = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new, defaults))
+    before = default | before
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"{key}: {before.get(key)}, now {after.get(key)}"
+        for key in keys
+        if key.split(".")[0] not in free and before.get(key) != after.get(key)
+    ]
+
+
 def _leaves(layer: DictConfig, prefix: str = "") -> list[str]:
     """The dotted names of the values in a layer."""
     names = []
@@ -168,3 +185,15 @@ def _reason(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") + "." if str(error).strip() else type(error).__name__ + "."
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(config, DictConfig):
+        config = OmegaConf.to_container(config)
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value
+        for name, each in config.items()
+        for key, value in _flat(each, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

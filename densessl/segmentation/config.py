@@ -56,6 +56,13 @@ class SegmentConfig:
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
     refine_size: longest side in pixels at which that is done.
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
+    names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
+        of the classes. None takes the one in `out`, if there is one.
+    crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
+    coco: also write `coco.json`, the masks as COCO annotations (a category's id is its class index + 1); one that is
+        there is kept up to date.
+    probabilities: also write `probabilities/x/y.npz`, for each picture `probabilities` (segments, h, w) float16, at the
+        size of the refinement or, with refine=none, of the backbone's map.
     cache: folder in which features outlive the run; None keeps them for the run only.
     unreadable: share of the pictures that may be unreadable before the run ends.
     """
@@ -81,6 +88,10 @@ class SegmentConfig:
     refine: str = "crf"
     refine_size: int = 320
     sharpness: float = 2.0
+    names: str | None = None
+    crops: int = 12
+    coco: bool = False
+    probabilities: bool = False
     cache: str | None = None
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
 import cv2
 import numpy as np
 
+Colour = tuple[int, int, int]  # red, green, blue from 0 to 255
+
 
 @cache
-def palette(classes: int) -> tuple[tuple[int, int, int], ...]:
+def palette(classes: int) -> tuple[Colour, ...]:
     """(K) colours (r, g, b) from 0 to 255: calm, and each as far from those before it as can be.
 
     A class keeps its colour whatever K is. Colours are picked one by one from a grid in CIELAB without its greys,
@@ -36,16 +39,16 @@ def palette(classes: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours[i % len(colours)] for i in range(classes))
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, classes: int, strength: float = 0.5) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, colours: Sequence[Colour], strength: float = 0.5) -> np.ndarray:
     """The picture, tinted by segment, with a fine light line around each: uint8 (H, W, 3).
 
-    image: uint8 RGB (H, W, 3). labels: (H, W) below `classes`. strength: share of the segment's colour.
+    image: uint8 RGB (H, W, 3). labels: (H, W), indices of `colours`. strength: share of the segment's colour.
     """
-    colours = np.array(palette(classes), dtype=np.uint8)[labels]
+    tints = np.array(colours, dtype=np.uint8)[labels]
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     # Half of the picture's own colour gives way to grey, so that the tints stay alike from picture to picture.
     calm = cv2.addWeighted(image, 0.5, grey, 0.5, 0)
-    tinted = cv2.addWeighted(calm, 1 - strength, colours, strength, 0)
+    tinted = cv2.addWeighted(calm, 1 - strength, tints, strength, 0)
     lines = _lines(labels)
     white = np.full_like(tinted, 255)
     share = lines[..., None].astype(np.float32) * (0.85 / 255)

@@ -1,24 +1,17 @@
-"""Masks at the pictures' own size, and the folder they are written to."""
+"""Masks at the pictures' own size."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.data.resize import resize
-from densessl.files import write_image, write_text
 from densessl.segmentation.crf import CRFConfig, guided, mean_field
 from densessl.segmentation.model import Segmenter
-from densessl.segmentation.overlay import overlay, palette
 
 # Scores upsampled at a time, in numbers: 64 MiB.
 CHUNK = 1 << 24
@@ -62,21 +55,51 @@ def mask(
     """The segment of every pixel, (H, W) uint8, or uint16 when there are more than 256 segments.
 
     tokens: (h * w, C) of the backbone's map of `shape` (h, w), which covers the picture. size: (H, W) of the picture.
+    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB.
+    """
+    return best(scores(model, tokens, shape, image, refinement), size)
+
+
+@torch.inference_mode()
+def scores(
+    model: Segmenter,
+    tokens: Tensor,
+    shape: tuple[int, int],
+    image: np.ndarray | None = None,
+    refinement: Refinement | None = None,
+) -> Tensor:
+    """(K, h, w) scores of the segments, on the backbone's map or at the size of the refinement; as for `mask`."""
+    tokens = tokens.to(model.centres.device)
+    if refinement is None:
+        return model(tokens).float().T.reshape(model.classes, *shape)
+    return refinement(model, tokens, shape, image)
+
+
+@torch.inference_mode()
+def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The segment of the best score at every pixel, of scores (K, h, w) that are interpolated to `size` (H, W).
+
     The codes are interpolated bilinearly (align_corners=False) and the nearest centre is taken. As scores are linear in
     codes, it is scores that are interpolated, which costs less and gives the same; some rows at a time.
-    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB; its scores are interpolated likewise.
     """
-    with torch.inference_mode():
-        tokens = tokens.to(model.centres.device)
-        if refinement is None:
-            scores = model(tokens).float().T.reshape(model.classes, *shape)
-        else:
-            scores = refinement(model, tokens, shape, image)
-        columns = _linear(scores, dim=2, size=size[1])
-        height = max(1, CHUNK // (model.classes * size[1]))
-        rows = torch.arange(size[0], device=scores.device).split(height)
-        parts = [_linear(columns, dim=1, size=size[0], places=chunk).argmax(dim=0) for chunk in rows]
-    return torch.cat(parts).cpu().numpy().astype(np.uint8 if model.classes <= 256 else np.uint16)
+    columns = _linear(scores, dim=2, size=size[1])
+    height = max(1, CHUNK // (len(scores) * size[1]))
+    rows = torch.arange(size[0], device=scores.device).split(height)
+    parts = [_linear(columns, dim=1, size=size[0], places=chunk).argmax(dim=0) for chunk in rows]
+    return torch.cat(parts).cpu().numpy().astype(np.uint8 if len(scores) <= 256 else np.uint16)
+
+
+@torch.inference_mode()
+def probabilities(
+    model: Segmenter, tokens: Tensor, shape: tuple[int, int], found: Tensor, refinement: Refinement | None, sharp: float
+) -> np.ndarray:
+    """(K, h, w) float16 that sum to 1: of the refinement's `found`, or the softmax of `sharp` times cosines."""
+    if refinement is None:
+        codes = F.normalize(model.codes(tokens.to(model.centres.device)).float(), dim=1)
+        return (sharp * codes @ model.centres.T).softmax(1).T.reshape(-1, *shape).cpu().numpy().astype(np.float16)
+    # The guided filter is linear, and may leave the range by a little where the picture's edges are steep.
+    shares = found.clamp(min=0)
+    return (shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)
 
 
 def _linear(scores: Tensor, dim: int, size: int, places: Tensor | None = None) -> Tensor:
@@ -88,61 +111,3 @@ def _linear(scores: Tensor, dim: int, size: int, places: Tensor | None = None) -
     high = (low + 1).clamp(max=length - 1)
     share = (place - low).to(scores.dtype).view([-1 if each == dim else 1 for each in range(scores.ndim)])
     return torch.lerp(scores.index_select(dim, low), scores.index_select(dim, high), share)
-
-
-def stems(names: Sequence[str]) -> list[str]:
-    """Where each picture's files go, without their suffix: "x/y" for "x/y.jpg".
-
-    Where several pictures would share it ("a.jpg", "a.png") each keeps its full name ("a.jpg", "a.png"), so that none
-    overwrites another's files.
-    """
-    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    chosen = list(short)
-    while shared := {stem for stem, count in Counter(chosen).items() if count > 1}:
-        longer = [name if stem in shared else stem for name, stem in zip(names, chosen, strict=True)]
-        chosen = longer if longer != chosen else [f"{stem}~{i}" for i, stem in enumerate(chosen)]
-    return chosen
-
-
-@dataclass
-class MaskWriter:
-    """Writes masks and overlays below `folder`, and counts what they hold.
-
-    pixels, images: per segment, over all that was written. files: the label map of each picture by its name.
-    """
-
-    folder: Path
-    classes: int
-    pixels: np.ndarray = field(init=False)
-    images: np.ndarray = field(init=False)
-    files: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.pixels = np.zeros(self.classes, dtype=np.int64)
-        self.images = np.zeros(self.classes, dtype=np.int64)
-
-    def write(self, name: str, stem: str, image: np.ndarray, labels: np.ndarray) -> None:
-        """Write `labels/STEM.png` and `overlays/STEM.jpg` of one picture, each whole or not at all."""
-        shown = overlay(image, labels, self.classes)
-        write_image(self.folder / "labels" / f"{stem}.png", labels)
-        write_image(self.folder / "overlays" / f"{stem}.jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        counts = np.bincount(labels.reshape(-1), minlength=self.classes)
-        self.pixels += counts
-        self.images += counts > 0
-        self.files[name] = f"labels/{stem}.png"
-
-    def finish(self) -> None:
-        """Write `segments.json`: per class its colour, pixels, share and images, and a name to be filled in."""
-        total = max(1, int(self.pixels.sum()))
-        classes = [
-            {
-                "index": index,
-                "name": None,
-                "colour": list(colour),
-                "pixels": int(self.pixels[index]),
-                "share": round(int(self.pixels[index]) / total, 6),
-                "images": int(self.images[index]),
-            }
-            for index, colour in enumerate(palette(self.classes))
-        ]
-        write_text(self.folder / "segments.json", json.dumps({"classes": classes, "files": self.files}, indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -12,25 +13,32 @@ from torch import nn
 
 from densessl.config import nearest, save
 from densessl.data.sources import Unreadable, open_source
+from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
 from densessl.files import output_folder, remove_leftovers
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
-from densessl.segmentation import transform
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Extractor, Features, extract, weights_hash
+from densessl.segmentation.finish import finish
+from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
-from densessl.segmentation.predict import MaskWriter, Refinement, mask, stems
+from densessl.segmentation.names import Classes, read_names
+from densessl.segmentation.resume import State, check_same, model_hash, model_of
+from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.train import learn
+from densessl.segmentation.writer import MaskWriter, stems
+
+MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a run did.
 
-    pictures: masks written; unreadable: pictures that got none (listed in `unreadable.txt`).
-    shares: share of all pixels, per class.
+    pictures: that have masks, of which `before` had all of theirs already; unreadable: pictures that got none (listed
+    in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels.
     learned: whether the segments were learned here; seconds: of the whole run.
     """
 
@@ -38,31 +46,39 @@ class Summary:
     backbone: str
     method: str
     pictures: int
+    before: int
     unreadable: int
+    masks: str
+    names: list[str]
     shares: list[float]
     learned: bool
     seconds: float
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
+        there = f" ({self.before} of them there before)" if self.before else ""
         one = self.unreadable == 1
         skipped = (
             f"{self.unreadable} {'picture' if one else 'pictures'} could not be read and {'has' if one else 'have'} "
             f"none: see {self.folder / 'unreadable.txt'}.\n"
         )
-        shares = ", ".join(f"{index}: {share:.1%}" for index, share in enumerate(self.shares))
+        shares = ", ".join(f"{name}: {share:.1%}" for name, share in zip(self.names, self.shares, strict=True))
+        named = "class" if self.masks == "classes" else "segment"
         return (
-            f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'} by {how} in {self.seconds:.0f} s.\n"
+            f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.\n"
             f"{skipped if self.unreadable else ''}"
-            f"Share of the pixels per segment: {shares}\n"
-            f"Masks: {self.folder / 'labels'}\nPictures to look at: {self.folder / 'overlays'}"
+            f"Share of the pixels per {named}: {shares}\n"
+            f"Masks: {self.folder / self.masks}\nPictures to look at: {self.folder / 'overlays'}\n"
+            f"To name and merge segments: {self.folder / 'names.txt'}"
         )
 
 
 def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     """Learn segments from the pictures (unless `config.model` is given) and write masks for all of them.
 
-    Without a backbone the fixed colours and gradients are used. Raises `UserError` for what the user can mend.
+    Called again alike, it goes on where it was stopped: a model that was learned is not learned again, and a mask that
+    is there is not written again, even if the picture was changed since. Without a backbone the fixed colours and
+    gradients are used. Raises `UserError` for what the user can mend, `RunStopped` when a signal ended the run.
     """
     begun = time.monotonic()
     check(config)
@@ -70,34 +86,101 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     source = open_source(config.data, config.split)
     if len(source) < 1:
         raise UserError(f"There are no pictures in {config.data}.")
-    model, saved = (None, None) if config.model is None else load_model(config.model)
-    extractor, spec = extractor_of(config, saved)
-    folder = output_folder(config.out)
-    remove_leftovers(folder)
-    save(config, folder / "config.yaml")
-    unreadable = Unreadable()
-    kept = Features()
+    config, folder = _placed(config), Path(config.out).expanduser()
+    check_apart(config.data, folder)
+    model, saved, state = _found(config, folder)
+    classes = _names(config, folder, config.classes if model is None else model.classes)
+    load = cache(partial(extractor_of, config, saved))
+    if model is None or state is None:
+        load()  # what is wrong with it is said before anything is written
+    state = _begin(config, folder, state)
+    unreadable, kept, learned, before = Unreadable(), Features(), model is None, unreadable_before(folder)
     if model is None:
-        kept = _features(source, extractor, config, folder, progress)
-        for name, reason in kept.unreadable:
-            unreadable.add(name, reason)
-        _check_readable(kept, unreadable, config, folder)
-        model = learn(kept, config, str(extractor.device), progress).model
-        saved = Saved(spec, weights_hash(extractor.backbone), extractor.frame.image_size, dataclasses.asdict(config))
-    model = model.to(extractor.device).eval()
-    writer = _write_masks(source, extractor, model, kept, config, folder, unreadable, progress)
-    save_model(folder / "model.safetensors", model, saved)
-    total = max(1, int(writer.pixels.sum()))
+        with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
+            model, saved, kept = _learn(source, *load(), config, folder, unreadable, progress)
+    if state.model != model_hash(model, saved) or not (folder / MODEL).exists():
+        save_model(folder / MODEL, model, saved)
+    writer = MaskWriter(folder, classes, config.probabilities)
+    names = [source.name(index) for index in range(len(source))]
+    files = dict(zip(names, stems(names), strict=True))
+    state.follow(writer, model_hash(model, saved), files)
+    with Stop().listening() as stop:
+        run = MaskRun(source, files, writer, config, unreadable, progress, stop)
+        there = len(run.done())
+        run.show()
+        run.write(lambda: load()[0], model, kept, before)
+        tally, pictures = finish(run)
+    colours = "colours and gradients (the default without --backbone)"
     return Summary(
         folder=folder,
-        backbone="colours and gradients (the default without --backbone)" if spec == "colour" else spec,
+        backbone=colours if saved.backbone == "colour" else saved.backbone,
         method=config.method,
-        pictures=len(writer.files),
-        unreadable=len(source) - len(writer.files),
-        shares=[int(count) / total for count in writer.pixels],
-        learned=config.model is None,
+        pictures=pictures,
+        before=there,
+        unreadable=len(source) - pictures,
+        masks="classes" if classes.given else "labels",
+        names=classes.class_names if classes.given else [str(index) for index in range(model.classes)],
+        shares=tally.class_shares.tolist(),
+        learned=learned,
         seconds=time.monotonic() - begun,
     )
+
+
+def _placed(config: SegmentConfig) -> SegmentConfig:
+    """With paths that stay right when the saved config is run from another folder."""
+    paths = {
+        key: str(absolute(value))
+        for key in ("model", "backbone", "names", "cache")
+        if (value := getattr(config, key)) is not None and Path(value).expanduser().exists() and value != "colour"
+    }
+    return dataclasses.replace(config, data=absolute(config.data), **paths)
+
+
+def _found(config: SegmentConfig, folder: Path) -> tuple[Segmenter | None, Saved | None, State | None]:
+    """The model that was given or is in the folder already, and what else an earlier start left there."""
+    given = (None, None) if config.model is None else load_model(config.model)
+    state = State.read(folder)
+    if state is None:
+        return *given, None
+    check_same(config, folder, state, given)
+    return *(given if given[0] else model_of(folder, state)), state
+
+
+def _names(config: SegmentConfig, folder: Path, segments: int) -> Classes:
+    own = folder / "names.txt"
+    if config.names is None and not own.exists():
+        return Classes.unnamed(segments)
+    return read_names(config.names or own, segments)
+
+
+def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
+    """Make the folder ready; `config.yaml` is that of the command which learned the model, where one did."""
+    output_folder(folder)
+    remove_leftovers(folder)
+    if state is None or config.model is None:
+        save(config, folder / "config.yaml")
+    if state is None:
+        state = State()
+        state.write(folder)
+    return state
+
+
+def _learn(
+    source,
+    extractor: Extractor,
+    spec: str,
+    config: SegmentConfig,
+    folder: Path,
+    unreadable: Unreadable,
+    progress: Report,
+) -> tuple[Segmenter, Saved, Features]:
+    kept = _features(source, extractor, config, folder, progress)
+    for name, reason in kept.unreadable:
+        unreadable.add(name, reason)
+    _check_readable(kept, unreadable, config, folder)
+    model = learn(kept, config, str(extractor.device), progress).model
+    size = extractor.frame.image_size
+    return model, Saved(spec, weights_hash(extractor.backbone), size, dataclasses.asdict(config)), kept
 
 
 def check(config: SegmentConfig) -> None:
@@ -115,7 +198,7 @@ def check(config: SegmentConfig) -> None:
     if config.classes > 65535:
         raise UserError(f"classes={config.classes} does not fit a 16-bit mask: give at most 65535.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
-    least |= {"refine_size": 1, "sharpness": 0}
+    least |= {"refine_size": 1, "sharpness": 0, "crops": 0}
     _check_least(config, least, "")
     stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
     _check_least(config.stego, stego, "stego.")
@@ -150,13 +233,13 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
         if saved is None or config.backbone:
             raise
         raise UserError(
-            f"{config.model} was trained on the backbone {spec}, which cannot be loaded: {error} "
+            f"{config.model or config.out} was trained on the backbone {spec}, which cannot be loaded: {error} "
             "Say where it is now with --backbone."
         ) from None
     if saved is not None and weights_hash(backbone) != saved.weights:
         raise UserError(
-            f"{config.model} was trained on another backbone than {spec}: its own was {saved.backbone}, with other "
-            "weights. Give that one with --backbone, or learn anew without --model."
+            f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "
+            "with other weights. Give that one with --backbone, or learn anew in another folder, without --model."
         )
     layer = config.layer if saved is None else saved.layer
     count = len(backbone.layer_channels)
@@ -196,51 +279,3 @@ def _check_readable(kept: Features, unreadable: Unreadable, config: SegmentConfi
     unreadable.check(total, config.unreadable)
     if not len(kept):
         raise UserError(f"None of the {total} pictures in {config.data} can be read: see {folder / 'unreadable.txt'}.")
-
-
-def _write_masks(
-    source,
-    extractor: Extractor,
-    model: Segmenter,
-    kept: Features,
-    config: SegmentConfig,
-    folder: Path,
-    unreadable: Unreadable,
-    progress: Report,
-) -> MaskWriter:
-    """Masks of all pictures; features that are kept are used, others computed."""
-    names = [source.name(index) for index in range(len(source))]
-    files = stems(names)
-    row_of = {index: row for row, index in enumerate(kept.indices)}
-    known = {name for name, _ in kept.unreadable}
-    writer = MaskWriter(folder, model.classes)
-    refinement = None
-    if config.refine != "none":
-        refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
-    loader = transform.pictures(source, range(len(source)), extractor.frame, config.workers, originals=True)
-    for done, picture in enumerate(loader, start=1):
-        name = names[picture.index]
-        if picture.image is None:
-            if name not in known:
-                unreadable.add(name, picture.reason)
-        else:
-            shape, tokens = _tokens(extractor, kept, row_of.get(picture.index), picture)
-            labels = mask(model, tokens, shape, picture.original.shape[:2], picture.original, refinement)
-            writer.write(name, files[picture.index], picture.original, labels)
-        progress("Writing masks", done, len(names), "")
-    if len(writer.files) < len(names):
-        unreadable.write(folder)
-        unreadable.check(len(names), config.unreadable)
-    if not writer.files:
-        raise UserError(f"None of the {len(names)} pictures can be read: see {folder / 'unreadable.txt'}.")
-    writer.finish()
-    return writer
-
-
-def _tokens(
-    extractor: Extractor, kept: Features, row: int | None, picture: transform.Picture
-) -> tuple[tuple[int, int], torch.Tensor]:
-    if row is not None:
-        return kept.shapes[row], kept.tokens(row)
-    map_ = extractor([picture.image])[0]
-    return tuple(map_.shape[1:]), map_.flatten(1).T

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
@@ -169,32 +169,3 @@ def _check_optimizer(config: OptimizerConfig) -> None:
         value = getattr(config, key)
         require(value is None or value >= 0, f"optimizer.{key}={value} must be 0 or more.")
     require(config.clip is None or config.clip > 0, f"optimizer.clip={config.clip} must be above 0, or null for none.")
-
-
-def differences(old: DictConfig, new: DictConfig) -> list[str]:
-    """`["lr: 0.1, now 0.2"]` for each setting that a run cannot change when it goes on.
-
-    A setting that the old run does not know, since its release had none of that name, counts as its default.
-    """
-    defaults = OmegaConf.structured(OmegaConf.get_type(new))
-    # All through YAML, which has no tuples: omegaconf 2.4 keeps them, and the old one was read from YAML.
-    before, after, default = (_flat(OmegaConf.create(OmegaConf.to_yaml(each))) for each in (old, new, defaults))
-    before = default | before
-    keys = sorted(before.keys() | after.keys())
-    return [
-        f"{key}: {before.get(key)}, now {after.get(key)}"
-        for key in keys
-        if key.split(".")[0] not in FREE and before.get(key) != after.get(key)
-    ]
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(config, DictConfig):
-        config = OmegaConf.to_container(config)
-    if not isinstance(config, dict):
-        return {prefix: config}
-    return {
-        key: value
-        for name, each in config.items()
-        for key, value in _flat(each, f"{prefix}.{name}" if prefix else str(name)).items()
-    }

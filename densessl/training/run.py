@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import warnings
 import zipfile
@@ -29,6 +28,7 @@ from densessl.backbones.tokens import is_transformer
 from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, limited, open_source
+from densessl.data.sources.places import absolute, check_apart
 from densessl.data.views import PatchSides
 from densessl.distributed import alone
 from densessl.errors import UserError
@@ -38,7 +38,7 @@ from densessl.methods import Entry, method
 from densessl.progress import Progress
 from densessl.training import results
 from densessl.training.callbacks import Checkpoints, CountUnreadable, Log, Monitors
-from densessl.training.config import PretrainConfig, differences, resolve
+from densessl.training.config import FREE, PretrainConfig, resolve
 from densessl.training.images import RunImages
 from densessl.training.loader import EpochSampler, create_loader
 from densessl.training.module import NotFinite, PretrainModule
@@ -87,9 +87,9 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
     """Train on the images of `source`, as `pretrain` says; returns the run's folder."""
     hardware = Hardware.of(config.devices, config.nodes)
     _check_batches(config, hardware, source)
-    config.data = _absolute(config.data)
+    config.data = absolute(config.data)
     folder = Path(config.out).expanduser()
-    _check_apart(config, folder)
+    check_apart(config.data, folder)
     _check_same(config, folder, source, job)
     if results.finished(folder):
         say(f"{folder} is finished already. For another run give out=FOLDER.")
@@ -153,21 +153,6 @@ def _check_readable(source: Source, data: Any) -> None:
         raise UserError(f"No image of {data} can be read ({'; '.join(reasons)}): give another data=FOLDER.")
 
 
-def _absolute(data: Any) -> Any:
-    """Paths and globs that stay right when the saved config is run from another folder."""
-    if isinstance(data, (list, tuple)):
-        return [_absolute(each) for each in data]
-    return str(Path(os.path.abspath(Path(str(data)).expanduser())))
-
-
-def _check_apart(config: PretrainConfig, folder: Path) -> None:
-    """A run's pictures below its data would be trained on at the next start."""
-    data = config.data if isinstance(config.data, list) else [config.data]
-    for each in data:
-        if Path(each).is_dir() and Path(each).resolve() in [folder.resolve(), *folder.resolve().parents]:
-            raise UserError(f"out={folder} lies in the data folder {each}: give another place with out=FOLDER.")
-
-
 def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> None:
     """A folder holds one run: refuse to go on with other settings or other images than it began with."""
     try:
@@ -181,7 +166,7 @@ def _check_same(config: PretrainConfig, folder: Path, source: Any, job: Job) -> 
         raise UserError(
             f"{folder} holds a run of {before.get('method')}, not of {config.method}: give another out=FOLDER."
         )
-    changed = differences(before, OmegaConf.structured(config))
+    changed = configs.differences(before, OmegaConf.structured(config), FREE)
     if changed:
         raise UserError(
             f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): give another out=FOLDER, "

@@ -18,8 +18,11 @@ from densessl.segmentation import predict
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
+from densessl.segmentation.names import Classes
 from densessl.segmentation.overlay import overlay, palette
-from densessl.segmentation.predict import MaskWriter, Refinement, mask, stems
+from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.tally import Tally, write_segments
+from densessl.segmentation.writer import MaskWriter, stems
 
 
 def segmenter(classes: int = 5) -> Segmenter:
@@ -46,7 +49,7 @@ def test_more_than_256_segments_are_written_with_16_bits(tmp_path):
     model = Segmenter(None, torch.eye(300))
     labels = mask(model, torch.eye(300)[[0, 299, 255, 256]], (2, 2), (2, 2))
     assert labels.dtype == np.uint16 and labels.tolist() == [[0, 299], [255, 256]]
-    MaskWriter(tmp_path, 300).write("a.jpg", "a", np.zeros((2, 2, 3), np.uint8), labels)
+    MaskWriter(tmp_path, Classes.unnamed(300)).write("a", np.zeros((2, 2, 3), np.uint8), labels)
     read = cv2.imread(str(tmp_path / "labels" / "a.png"), cv2.IMREAD_UNCHANGED)
     assert read.dtype == np.uint16 and read.tolist() == [[0, 299], [255, 256]]
 
@@ -58,17 +61,16 @@ def test_names_that_differ_by_suffix_alone_keep_it():
         assert len(set(stems(names))) == len(names)
 
 
-def test_the_writer_counts_and_lists(tmp_path):
-    writer = MaskWriter(tmp_path, 3)
-    writer.write("x/a.jpg", "x/a", np.zeros((2, 3, 3), np.uint8), np.array([[0, 0, 2], [0, 0, 2]], dtype=np.uint8))
-    writer.write("b.jpg", "b", np.zeros((1, 2, 3), np.uint8), np.array([[0, 0]], dtype=np.uint8))
-    writer.finish()
+def test_segments_json_counts_and_lists(tmp_path):
+    tally = Tally(Classes.unnamed(3), crops=0)
+    tally.add(0, np.array([[0, 0, 2], [0, 0, 2]], dtype=np.uint8))
+    tally.add(1, np.array([[0, 0]], dtype=np.uint8))
+    write_segments(tmp_path / "segments.json", tally, {"x/a.jpg": "labels/x/a.png", "b.jpg": "labels/b.png"})
     written = json.loads((tmp_path / "segments.json").read_text())
     assert [each["pixels"] for each in written["classes"]] == [6, 0, 2]
     assert [each["images"] for each in written["classes"]] == [2, 0, 1]
     assert all(each["name"] is None and len(each["colour"]) == 3 for each in written["classes"])
     assert written["files"] == {"x/a.jpg": "labels/x/a.png", "b.jpg": "labels/b.png"}
-    assert cv2.imread(str(tmp_path / "overlays" / "x" / "a.jpg")).shape == (2, 3, 3)
 
 
 def test_colours_are_distinct_and_stay_with_their_class():
@@ -84,7 +86,7 @@ def test_an_overlay_shows_picture_tint_and_border():
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     labels = np.zeros((40, 60), np.uint8)
     labels[:, 30:] = 1
-    shown = overlay(image, labels, 2).astype(int)
+    shown = overlay(image, labels, palette(2)).astype(int)
     assert shown.shape == image.shape
     # The border is lighter than what it parts, each half leans to its colour, and the picture's detail remains.
     assert shown[:, 30].mean() > shown[:, :28].mean() + 30

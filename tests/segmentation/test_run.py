@@ -176,7 +176,7 @@ def test_a_model_finds_its_backbone_again_at_the_size_that_was_asked_for(folder,
     segment(settings(folder, tmp_path / "two", image_size=None), progress=silent)
     for name in ("one", "two"):
         model = str(tmp_path / name / "model.safetensors")
-        segment(settings(folder, tmp_path / "again", model=model, image_size=None), progress=silent)
+        segment(settings(folder, tmp_path / f"{name} again", model=model, image_size=None), progress=silent)
     assert asked == [72, None, 72, None]
 
 

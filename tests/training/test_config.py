@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from densessl.config import read_yaml, recipes, save
+from densessl.config import differences, read_yaml, recipes, save
 from densessl.data.views import ViewSpec
 from densessl.errors import UserError
 from densessl.methods import methods
-from densessl.training.config import differences, resolve
+from densessl.training.config import FREE, resolve
 
 
 @pytest.mark.parametrize("name", list(recipes("pretrain")))
@@ -87,17 +87,17 @@ def test_a_saved_config_resolves_to_itself(tmp_path):
 def test_differences_name_what_a_run_cannot_change_and_nothing_else():
     old = OmegaConf.structured(resolve("simclr", ["data=x"]))
     free = OmegaConf.structured(resolve("simclr", ["data=x", "workers=3", "log_steps=1", "checkpoint_minutes=1"]))
-    assert differences(old, free) == []
+    assert differences(old, free, FREE) == []
     other = OmegaConf.structured(resolve("simclr", ["data=x", "lr=1", "simclr.temperature=1"]))
-    assert differences(old, other) == ["lr: 0.3, now 1.0", "simclr.temperature: 0.1, now 1.0"]
+    assert differences(old, other, FREE) == ["lr: 0.3, now 1.0", "simclr.temperature: 0.1, now 1.0"]
 
 
 def test_a_run_of_a_release_that_knew_fewer_settings_goes_on_with_their_defaults():
     old = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(resolve("simclr", ["data=x"]))))
     del old.optimizer["trust"], old.simclr["hidden"]
     new = ["data=x", "optimizer.trust=0.02", "simclr.hidden=64"]
-    assert differences(old, OmegaConf.structured(resolve("simclr", ["data=x"]))) == []
-    assert differences(old, OmegaConf.structured(resolve("simclr", new))) == [
+    assert differences(old, OmegaConf.structured(resolve("simclr", ["data=x"])), FREE) == []
+    assert differences(old, OmegaConf.structured(resolve("simclr", new)), FREE) == [
         "optimizer.trust: 0.001, now 0.02",
         "simclr.hidden: 2048, now 64",
     ]
@@ -107,7 +107,7 @@ def test_a_run_goes_on_whichever_way_omegaconf_keeps_pairs(tmp_path):
     """omegaconf 2.4 keeps tuples as tuples, and YAML has none."""
     config = resolve("byol", ["data=x", "out=here"])
     save(OmegaConf.structured(config), tmp_path / "config.yaml")
-    assert differences(read_yaml(tmp_path / "config.yaml", "pretrain"), OmegaConf.structured(config)) == []
+    assert differences(read_yaml(tmp_path / "config.yaml", "pretrain"), OmegaConf.structured(config), FREE) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What is written once all masks are there: counts, names, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from densessl.data.images import UnreadableImage
+from densessl.errors import UserError
+from densessl.segmentation.coco import write_coco
+from densessl.segmentation.masks import MaskRun
+from densessl.segmentation.names import write_names
+from densessl.segmentation.sheets import draw_legend, draw_sheet
+from densessl.segmentation.tally import Tally, write_segments
+
+
+def finish(run: MaskRun) -> tuple[Tally, int]:
+    """Write what sums up the masks; returns their counts and the number of pictures that have them.
+
+    All of it is made from the files, so that it is the same however often the run was stopped.
+    """
+    folder, writer, done = run.writer.folder, run.writer, run.done()
+    run.unreadable.write(folder)
+    run.unreadable.check(len(run.stems), run.config.unreadable)
+    if not done:
+        raise UserError(f"None of the {len(run.stems)} pictures can be read: see {folder / 'unreadable.txt'}.")
+    tally = Tally(writer.classes, run.config.crops)
+    for count, index in enumerate(done, start=1):
+        tally.add(index, run.labels(index))
+        run.progress("Summing up", count, len(done), "")
+        run.heed()
+    names = list(run.files)
+    write_segments(folder / "segments.json", tally, {names[index]: writer.mask(run.stems[index]) for index in done})
+    write_names(folder / "names.txt", writer.classes, tally.shares)
+    draw_legend(folder / "legend.png", tally)
+    if run.config.crops:
+        _draw_sheets(run, tally)
+    if run.config.coco or (folder / "coco.json").exists():  # one of an earlier start would be of other classes
+        _write_coco(run, done)
+    return tally, len(done)
+
+
+def _write_coco(run: MaskRun, done: list[int]) -> None:
+    classes, names = run.writer.classes, list(run.files)
+
+    def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        for count, index in enumerate(done, start=1):
+            yield names[index], run.writer.table[run.labels(index)]
+            run.progress("Writing coco.json", count, len(done), "")
+            run.heed()
+
+    write_coco(run.writer.folder / "coco.json", classes.class_names, pictures())
+
+
+def _draw_sheets(run: MaskRun, tally: Tally) -> None:
+    def read(picture: int) -> tuple[np.ndarray, np.ndarray] | None:
+        labels = run.labels(picture)
+        try:
+            image = run.source.read(picture)
+        except UnreadableImage:
+            return None
+        return (image, labels) if image.shape[:2] == labels.shape else None
+
+    total = len(tally.pixels)
+    for segment in range(total):
+        name = f"segment-{segment:0{max(2, len(str(total - 1)))}}.png"
+        draw_sheet(run.writer.folder / "sheets" / name, segment, tally, read)
+        run.progress("Drawing sheets", segment + 1, total, "")
+        run.heed()

@@ -1,0 +1,86 @@
+"""The files of a picture, in an order that lets a killed run go on: its overlay is the last of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+from densessl.files import write_image, writing
+from densessl.segmentation.names import Classes
+from densessl.segmentation.overlay import overlay
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Where each picture's files go, without their suffix: "x/y" for "x/y.jpg".
+
+    Where several pictures would share it ("a.jpg", "a.png") each keeps its full name ("a.jpg", "a.png"), so that none
+    overwrites another's files.
+    """
+    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    chosen = list(short)
+    while shared := {stem for stem, count in Counter(chosen).items() if count > 1}:
+        longer = [name if stem in shared else stem for name, stem in zip(names, chosen, strict=True)]
+        chosen = longer if longer != chosen else [f"{stem}~{i}" for i, stem in enumerate(chosen)]
+    return chosen
+
+
+class MaskWriter:
+    """Writes below `folder`, for the picture of a stem, each file whole or not at all and in this order:
+
+    probabilities/STEM.npz (where asked for), labels/STEM.png (segments), classes/STEM.png (where segments have names)
+    and overlays/STEM.jpg. They are taken away in the opposite order, so that an overlay always shows what lies beside.
+    """
+
+    def __init__(self, folder: Path, classes: Classes, probabilities: bool = False) -> None:
+        self.folder, self.classes, self.probabilities = folder, classes, probabilities
+        self.table, self.colours = classes.table(), classes.class_colours
+
+    def _path(self, kind: str, stem: str) -> Path:
+        suffix = {"probabilities": "npz", "labels": "png", "classes": "png", "overlays": "jpg"}[kind]
+        return self.folder / kind / f"{stem}.{suffix}"
+
+    def mask(self, stem: str) -> str:
+        """Where the picture's mask lies below the folder: of classes where there are names, else of segments."""
+        return self._path("classes" if self.classes.given else "labels", stem).relative_to(self.folder).as_posix()
+
+    def segmented(self, stem: str) -> bool:
+        """Whether all that needs the backbone is there."""
+        kinds = ["labels", *(["probabilities"] if self.probabilities else [])]
+        return all(self._path(kind, stem).is_file() for kind in kinds)
+
+    def complete(self, stem: str) -> bool:
+        kinds = ["overlays", *(["classes"] if self.classes.given else [])]
+        return self.segmented(stem) and all(self._path(kind, stem).is_file() for kind in kinds)
+
+    def read(self, stem: str) -> np.ndarray | None:
+        """The segment of every pixel, (H, W); None when the file is no such map."""
+        data = np.fromfile(self._path("labels", stem), dtype=np.uint8)
+        labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        if labels is None or labels.ndim != 2 or labels.max() >= len(self.table):
+            return None
+        return labels
+
+    def write(self, stem: str, image: np.ndarray, labels: np.ndarray, probabilities: np.ndarray | None = None) -> None:
+        """image: (H, W, 3) uint8. labels: (H, W) segments. probabilities: (K, h, w) float16, to be written too."""
+        if probabilities is not None:
+            with writing(self._path("probabilities", stem)) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, probabilities=probabilities)
+        write_image(self._path("labels", stem), labels)
+        self.show(stem, image, labels)
+
+    def show(self, stem: str, image: np.ndarray, labels: np.ndarray) -> None:
+        """Write what follows from labels that are there."""
+        merged = self.table[labels]
+        if self.classes.given:
+            write_image(self._path("classes", stem), merged)
+        shown = overlay(image, merged, self.colours)
+        write_image(self._path("overlays", stem), shown, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+    def forget(self, stem: str, kinds: Sequence[str] = ("overlays", "classes", "labels", "probabilities")) -> None:
+        """Take the picture's files away."""
+        for kind in kinds:
+            self._path(kind, stem).unlink(missing_ok=True)
