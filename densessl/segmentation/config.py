@@ -48,7 +48,8 @@ class SegmentConfig:
     out: the folder that gets the masks.
     backbone: whose features are used; None and "colour" are the fixed colours and gradients.
     model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
-    method: "stego", or "kmeans" on the backbone's features as they are.
+    method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
+        picture first joined into segments of that picture (`densessl.segmentation.spectral`).
     layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.

@@ -18,13 +18,18 @@ from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
+from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
 from densessl.segmentation.writer import MaskWriter
 
 
 @dataclass
 class MaskRun:
-    """What the masks of one run are made from and with; files: the stem of each picture by its name, in order."""
+    """What the masks of one run are made from and with.
+
+    files: the stem of each picture by its name, in order. spectral: whether the tokens are joined into segments of the
+    picture first.
+    """
 
     source: Source
     files: dict[str, str]
@@ -33,6 +38,7 @@ class MaskRun:
     unreadable: Unreadable
     progress: Report
     stop: Stop
+    spectral: bool = False
 
     def __post_init__(self) -> None:
         self.stems = list(self.files.values())
@@ -113,6 +119,8 @@ class MaskRun:
         self, model: Segmenter, tokens: torch.Tensor, shape: tuple[int, int], picture: transform.Picture
     ) -> None:
         config, refinement = self.config, None
+        if self.spectral:
+            tokens = spectral_tokens(tokens, shape, picture.original, seed=config.seed)
         if config.refine != "none":
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
         found = scores(model, tokens, shape, picture.original, refinement)

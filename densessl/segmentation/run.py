@@ -105,7 +105,8 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     files = dict(zip(names, stems(names), strict=True))
     state.follow(writer, model_hash(model, saved), files)
     with Stop().listening() as stop:
-        run = MaskRun(source, files, writer, config, unreadable, progress, stop)
+        spectral = saved.config.get("method") == "spectral"
+        run = MaskRun(source, files, writer, config, unreadable, progress, stop, spectral)
         there = len(run.done())
         run.show()
         run.write(lambda: load()[0], model, kept, before)
@@ -186,7 +187,11 @@ def _learn(
 def check(config: SegmentConfig) -> None:
     """Raise `UserError` for a value that cannot be."""
     _device(config.devices)
-    choices = {"method": ("stego", "kmeans"), "precision": ("32", "bf16"), "refine": ("crf", "guided", "none")}
+    choices = {
+        "method": ("stego", "kmeans", "spectral"),
+        "precision": ("32", "bf16"),
+        "refine": ("crf", "guided", "none"),
+    }
     for key, known in choices.items():
         given = str(getattr(config, key))
         if given not in known:

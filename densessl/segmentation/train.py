@@ -52,7 +52,7 @@ def learn(features: Features, config: SegmentConfig, device: str = "cpu", progre
     """
     _check_enough(features, config.classes)
     generator = torch.Generator().manual_seed(config.seed)
-    if config.method == "kmeans":
+    if config.method != "stego":
         return Learned(_segmenter(features, None, None, config, generator, device))
     trainer = Trainer(features, config, generator, device)
     losses = trainer.run(progress)

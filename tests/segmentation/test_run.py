@@ -78,6 +78,16 @@ def test_a_saved_model_repeats_the_masks_of_its_run(folder, tmp_path):
     assert np.array_equal(masks(tmp_path / "three")["b.png"], one["sub/b.png"])
 
 
+def test_spectral_joins_the_tokens_of_a_picture_and_its_model_does_so_again(folder, tmp_path):
+    for method in ("kmeans", "spectral"):
+        segment(settings(folder, tmp_path / method, method=method, refine="none"), progress=silent)
+    model = str(tmp_path / "spectral")
+    segment(settings(folder, tmp_path / "again", model=model, image_size=None, refine="none"), progress=silent)
+    plain, joined, again = (masks(tmp_path / name) for name in ("kmeans", "spectral", "again"))
+    assert any(not np.array_equal(plain[name], joined[name]) for name in plain)
+    assert all(np.array_equal(again[name], joined[name]) for name in joined)
+
+
 def test_the_saved_config_runs_again_to_the_same_masks(folder, tmp_path):
     segment(settings(folder, tmp_path / "one"), progress=silent)
     config = build(SegmentConfig, read_yaml(tmp_path / "one" / "config.yaml", "segment"))
