@@ -67,7 +67,7 @@ def test_a_context_sees_its_row_and_those_above_and_no_other():
 )
 def test_no_pixel_of_what_is_predicted_is_in_what_is_seen(patches, first):
     spec = ViewSpec(patches=patches)
-    method = build("cpc", view=spec) if patches.size == 8 else None
+    method = build("cpc", view=spec, grid=patches.grid) if patches.size == 8 else None
     if method:
         assert list(method.steps) == list(range(first, patches.grid))
     ends, starts = [-1] * patches.grid, [10**6] * patches.grid
