@@ -198,7 +198,8 @@ def _segment(config: SegmentsConfig, method: str, seed: int, classes: int) -> Se
     shared = {each.name for each in dataclasses.fields(SegmentConfig)} & {
         each.name for each in dataclasses.fields(config)
     }
-    taken = {name: getattr(config, name) for name in shared - {"refine", "split", "classes", "seed"}}
+    # Those of the same name that say something else.
+    taken = {name: getattr(config, name) for name in shared - {"refine", "split", "classes", "seed", "crops"}}
     run = SegmentConfig(**taken | {"out": "", "method": method, "seed": seed, "classes": config.classes or classes})
     check(run)
     return run
