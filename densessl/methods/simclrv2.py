@@ -29,7 +29,6 @@ from dataclasses import dataclass, field
 from math import log
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.backbones.heads import HEAD, head_file
@@ -37,6 +36,7 @@ from densessl.data.views import ViewSpec
 from densessl.distributed import gather, rank
 from densessl.errors import above_0, at_least, from_0_to_1, require
 from densessl.losses import info_nce, nt_xent
+from densessl.losses.common import directions
 from densessl.methods.parts import Queue, half_of_data, mlp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, register
 
@@ -115,7 +115,7 @@ class SimCLRv2(nn.Module):
     def against_memory(self, z_a: Tensor, z_b: Tensor, views: Sequence[Tensor]) -> Tensor:
         """SimCLR's loss with the keys of all processes' views, and those of the memory, in the place of the other z."""
         with torch.no_grad():
-            k_a, k_b = F.normalize(self.key(torch.cat(list(views))).float(), dim=1).chunk(2)
+            k_a, k_b = directions(self.key(torch.cat(list(views)))).chunk(2)
             all_a, all_b = gather(k_a), gather(k_b)
         place = torch.arange(len(all_a), device=z_a.device)
         own = place[rank() * len(z_a) :][: len(z_a)]
