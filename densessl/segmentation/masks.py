@@ -15,6 +15,7 @@ from densessl.errors import UserError
 from densessl.progress import Report
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
 from densessl.segmentation.reader import Read, Reader
 from densessl.segmentation.spectral import spectral_tokens
@@ -87,14 +88,19 @@ class MaskRun:
             return
         reader, total = reader(), len(self.stems)
         model = model.to(reader.extractor.device).eval()
+
+        def act(picture: Read) -> tuple[str, str]:
+            if picture.image is not None:
+                self._segment(model, picture)
+            return self.source.name(picture.index), picture.reason
+
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
-            for done, picture in enumerate(pictures, start=total - len(missing) + 1):
-                if picture.image is None:
-                    self.unreadable.add(self.source.name(picture.index), picture.reason)
-                else:
-                    self._segment(model, picture)
+            written = spread(act, pictures, threads_of(model.centres.device), self.stop.is_asked)
+            for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
+                if reason:
+                    self.unreadable.add(name, reason)
                 self.progress("Writing masks", done, total, "")
-                self.heed()
+        self.heed()
 
     def heed(self) -> None:
         if self.stop.asked is not None:
