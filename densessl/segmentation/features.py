@@ -29,7 +29,7 @@ from densessl.segmentation.cache import Cache, Kept, Writer
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
 
-MEMORY = 1 << 28
+MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
 
 
@@ -266,7 +266,7 @@ def _features(kept: Kept) -> Features:
 
 def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder) -> Features:
     """The next part from the stream, in the cache where it can be, else with the holder."""
-    block = Features()
+    block, mark = Features(), holder.mark()
     with blocks.write(number) if blocks.cache else nullcontext() as writer:
         for index, name, reason, map_ in islice(stream, len(blocks.parts[number])):
             if map_ is None:
@@ -282,7 +282,7 @@ def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder)
                 writer.add(index, shape, table)
         stored = writer and writer.settle()
     if stored:
-        holder.release(block.arrays)
+        holder.forget(mark)
     return stored or block
 
 

@@ -59,6 +59,12 @@ class Holder:
             ) from error
         return Table(self.file, offset, table.shape)
 
-    def release(self, tables: list[np.ndarray | Table]) -> None:
-        """Forget tables that are kept elsewhere now."""
-        self.held -= sum(each.nbytes for each in tables if isinstance(each, np.ndarray))
+    def mark(self) -> tuple[int, int]:
+        """What is held so far, in memory and in the file, to come back to."""
+        return self.held, 0 if self.file is None else self.file.seek(0, io.SEEK_END)
+
+    def forget(self, mark: tuple[int, int]) -> None:
+        """Let go of what was held since the mark, which is kept elsewhere now."""
+        self.held, size = mark
+        if self.file is not None:
+            self.file.truncate(size)

@@ -14,7 +14,7 @@ from densessl.segmentation import features, transform
 from densessl.segmentation.cache import GB, Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.features import Extractor, extract, nearest_neighbours, weights_hash
-from densessl.segmentation.tables import Table
+from densessl.segmentation.tables import Holder, Table
 from tests.segmentation.conftest import Arrays
 
 
@@ -100,6 +100,25 @@ def test_the_spilled_file_has_no_name_that_could_be_left_behind(scenes, tmp_path
     source, _ = scenes
     kept = extract(source, extractor(), range(4), spill=tmp_path, memory=0)
     assert list(tmp_path.iterdir()) == [] and len(kept) == 4
+
+
+def test_what_the_cache_holds_is_held_nowhere_else(scenes, tmp_path, monkeypatch):
+    """Memory for one part at most, and no spilled copy of any."""
+    monkeypatch.setattr(features, "LEAST", 1)
+    held = []
+    plain = Holder.hold
+
+    def hold(self, table):
+        found = plain(self, table)
+        held.append((self.held, 0 if self.file is None else self.file.seek(0, 2)))
+        return found
+
+    monkeypatch.setattr(Holder, "hold", hold)
+    kept = extract(scenes[0], extractor(), range(4), cache=cache(tmp_path), memory=15_000)
+    sizes = [np.asarray(each).nbytes for each in kept.arrays]
+    assert held == [(size, 0) if size <= 15_000 else (0, size) for size in sizes]
+    assert min(sizes) < 15_000 < max(sizes)
+    assert same(kept, extract(scenes[0], extractor(), range(4)))
 
 
 def test_a_cache_is_used_again_and_never_stale(scenes, tmp_path):

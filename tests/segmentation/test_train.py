@@ -183,4 +183,4 @@ def test_restarts_reach_the_k_means(scenes):
         assert (found @ centres.T).amax(dim=1).min() > 1 - 1e-6
         assert torch.equal(learn(kept, config).model.centres, found)
         models.append(found)
-    assert (models[0] @ models[1].T).amax(dim=1).min() < 0.99
+    assert (models[0] @ models[1].T).amax(dim=1).min() < 0.999
