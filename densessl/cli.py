@@ -65,7 +65,7 @@ def segment(
         list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
-    classes: Annotated[int | None, typer.Option(help="Number of segments; 8 unless given.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Number of segments, or auto; 8 unless given.")] = None,
     backbone: Annotated[str | None, typer.Option(help="A run's folder, a file, timm:NAME or hf:REPO.")] = None,
     model: Annotated[str | None, typer.Option(help="model.safetensors of an earlier run: only write masks.")] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
@@ -74,9 +74,11 @@ def segment(
 
     densessl segment photos --backbone runs/photos --out masks --classes 6
 
-    The same command again writes only what is missing, and applies the names you wrote into names.txt. Settings:
-    split, method, layer, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision, learn_from,
-    refine, refine_size, sharpness, names, crops, coco, probabilities, cache, unreadable, stego.*, crf.*.
+    The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
+    --classes it finds the segments anew in what is kept, without backbone or training. Settings:
+    split, method, layer, image_size, batch_size, epochs, steps, lr, restarts, workers, seed, devices, precision,
+    learn_from, refine, refine_size, sharpness, names, crops, coco, probabilities, cache, cache_size, unreadable,
+    stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run

@@ -36,6 +36,7 @@ from densessl.evaluation.record import surroundings
 from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report
+from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
@@ -297,9 +298,8 @@ def _features(
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    kept = extract(
-        source or labelled.source, extractor, list(map(int, indices)), config.workers, config.cache, advance=advance
-    )
+    chosen, store = list(map(int, indices)), Cache.of(config.cache, SegmentConfig.cache_size)
+    kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
     if kept.unreadable:
         name, reason = kept.unreadable[0]
         raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")

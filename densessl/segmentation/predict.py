@@ -85,7 +85,8 @@ def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
     columns = _linear(scores, dim=2, size=size[1])
     height = max(1, CHUNK // (len(scores) * size[1]))
     rows = torch.arange(size[0], device=scores.device).split(height)
-    parts = [_linear(columns, dim=1, size=size[0], places=chunk).argmax(dim=0) for chunk in rows]
+    # On a CPU `argmax` over the first dimension takes five times as long, and is the same.
+    parts = [_linear(columns, dim=1, size=size[0], places=chunk).max(dim=0).indices for chunk in rows]
     return torch.cat(parts).cpu().numpy().astype(np.uint8 if len(scores) <= 256 else np.uint16)
 
 

@@ -10,9 +10,9 @@ probe, since there are no labels.
 
 Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops; negatives are
 other pictures of the batch by a random cycle, so that none stands twice in one draw; a batch never holds a picture
-twice; the probe starts from k-means++; the segments are k-means on the trained codes by default (`clusters=probe` for
-the paper's probe). With two pictures the neighbour is also the only negative; with one picture, the terms with
-neighbours and negatives fall away and it is compared with itself alone.
+twice; the segments are k-means on the trained codes by default; with `clusters=probe` they are the paper's probe,
+which starts from k-means++ and is not trained otherwise. With two pictures the neighbour is also the only negative;
+with one picture, the terms with neighbours and negatives fall away and it is compared with itself alone.
 """
 
 from __future__ import annotations
@@ -34,12 +34,20 @@ from densessl.segmentation.model import Segmenter, codes_of
 from densessl.segmentation.sampling import Corners, corners, negatives, sample
 
 SAMPLE = 32768
-RESTARTS = 8
+
+
+@dataclass
+class Trained:
+    """STEGO's head in evaluation, the probe's centres (K, dim) where it was trained too, and the loss at each step."""
+
+    head: StegoHead
+    probe: Tensor | None = None
+    losses: list[float] = field(default_factory=list)
 
 
 @dataclass
 class Learned:
-    """The model, and the loss at each step (empty for k-means)."""
+    """The model, and the loss at each step (empty where nothing was trained)."""
 
     model: Segmenter
     losses: list[float] = field(default_factory=list)
@@ -50,15 +58,18 @@ def learn(features: Features, config: SegmentConfig, device: str = "cpu", progre
 
     Raises `UserError` when the pictures cannot give so many segments, `RunStopped` when the loss is not finite.
     """
-    _check_enough(features, config.classes)
-    generator = torch.Generator().manual_seed(config.seed)
+    check_enough(features, config.classes)
     if config.method != "stego":
-        return Learned(_segmenter(features, None, None, config, generator, device))
-    trainer = Trainer(features, config, generator, device)
+        return Learned(cluster(features, None, config, device))
+    trained = train(features, config, device, progress)
+    return Learned(cluster(features, trained.head, config, device, trained.probe), trained.losses)
+
+
+def train(features: Features, config: SegmentConfig, device: str = "cpu", progress: Report = silent) -> Trained:
+    """Train STEGO's head, which is the same whatever the number of segments."""
+    trainer = Trainer(features, config, torch.Generator().manual_seed(config.seed), device)
     losses = trainer.run(progress)
-    head, probe = trainer.head.eval(), trainer.probe.centres.detach()
-    centres = probe if config.stego.clusters == "probe" else None
-    return Learned(_segmenter(features, head, centres, config, generator, device), losses)
+    return Trained(trainer.head.eval(), None if trainer.probe is None else trainer.probe.centres.detach(), losses)
 
 
 class Trainer:
@@ -70,19 +81,23 @@ class Trainer:
         self.batch_size = min(config.batch_size, len(features))
         per_epoch = len(features) // self.batch_size
         self.steps = config.steps if config.steps is not None else config.epochs * per_epoch
+        head_seed, probe_seed = torch.randint(2**62, (2,), generator=generator).tolist()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            torch.manual_seed(head_seed)
             self.head = StegoHead(features.channels, config.stego.dim, config.stego.dropout)
-        start = plus_plus(_sample_codes(features, self.head, generator, "cpu"), config.classes, generator)
-        self.probe = ClusterProbe(config.classes, config.stego.dim, start)
+        # From random numbers of its own: the head is the same without it, and with any number of segments.
+        probed = config.stego.clusters == "probe"
+        self.probe = self._probe(torch.Generator().manual_seed(probe_seed)) if probed else None
         self.head.to(device).train()
-        self.probe.to(device)
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": self.head.parameters(), "lr": config.lr},
-                {"params": self.probe.parameters(), "lr": config.stego.cluster_lr},
-            ]
-        )
+        groups = [{"params": self.head.parameters(), "lr": config.lr}]
+        if self.probe is not None:
+            groups.append({"params": self.probe.to(device).parameters(), "lr": config.stego.cluster_lr})
+        self.optimizer = torch.optim.Adam(groups)
+
+    def _probe(self, generator: torch.Generator) -> ClusterProbe:
+        config = self.config
+        start = plus_plus(sample_codes(self.features, self.head, generator, "cpu"), config.classes, generator)
+        return ClusterProbe(config.classes, config.stego.dim, start)
 
     def run(self, progress: Report = silent) -> list[float]:
         """All steps; the correspondence loss at each."""
@@ -93,8 +108,8 @@ class Trainer:
             total = loss + cluster
             if not bool(torch.isfinite(total)):
                 raise RunStopped(
-                    f"The loss became {float(total)} at step {step + 1} of {self.steps}. Try a smaller lr than "
-                    f"{self.config.lr:g}."
+                    f"The loss became {float(total.detach())} at step {step + 1} of {self.steps}. Try a smaller lr "
+                    f"than {self.config.lr:g}."
                 )
             self.optimizer.zero_grad()
             total.backward()
@@ -111,7 +126,7 @@ class Trainer:
             yield from order[:usable].split(self.batch_size)
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted correspondence loss and the probe's loss for these pictures."""
+        """The weighted correspondence loss and the probe's loss, 0 where there is none, for these pictures."""
         stego = self.config.stego
         tokens, layout = self.features.batch(anchors.tolist())
         tokens, owner = tokens.to(self.device), layout.owner
@@ -133,7 +148,7 @@ class Trainer:
                 other = negatives(len(anchors), self.generator)
                 terms.append(_term(f, f[other], s, s[other], stego.neg_inter_shift, stego))
             loss = loss + stego.neg_inter_weight * torch.stack(terms).mean()
-        return loss, self.probe.loss(codes)
+        return loss, loss.new_zeros(()) if self.probe is None else self.probe.loss(codes)
 
     def points(self, batch: int) -> Tensor:
         """(B, S * S, 2) uniform in the square from -1 to 1."""
@@ -158,22 +173,22 @@ def _term(f: Tensor, g: Tensor, s: Tensor, t: Tensor, shift: float, stego: Stego
     return correspondence_loss(f, g, s, t, shift, stego.pointwise, stego.zero_clamp, stego.stabilize).mean()
 
 
-def _segmenter(
+def cluster(
     features: Features,
     head: StegoHead | None,
-    centres: Tensor | None,
     config: SegmentConfig,
-    generator: torch.Generator,
-    device: str,
+    device: str = "cpu",
+    centres: Tensor | None = None,
 ) -> Segmenter:
-    """The model with these centres, largest segment first.
+    """The model of `config.classes` segments, largest first.
 
-    Without centres they are found by spherical k-means on a sample of the codes, the best of several starts by mean
-    cosine, which needs no label.
+    head: None where the features themselves are the codes. centres: (K, dim); without them they are found by spherical
+    k-means on a sample of the codes, the best of `config.restarts` starts by mean cosine, which needs no label.
     """
-    codes = _sample_codes(features, head, generator, device)
+    generator = torch.Generator().manual_seed(config.seed)
+    codes = sample_codes(features, head, generator, device)
     if centres is None:
-        centres = best_spherical_kmeans(codes, config.classes, generator, RESTARTS)[0]
+        centres = best_spherical_kmeans(codes, config.classes, generator, config.restarts)[0]
     model = Segmenter(head, centres.cpu())
     nearest = (codes @ model.centres.T).argmax(dim=1)
     order = torch.bincount(nearest, minlength=model.classes).argsort(descending=True, stable=True)
@@ -181,7 +196,7 @@ def _segmenter(
     return model.to(device)
 
 
-def _sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
+def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
     """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
     share = max(1, SAMPLE // len(features))
     model = Segmenter(head, torch.zeros(1, 1)).to(device)
@@ -193,7 +208,8 @@ def _sample_codes(features: Features, head: StegoHead | None, generator: torch.G
     return torch.nn.functional.normalize(torch.cat(codes), dim=1)
 
 
-def _check_enough(features: Features, classes: int) -> None:
+def check_enough(features: Features, classes: int) -> None:
+    """Raise `UserError` when there are fewer places than segments."""
     if classes < 2:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2.")
     tokens = sum(height * width for height, width in features.shapes)

@@ -102,18 +102,16 @@ def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
     assert segment(settings(folder, tmp_path / "out", learn_from=2), progress=silent).pictures == 4
 
 
-def test_a_cache_serves_another_number_of_classes(folder, tmp_path):
-    for classes in (2, 4):
-        config = settings(folder, tmp_path / f"out{classes}", cache=str(tmp_path / "cache"), classes=classes)
-        segment(config, progress=silent)
-    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"classes": 1}, "classes=1"),
         ({"classes": 5000}, "fewer with --classes"),
+        ({"classes": "many"}, r"^classes=many is neither a whole number nor auto\.$"),
+        ({"classes": "auot"}, "did you mean 'auto'"),
+        ({"classes": "auto", "model": "/nowhere"}, "those of /nowhere are learned already: leave one of the two out"),
+        ({"restarts": 0}, "restarts=0 is too small: give at least 1"),
+        ({"cache_size": -1}, "cache_size=-1 is too small"),
         ({"method": "stegoo"}, "did you mean 'stego'"),
         ({"precision": "16"}, "precision=16"),
         ({"layer": 99}, "layer=99, but the backbone colour has 1 layer: give one of -1 to 0"),
