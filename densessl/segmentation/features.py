@@ -35,7 +35,7 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together.
+    equal size go together. layer, facet: which of its maps, and whether tokens or the "keys" of attention.
     """
 
     def __init__(
@@ -45,11 +45,12 @@ class Extractor:
         device: str = "cpu",
         precision: str = "32",
         layer: int = -1,
+        facet: str = "tokens",
     ) -> None:
         self.backbone = backbone.to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
         self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
-        self.device, self.precision, self.layer = torch.device(device), precision, layer
+        self.device, self.precision, self.layer, self.facet = torch.device(device), precision, layer, facet
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -70,12 +71,21 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            maps = self.backbone.feature_maps(self.backbone.normalise(batch), (self.layer,))[0]
+            images = self.backbone.normalise(batch)
+            if self.facet == "keys":
+                from densessl.backbones.keys import key_maps
+
+                maps = key_maps(self.backbone, images, (self.layer,))[0]
+            else:
+                maps = self.backbone.feature_maps(images, (self.layer,))[0]
         return maps.float().cpu()
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, layer, size, precision, transform."""
+        """What the features depend on beside the picture: weights, layer, size, precision, transform and the like."""
         shown = f"layer {self.layer}, {self.frame}"
+        positions = getattr(self.backbone, "options", {}).get("positions", "timm")
+        if (self.facet, positions) != ("tokens", "timm"):
+            shown += f", {self.facet}, positions {positions}"
         parts = [weights_hash(self.backbone), shown, self.precision, transform.VERSION, self.device.type]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -26,7 +26,7 @@ from densessl.segmentation.writer import MaskWriter
 FREE = ("out", "workers", "devices", "cache", "unreadable", "names", "crops", "coco", "probabilities")
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layer", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego")
+LEARNING += ("learn_from", "stego", "facet", "positions", "probe")
 
 
 @dataclass

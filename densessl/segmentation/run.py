@@ -89,7 +89,7 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
     config, folder = _placed(config), Path(config.out).expanduser()
     check_apart(config.data, folder)
     model, saved, state = _found(config, folder)
-    classes = _names(config, folder, config.classes if model is None else model.classes)
+    classes = _names(config, folder, model, saved)
     load = cache(partial(extractor_of, config, saved))
     if model is None or state is None:
         load()  # what is wrong with it is said before anything is written
@@ -139,7 +139,7 @@ def _placed(config: SegmentConfig) -> SegmentConfig:
 
 def _found(config: SegmentConfig, folder: Path) -> tuple[Segmenter | None, Saved | None, State | None]:
     """The model that was given or is in the folder already, and what else an earlier start left there."""
-    given = (None, None) if config.model is None else load_model(config.model)
+    given = (None, None) if config.model is None else _given(config)
     state = State.read(folder)
     if state is None:
         return *given, None
@@ -147,11 +147,22 @@ def _found(config: SegmentConfig, folder: Path) -> tuple[Segmenter | None, Saved
     return *(given if given[0] else model_of(folder, state)), state
 
 
-def _names(config: SegmentConfig, folder: Path, segments: int) -> Classes:
+def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
+    # Only here, as it needs the packages that bring networks.
+    from densessl.segmentation.released import SUFFIXES, open_model
+
+    if Path(config.model).suffix in SUFFIXES:
+        return open_model(config.model, config.probe)
+    return load_model(config.model)
+
+
+def _names(config: SegmentConfig, folder: Path, model: Segmenter | None, saved: Saved | None) -> Classes:
+    """What the segments are called: by the user, or by the labels that taught them."""
+    segments = config.classes if model is None else model.classes
     own = folder / "names.txt"
-    if config.names is None and not own.exists():
-        return Classes.unnamed(segments)
-    return read_names(config.names or own, segments)
+    if config.names is not None or own.exists():
+        return read_names(config.names or own, segments)
+    return Classes.named(saved.names) if saved and saved.names else Classes.unnamed(segments)
 
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
@@ -191,6 +202,9 @@ def check(config: SegmentConfig) -> None:
         "method": ("stego", "kmeans", "spectral"),
         "precision": ("32", "bf16"),
         "refine": ("crf", "guided", "none"),
+        "facet": ("tokens", "keys"),
+        "positions": ("timm", "official", "None"),
+        "probe": ("cluster", "linear"),
     }
     for key, known in choices.items():
         given = str(getattr(config, key))
@@ -233,7 +247,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     spec = config.backbone or (saved.backbone if saved else "colour")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
-        backbone = _backbone(spec, config.image_size or (saved.config.get("image_size") if saved else None))
+        asked = config.image_size or (saved.config.get("image_size") if saved else None)
+        backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
         if saved is None or config.backbone:
             raise
@@ -251,18 +266,28 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     if not -count <= layer < count:
         known = f"{count} layers" if count > 1 else "1 layer"
         raise UserError(f"layer={layer}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
+    facet = config.facet if saved is None else saved.facet
+    if facet == "keys":
+        _check_keys(backbone, spec)
     path = Path(spec).expanduser()
     spec = str(path.resolve()) if path.exists() and spec != "colour" else spec
     image_size = config.image_size or (saved.image_size if saved else None)
-    return Extractor(backbone, image_size, _device(config.devices), config.precision, layer), spec
+    return Extractor(backbone, image_size, _device(config.devices), config.precision, layer, facet), spec
 
 
-def _backbone(spec: str, image_size: int | None) -> nn.Module:
+def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:
     if spec == "colour":
         return ColourBackbone()
     from densessl.backbones import load_backbone
 
-    return load_backbone(spec, image_size)
+    return load_backbone(spec, image_size, positions)
+
+
+def _check_keys(backbone: nn.Module, spec: str) -> None:
+    from densessl.backbones.keys import has_keys
+
+    if not has_keys(backbone):
+        raise UserError(f"facet=keys, but the backbone {spec} is no plain ViT with keys: give facet=tokens.")
 
 
 def _features(source, extractor: Extractor, config: SegmentConfig, folder: Path, progress: Report) -> Features:
