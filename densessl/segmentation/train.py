@@ -17,7 +17,6 @@ neighbours and negatives fall away and it is compared with itself alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -31,7 +30,7 @@ from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import Corners, corners, negatives, sample
+from densessl.segmentation.sampling import Corners, batches, corners, negatives, sample
 
 SAMPLE = 32768
 RESTARTS = 8
@@ -87,9 +86,9 @@ class Trainer:
     def run(self, progress: Report = silent) -> list[float]:
         """All steps; the correspondence loss at each."""
         losses: list[float] = []
-        batches = self.batches()
+        order = batches(len(self.features), self.batch_size, self.generator)
         for step in range(self.steps):
-            loss, cluster = self.losses(next(batches))
+            loss, cluster = self.losses(next(order))
             total = loss + cluster
             if not bool(torch.isfinite(total)):
                 raise RunStopped(
@@ -102,13 +101,6 @@ class Trainer:
             losses.append(float(loss.detach()))
             progress("Learning segments", step + 1, self.steps, f"loss {sum(losses[-20:]) / len(losses[-20:]):.4f}")
         return losses
-
-    def batches(self) -> Iterator[Tensor]:
-        """Without end: random orders of all pictures, cut into batches; what is left over of an order is dropped."""
-        while True:
-            order = torch.randperm(len(self.features), generator=self.generator)
-            usable = len(order) - len(order) % self.batch_size
-            yield from order[:usable].split(self.batch_size)
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted correspondence loss and the probe's loss for these pictures."""
