@@ -126,7 +126,8 @@ class Features:
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         """The tokens of several pictures one after another, and where each lies."""
-        return torch.cat([self.tokens(row) for row in rows]), Layout.of([self.shapes[row] for row in rows])
+        tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
+        return tokens, Layout.of([self.shapes[row] for row in rows])
 
     def pooled(self) -> Tensor:
         """(n, C) the mean token of each picture."""

@@ -47,6 +47,11 @@ class StegoHead(nn.Module):
         pictures = int(owner.max()) + 1
         kept = torch.rand(pictures, tokens.shape[1], generator=generator) >= self.dropout
         mask = kept.to(tokens) / (1 - self.dropout)
+        if bool((owner[1:] >= owner[:-1]).all()):
+            # Pictures lie one after another: a mask each, and no table of masks as large as that of tokens.
+            counts = torch.bincount(owner, minlength=pictures).tolist()
+            parts = zip(tokens.split(counts), mask, strict=True)
+            return torch.cat([part * own for part, own in parts])
         return tokens * mask[owner.to(tokens.device)]
 
 

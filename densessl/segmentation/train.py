@@ -17,6 +17,8 @@ neighbours and negatives fall away and it is compared with itself alone.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -86,21 +88,31 @@ class Trainer:
     def run(self, progress: Report = silent) -> list[float]:
         """All steps; the correspondence loss at each."""
         losses: list[float] = []
-        order = batches(len(self.features), self.batch_size, self.generator)
+        order = self.order()
         for step in range(self.steps):
-            loss, cluster = self.losses(next(order))
-            total = loss + cluster
-            if not bool(torch.isfinite(total)):
+            losses.append(self.step(next(order)))
+            if not math.isfinite(losses[-1]):
                 raise RunStopped(
-                    f"The loss became {float(total)} at step {step + 1} of {self.steps}. Try a smaller lr than "
+                    f"The loss became {losses[-1]} at step {step + 1} of {self.steps}. Try a smaller lr than "
                     f"{self.config.lr:g}."
                 )
-            self.optimizer.zero_grad()
-            total.backward()
-            self.optimizer.step()
-            losses.append(float(loss.detach()))
             progress("Learning segments", step + 1, self.steps, f"loss {sum(losses[-20:]) / len(losses[-20:]):.4f}")
         return losses
+
+    def order(self) -> Iterator[Tensor]:
+        """The pictures of each step."""
+        return batches(len(self.features), self.batch_size, self.generator)
+
+    def step(self, anchors: Tensor) -> float:
+        """One step of the optimizer on these pictures; the correspondence loss, and no step where it is not finite."""
+        loss, cluster = self.losses(anchors)
+        value, total = float(loss.detach()), loss + cluster
+        if not bool(torch.isfinite(total.detach())):
+            return math.nan
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return value
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted correspondence loss and the probe's loss for these pictures."""
@@ -120,6 +132,7 @@ class Trainer:
             g, t = self.neighbour(anchors, points)
             loss = loss + stego.pos_inter_weight * _term(f, g, s, t, stego.pos_inter_shift, stego)
         if len(anchors) > 1 and stego.neg_samples:
+            # One after another: all in one product take twice the time, being too large for the processor's caches.
             terms = []
             for _ in range(stego.neg_samples):
                 other = negatives(len(anchors), self.generator)

@@ -127,7 +127,7 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
 
 def test_an_epoch_holds_every_picture_once_and_a_batch_none_twice(scenes):
     trainer = Trainer(features(scenes), settings(batch_size=2), torch.Generator().manual_seed(0), "cpu")
-    order = batches(len(trainer.features), trainer.batch_size, trainer.generator)
+    order = trainer.order()
     for _ in range(3):
         assert sorted(torch.cat([next(order), next(order)]).tolist()) == [0, 1, 2, 3]
     assert [len(each) for each in islice(batches(5, 2, trainer.generator), 4)] == [2, 2, 2, 2]
