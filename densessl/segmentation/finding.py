@@ -139,6 +139,7 @@ class Finding:
         model, saved = self.former
         same = _training(saved.config) == _training(dataclasses.asdict(self.config))
         same = same and saved.config.get("method") == self.config.method and saved.layer == self.extractor.layer
+        same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
         same = same and saved.image_size == self.extractor.frame.image_size
         return model.head if same and saved.weights == self.extractor.weights else None
 
