@@ -99,7 +99,7 @@ class SegmentsConfig:
     baselines: bool = False
     pictures: str | None = None
     image_size: int | None = None
-    layer: int = -1
+    layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
     batch_size: int = SegmentConfig.batch_size
@@ -141,7 +141,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
                 extractor.frame.image_size,
                 str(extractor.device),
                 config.precision,
-                extractor.layer if whole else -1,
+                extractor.layers if whole else (-1,),
                 extractor.facet if whole else "tokens",
             )
             baselines[name] = _judge(config, twin, train, test, {}, progress)
@@ -314,7 +314,7 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
     squares, frame = CentreSquares(test, SQUARE), extractor.frame
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     shown = Extractor(
-        extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layer, extractor.facet
+        extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
     )
     if SQUARE % frame.stride and not frame.fixed:
         raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")

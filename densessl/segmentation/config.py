@@ -55,7 +55,9 @@ class SegmentConfig:
     probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
     method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
         picture first joined into segments of that picture (`densessl.segmentation.spectral`).
-    layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
+    layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
+        gradients; several side by side, such as [colour,-2,-1]. None for those that the backbone's file names, or the
+        last.
     facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
@@ -86,7 +88,7 @@ class SegmentConfig:
     model: str | None = None
     probe: str = "cluster"
     method: str = "stego"
-    layer: int = -1
+    layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
     image_size: int | None = None

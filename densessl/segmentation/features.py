@@ -26,6 +26,7 @@ from densessl import __version__
 from densessl.errors import RunStopped
 from densessl.segmentation import transform
 from densessl.segmentation.cache import Cache, Kept, Writer
+from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
 
@@ -37,7 +38,7 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. layer, facet: which of its maps, and whether tokens or the "keys" of attention.
+    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class Extractor:
         image_size: int | None = None,
         device: str = "cpu",
         precision: str = "32",
-        layer: int = -1,
+        layers: Layers = (-1,),
         facet: str = "tokens",
     ) -> None:
-        self.backbone = backbone.to(device).eval().requires_grad_(False)
+        self.backbone = backbone
+        self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
-        self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
-        self.device, self.precision, self.layer, self.facet = torch.device(device), precision, layer, facet
+        self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
+        self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -73,14 +75,7 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            images = self.backbone.normalise(batch)
-            if self.facet == "keys":
-                from densessl.backbones.keys import key_maps
-
-                maps = key_maps(self.backbone, images, (self.layer,))[0]
-            else:
-                maps = self.backbone.feature_maps(images, (self.layer,))[0]
-        return maps.float().cpu()
+            return self.maps(batch).float().cpu()
 
     @cached_property
     def weights(self) -> str:
@@ -88,9 +83,9 @@ class Extractor:
         return weights_hash(self.backbone)
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, layer, size, precision, transform, releases."""
+        """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
         positions = getattr(self.backbone, "options", {}).get("positions", "timm")
-        shown = f"layer {self.layer}, {self.facet}, positions {positions}, {self.frame}"
+        shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
         parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from densessl.errors import UserError
 from densessl.files import write_bytes
 from densessl.segmentation.head import StegoHead
+from densessl.segmentation.layers import Layers
 
 FORMAT = "densessl-segment-1"
 
@@ -81,9 +82,9 @@ class Saved:
     names: tuple[str, ...] | None = None
 
     @property
-    def layer(self) -> int:
+    def layers(self) -> Layers:
         """Which of the backbone's feature maps it was learned on."""
-        return int(self.config.get("layer", -1))
+        return tuple(self.config.get("layers", (-1,)))
 
     @property
     def facet(self) -> str:

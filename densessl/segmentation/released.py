@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Model]:
     facet = _FACETS.get(str(setting("dino_feat_type", "feat")))
     if facet is None:
         raise UserError(f"{path} was trained on the features {setting('dino_feat_type')!r}, which are not read.")
-    config = {"layer": -1, "facet": facet, "positions": "official", "method": "stego", "image_size": None}
+    config = {"layers": [-1], "facet": facet, "positions": "official", "method": "stego", "image_size": None}
     names = NAMES.get(str(setting("dataset_name")))
     try:
         head = _head(state, setting)

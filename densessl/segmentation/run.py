@@ -24,6 +24,7 @@ from densessl.segmentation.config import SegmentConfig, counted
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.finding import Finding, learned_from
 from densessl.segmentation.finish import finish
+from densessl.segmentation.layers import chosen
 from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
@@ -258,16 +259,12 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
             f"{config.model or config.out} was trained on the backbone {spec}, which cannot be loaded: {error} "
             "Say where it is now with --backbone."
         ) from None
-    layer = config.layer if saved is None else saved.layer
-    count = len(backbone.layer_channels)
-    if not -count <= layer < count:
-        known = f"{count} layers" if count > 1 else "1 layer"
-        raise UserError(f"layer={layer}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
+    layers = chosen(config.layers if saved is None else saved.layers, backbone, spec)
     facet = config.facet if saved is None else saved.facet
     if facet == "keys":
         _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layer, facet)
+    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "

@@ -107,7 +107,7 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
         ("refine=[]", "give one or more of none, crf, guided"),
         ("seeds=0", "too small"),
         ("split=test", "test"),
-        ("layer=3", "layer=3"),
+        ("layers=3", "layers=3"),
         ("classes=1", "classes=1"),
     ],
 )
