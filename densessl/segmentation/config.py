@@ -50,10 +50,17 @@ class SegmentConfig:
     out: the folder that gets the masks.
     classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
     backbone: whose features are used; None and "colour" are the fixed colours and gradients.
-    model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
+    model: a model.safetensors of an earlier run, or a .ckpt of STEGO's authors: nothing is learned, its segments are
+        written.
+    probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
     method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
         picture first joined into segments of that picture (`densessl.segmentation.spectral`).
-    layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
+    layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
+        gradients; several side by side, such as [colour,-2,-1]. None for those that the backbone's file names, or the
+        last.
+    facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
+    positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
+        way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
@@ -79,8 +86,11 @@ class SegmentConfig:
     classes: int | str = 8
     backbone: str | None = None
     model: str | None = None
+    probe: str = "cluster"
     method: str = "stego"
-    layer: int = -1
+    layers: Any = None
+    facet: str = "tokens"
+    positions: str | None = None
     image_size: int | None = None
     batch_size: int = 16
     epochs: int = 10

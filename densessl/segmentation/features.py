@@ -26,6 +26,7 @@ from densessl import __version__
 from densessl.errors import RunStopped
 from densessl.segmentation import transform
 from densessl.segmentation.cache import Cache, Kept, Writer
+from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
 
@@ -37,7 +38,7 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together.
+    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Extractor:
         image_size: int | None = None,
         device: str = "cpu",
         precision: str = "32",
-        layer: int = -1,
+        layers: Layers = (-1,),
+        facet: str = "tokens",
     ) -> None:
-        self.backbone = backbone.to(device).eval().requires_grad_(False)
+        self.backbone = backbone
+        self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
-        self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
-        self.device, self.precision, self.layer = torch.device(device), precision, layer
+        self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
+        self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -72,8 +75,7 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            maps = self.backbone.feature_maps(self.backbone.normalise(batch), (self.layer,))[0]
-        return maps.float().cpu()
+            return self.maps(batch).float().cpu()
 
     @cached_property
     def weights(self) -> str:
@@ -81,8 +83,9 @@ class Extractor:
         return weights_hash(self.backbone)
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, layer, size, precision, transform, releases."""
-        shown = f"layer {self.layer}, {self.frame}"
+        """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
+        positions = getattr(self.backbone, "options", {}).get("positions", "timm")
+        shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
         parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -124,7 +127,8 @@ class Features:
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         """The tokens of several pictures one after another, and where each lies."""
-        return torch.cat([self.tokens(row) for row in rows]), Layout.of([self.shapes[row] for row in rows])
+        tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
+        return tokens, Layout.of([self.shapes[row] for row in rows])
 
     def add(self, other: Features) -> None:
         """Put the pictures of another after these."""

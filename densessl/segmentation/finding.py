@@ -84,7 +84,8 @@ class Finding:
             self.progress("Finding segments", 0, 1, "")
             model = cluster(features, head, counted, device)
             self.progress("Finding segments", 1, 1, "")
-        size, settings = self.extractor.frame.image_size, dataclasses.asdict(config)
+        size = self.extractor.frame.image_size
+        settings = dataclasses.asdict(config) | {"layers": list(self.extractor.layers)}
         saved = Saved(self.spec, self.extractor.weights, size, settings)
         return Found(model, saved, features, how, time.monotonic() - begun)
 
@@ -140,7 +141,8 @@ class Finding:
             return None
         model, saved = self.former
         same = _training(saved.config) == _training(dataclasses.asdict(self.config))
-        same = same and saved.config.get("method") == self.config.method and saved.layer == self.extractor.layer
+        same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
+        same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
         same = same and saved.image_size == self.extractor.frame.image_size
         return model.head if same and saved.weights == self.extractor.weights else None
 

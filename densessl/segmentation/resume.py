@@ -28,8 +28,8 @@ FREE = ("out", "workers", "devices", "cache", "cache_size", "unreadable", "names
 MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
-LEARNING = ("classes", "backbone", "model", "method", "layer", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego", "restarts")
+LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
+LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe")
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Before:
 
 def look(config: SegmentConfig, folder: Path) -> Before:
     """What is there to go on with. Raises `UserError` where this config cannot."""
-    given = (None, None) if config.model is None else load_model(config.model)
+    given = (None, None) if config.model is None else _given(config)
     state = State.read(folder)
     if state is None:
         return Before(None, *given)
@@ -120,6 +120,15 @@ def look(config: SegmentConfig, folder: Path) -> Before:
     if model_hash(*there) == state.model and same_clustering(there[1], config):
         return Before(state, *there)
     return Before(state, former=there)
+
+
+def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
+    # Only here, as it needs the packages that bring networks.
+    from densessl.segmentation.released import SUFFIXES, open_model
+
+    if Path(config.model).suffix in SUFFIXES:
+        return open_model(config.model, config.probe)
+    return load_model(config.model)
 
 
 def _there(folder: Path) -> tuple[Segmenter, Saved] | None:

@@ -24,6 +24,7 @@ from densessl.segmentation.config import SegmentConfig, counted
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.finding import Finding, learned_from
 from densessl.segmentation.finish import finish
+from densessl.segmentation.layers import chosen
 from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
@@ -126,14 +127,15 @@ def _check_names(config: SegmentConfig, folder: Path, before: Before) -> None:
     """Say what is wrong with the names before anything is learned, where it is known already."""
     segments = config.classes if before.model is None else before.model.classes
     if segments != "auto" and not (before.anew and config.names is None):
-        _names(config, folder, segments)
+        _names(config, folder, segments, before.saved)
 
 
-def _names(config: SegmentConfig, folder: Path, segments: int) -> Classes:
+def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | None) -> Classes:
+    """What the segments are called: by the user, or by the labels that taught them."""
     own = folder / "names.txt"
-    if config.names is None and not own.exists():
-        return Classes.unnamed(segments)
-    return read_names(config.names or own, segments)
+    if config.names is not None or own.exists():
+        return read_names(config.names or own, segments)
+    return Classes.named(saved.names) if saved and saved.names else Classes.unnamed(segments)
 
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
@@ -165,7 +167,7 @@ def _settle(
         turn_names(folder, state, current, say)
     if found or state.model != current or not (folder / MODEL).exists():
         save_model(folder / MODEL, model, saved)
-    return MaskWriter(folder, _names(config, folder, model.classes), config.probabilities)
+    return MaskWriter(folder, _names(config, folder, model.classes, saved), config.probabilities)
 
 
 def _blocks(store: Cache | None, extractor: Extractor, source, config: SegmentConfig) -> list[Blocks]:
@@ -185,6 +187,9 @@ def check(config: SegmentConfig) -> None:
         "method": ("stego", "kmeans", "spectral"),
         "precision": ("32", "bf16"),
         "refine": ("crf", "guided", "none"),
+        "facet": ("tokens", "keys"),
+        "positions": ("timm", "official", "None"),
+        "probe": ("cluster", "linear"),
     }
     for key, known in choices.items():
         given = str(getattr(config, key))
@@ -245,7 +250,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     spec = config.backbone or (saved.backbone if saved else "colour")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
-        backbone = _backbone(spec, config.image_size or (saved.config.get("image_size") if saved else None))
+        asked = config.image_size or (saved.config.get("image_size") if saved else None)
+        backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
         if saved is None or config.backbone:
             raise
@@ -253,13 +259,12 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
             f"{config.model or config.out} was trained on the backbone {spec}, which cannot be loaded: {error} "
             "Say where it is now with --backbone."
         ) from None
-    layer = config.layer if saved is None else saved.layer
-    count = len(backbone.layer_channels)
-    if not -count <= layer < count:
-        known = f"{count} layers" if count > 1 else "1 layer"
-        raise UserError(f"layer={layer}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
+    layers = chosen(config.layers if saved is None else saved.layers, backbone, spec)
+    facet = config.facet if saved is None else saved.facet
+    if facet == "keys":
+        _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layer)
+    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "
@@ -269,9 +274,16 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     return extractor, str(path.resolve()) if path.exists() and spec != "colour" else spec
 
 
-def _backbone(spec: str, image_size: int | None) -> nn.Module:
+def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:
     if spec == "colour":
         return ColourBackbone()
     from densessl.backbones import load_backbone
 
-    return load_backbone(spec, image_size)
+    return load_backbone(spec, image_size, positions)
+
+
+def _check_keys(backbone: nn.Module, spec: str) -> None:
+    from densessl.backbones.keys import has_keys
+
+    if not has_keys(backbone):
+        raise UserError(f"facet=keys, but the backbone {spec} is no plain ViT with keys: give facet=tokens.")

@@ -17,6 +17,7 @@ with one picture, the terms with neighbours and negatives fall away and it is co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import Corners, corners, negatives, sample
+from densessl.segmentation.sampling import Corners, batches, corners, negatives, sample
 
 SAMPLE = 32768
 
@@ -102,28 +103,31 @@ class Trainer:
     def run(self, progress: Report = silent) -> list[float]:
         """All steps; the correspondence loss at each."""
         losses: list[float] = []
-        batches = self.batches()
+        order = self.order()
         for step in range(self.steps):
-            loss, cluster = self.losses(next(batches))
-            total = loss + cluster
-            if not bool(torch.isfinite(total)):
+            losses.append(self.step(next(order)))
+            if not math.isfinite(losses[-1]):
                 raise RunStopped(
-                    f"The loss became {float(total.detach())} at step {step + 1} of {self.steps}. Try a smaller lr "
-                    f"than {self.config.lr:g}."
+                    f"The loss became {losses[-1]} at step {step + 1} of {self.steps}. Try a smaller lr than "
+                    f"{self.config.lr:g}."
                 )
-            self.optimizer.zero_grad()
-            total.backward()
-            self.optimizer.step()
-            losses.append(float(loss.detach()))
             progress("Learning segments", step + 1, self.steps, f"loss {sum(losses[-20:]) / len(losses[-20:]):.4f}")
         return losses
 
-    def batches(self) -> Iterator[Tensor]:
-        """Without end: random orders of all pictures, cut into batches; what is left over of an order is dropped."""
-        while True:
-            order = torch.randperm(len(self.features), generator=self.generator)
-            usable = len(order) - len(order) % self.batch_size
-            yield from order[:usable].split(self.batch_size)
+    def order(self) -> Iterator[Tensor]:
+        """The pictures of each step."""
+        return batches(len(self.features), self.batch_size, self.generator)
+
+    def step(self, anchors: Tensor) -> float:
+        """One step of the optimizer on these pictures; the correspondence loss, and no step where it is not finite."""
+        loss, cluster = self.losses(anchors)
+        value, total = float(loss.detach()), loss + cluster
+        if not bool(torch.isfinite(total.detach())):
+            return math.nan
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return value
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted correspondence loss and the probe's loss, 0 where there is none, for these pictures."""
@@ -143,6 +147,7 @@ class Trainer:
             g, t = self.neighbour(anchors, points)
             loss = loss + stego.pos_inter_weight * _term(f, g, s, t, stego.pos_inter_shift, stego)
         if len(anchors) > 1 and stego.neg_samples:
+            # One after another: all in one product take twice the time, being too large for the processor's caches.
             terms = []
             for _ in range(stego.neg_samples):
                 other = negatives(len(anchors), self.generator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from densessl.segmentation.correspondence import correspondence_loss
 from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.kmeans import best_spherical_kmeans
 from densessl.segmentation.predict import mask
-from densessl.segmentation.sampling import corners, sample
+from densessl.segmentation.sampling import batches, corners, sample
 from densessl.segmentation.train import Trainer, cluster, learn, sample_codes, train
 
 
@@ -130,9 +132,10 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
 
 def test_an_epoch_holds_every_picture_once_and_a_batch_none_twice(scenes):
     trainer = Trainer(features(scenes), settings(batch_size=2), torch.Generator().manual_seed(0), "cpu")
-    batches = trainer.batches()
+    order = trainer.order()
     for _ in range(3):
-        assert sorted(torch.cat([next(batches), next(batches)]).tolist()) == [0, 1, 2, 3]
+        assert sorted(torch.cat([next(order), next(order)]).tolist()) == [0, 1, 2, 3]
+    assert [len(each) for each in islice(batches(5, 2, trainer.generator), 4)] == [2, 2, 2, 2]
 
 
 def test_epochs_count_when_steps_are_not_set(scenes):
