@@ -15,15 +15,16 @@ from densessl.backbones.saved import DESCRIPTION, WEIGHTS, load_saved
 from densessl.config import nearest
 from densessl.errors import UserError
 
+BOX = Path(__file__).parents[1] / "box"
 _OFFICIAL = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 
 def load_backbone(spec: str | Path, image_size: int | None = None, positions: str | None = None) -> Backbone:
     """The backbone that `spec` names, with its weights.
 
-    spec: `timm:NAME`, `hf:REPO` (or a folder in that layout), a run's folder, a .safetensors file, an official .pth,
-        .pt or .ckpt; for a file whose architecture cannot be told from names and shapes, `FILE@NAME` or
-        `FILE@NAME,option=value`.
+    spec: "box", the one that the package brings (`densessl.box`); `timm:NAME`, `hf:REPO` (or a folder in that layout),
+        a run's folder, a .safetensors file, an official .pth, .pt or .ckpt; for a file whose architecture cannot be
+        told from names and shapes, `FILE@NAME` or `FILE@NAME,option=value`.
     image_size: pixels of a side; None is the size the weights were trained at.
     positions: how a ViT's table of positions is resized to other sizes, by "timm" or as DINO's "official" code does it;
         None is what a file of ours says, else timm.
@@ -40,7 +41,7 @@ def _load(spec: str, image_size: int | None) -> Backbone:
         return check_divides(_from_timm(spec.removeprefix("timm:"), image_size))
     if spec.startswith("hf:"):
         return check_divides(huggingface.load(spec.removeprefix("hf:"), image_size))
-    path, at = _split(spec)
+    path, at = (BOX, "") if spec == "box" else _split(spec)
     if path.is_dir():
         return check_divides(_from_folder(path, image_size))
     if not path.is_file():

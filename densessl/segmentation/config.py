@@ -49,7 +49,8 @@ class SegmentConfig:
     data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
     out: the folder that gets the masks.
     classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
-    backbone: whose features are used; None and "colour" are the fixed colours and gradients.
+    backbone: whose features are used; None is "box", the backbone that the package brings, and "colour" are colours and
+        gradients, which nobody had to learn.
     model: a model.safetensors of an earlier run, or a .ckpt of STEGO's authors: nothing is learned, its segments are
         written.
     probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.

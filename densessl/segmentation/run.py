@@ -31,7 +31,7 @@ from densessl.segmentation.names import Classes, read_names
 from densessl.segmentation.reader import Reader
 from densessl.segmentation.resume import MODEL, Before, State, look, model_hash
 from densessl.segmentation.stopping import Stop, terminable
-from densessl.segmentation.summary import Summary
+from densessl.segmentation.summary import KNOWN, Summary
 from densessl.segmentation.writer import MaskWriter, stems
 
 
@@ -40,8 +40,8 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
 
     Called again alike, it goes on where it was stopped: a model that was learned is not learned again, and a mask that
     is there is not written again, even if the picture was changed since. Called again with other `classes`, it finds
-    the segments anew in what is kept of the run before, and writes all masks anew. Without a backbone the fixed colours
-    and gradients are used. say: gets what the user should know before it happens. Raises `UserError` for what the user
+    the segments anew in what is kept of the run before, and writes all masks anew. Without a backbone the one in the
+    box is used. say: gets what the user should know before it happens. Raises `UserError` for what the user
     can mend, `RunStopped` when a signal ended the run.
     """
     begun = time.monotonic()
@@ -83,10 +83,10 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         run.show()
         run.write(reader, model, previously)
         tally, pictures = finish(run)
-    colours, classes = "colours and gradients (the default without --backbone)", writer.classes
+    classes = writer.classes
     return Summary(
         folder=folder,
-        backbone=colours if saved.backbone == "colour" else saved.backbone,
+        backbone=KNOWN.get(saved.backbone, saved.backbone),
         method=config.method,
         pictures=pictures,
         before=there,
@@ -116,7 +116,7 @@ def _placed(config: SegmentConfig) -> SegmentConfig:
     paths = {
         key: str(absolute(value))
         for key in ("model", "backbone", "names", "cache")
-        if (value := getattr(config, key)) not in (None, "auto", "none", "colour") and Path(value).expanduser().exists()
+        if (value := getattr(config, key)) not in (None, "auto", "none", *KNOWN) and Path(value).expanduser().exists()
     }
     if paths.get("names") == str(absolute(Path(config.out, "names.txt"))):
         paths["names"] = None  # those of the folder, which are taken without being asked for
@@ -247,7 +247,7 @@ def _device(devices: str) -> str:
 
 def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Extractor, str]:
     """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
-    spec = config.backbone or (saved.backbone if saved else "colour")
+    spec = config.backbone or (saved.backbone if saved else "box")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
         asked = config.image_size or (saved.config.get("image_size") if saved else None)
@@ -271,7 +271,7 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
             "with other weights. Give that one with --backbone, or learn anew in another folder, without --model."
         )
     path = Path(spec).expanduser()
-    return extractor, str(path.resolve()) if path.exists() and spec != "colour" else spec
+    return extractor, str(path.resolve()) if path.exists() and spec not in KNOWN else spec
 
 
 def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from densessl.segmentation.cache import Cache
 
+# Backbones that need no file of the user's, and what they are called.
+KNOWN = {"box": "the backbone in the box", "colour": "colours and gradients"}
+
 
 @dataclass(frozen=True)
 class Summary:
