@@ -15,7 +15,7 @@ not follow codes that still move.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.progress import Report
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import MEMORY, Features
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Segmenter, codes_of
 from densessl.segmentation.sampling import batches
@@ -58,11 +58,12 @@ def learn_probe(
         probe = nn.Linear(length, len(labelled.classes)).to(device)
     optimizer = torch.optim.Adam(probe.parameters(), lr=lr)
     order = batches(len(features), min(batch_size, len(features)), generator)
+    maps_of = _remembered(labelled, frame)
     for step in range(steps):
         rows = next(order).tolist()
         codes = [codes_of(coder, features.tokens(row).to(device)).clone() for row in rows]
         scores = [probe(each).T.unflatten(1, features.shapes[row]) for each, row in zip(codes, rows, strict=True)]
-        maps = [shown_labels(labelled.labels(features.indices[row]), frame).to(device) for row in rows]
+        maps = [maps_of(features.indices[row]).to(device, torch.int64) for row in rows]
         optimizer.zero_grad()
         loss = probe_loss(scores, maps)
         loss.backward()
@@ -100,10 +101,16 @@ def _weights(old: int, new: int, device: torch.device, dtype: torch.dtype) -> Te
     return F.interpolate(unit[None], new, mode="linear", align_corners=False)[0]
 
 
+def _remembered(labelled: LabelledImages, frame: Frame) -> Callable[[int], Tensor]:
+    """`shown_labels` of an image, up to `MEMORY` bytes of them kept: reading them takes as long as learning."""
+    size = 2 * shown_labels(labelled.labels(0), frame).numel()
+    return lru_cache(maxsize=max(1, MEMORY // size))(lambda index: shown_labels(labelled.labels(index), frame))
+
+
 def shown_labels(labels: np.ndarray, frame: Frame) -> Tensor:
-    """(H, W) int16 -> int64 at the size at which its image is shown, each pixel a copy of the nearest."""
+    """(H, W) int16, likewise at the size at which its image is shown, each pixel a copy of the nearest."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.int64)
         for new, old in zip(frame.size(*labels.shape), labels.shape, strict=True)
     )
-    return torch.from_numpy(labels[rows[:, None], columns].astype(np.int64))
+    return torch.from_numpy(labels[rows[:, None], columns])

@@ -128,7 +128,10 @@ def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
 
     if Path(config.model).suffix in SUFFIXES:
         return open_model(config.model, config.probe)
-    return load_model(config.model)
+    model, saved = load_model(config.model)
+    if config.probe == "linear" and model.bias is None:
+        raise UserError(f"probe=linear, but {config.model} has clusters alone: leave probe out.")
+    return model, saved
 
 
 def _there(folder: Path) -> tuple[Segmenter, Saved] | None:

@@ -103,7 +103,7 @@ def test_the_probe_is_that_of_adam_on_a_1x1_convolution_and_leaves_the_head_alon
 def test_label_maps_are_taken_at_the_size_at_which_the_image_is_shown():
     labels = np.arange(12, dtype=np.int16).reshape(3, 4)
     found = shown_labels(np.kron(labels, np.ones((16, 16), np.int16)), Frame(24, 8))
-    assert found.shape == (24, 32) and found.dtype == torch.int64
+    assert found.shape == (24, 32) and found.dtype == torch.int16
     assert (found[4::8, 4::8].numpy() == labels).all()
 
 

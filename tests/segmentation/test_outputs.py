@@ -92,7 +92,9 @@ def folder(scenes, tmp_path) -> Path:
 @pytest.mark.parametrize("refine", ["none", "guided", "crf"])
 def test_all_outputs_of_a_run_agree_with_its_masks(folder, scenes, tmp_path, refine):
     out = tmp_path / "out"
-    config = SegmentConfig(str(folder), str(out), classes=3, method="kmeans", image_size=64, devices="cpu", backbone="colour")
+    config = SegmentConfig(
+        str(folder), str(out), classes=3, method="kmeans", image_size=64, devices="cpu", backbone="colour"
+    )
     config.refine, config.refine_size = refine, 150
     segment(config, silent)
     assert not (out / "coco.json").exists() and not (out / "probabilities").exists()

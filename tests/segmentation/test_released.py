@@ -109,6 +109,8 @@ def test_the_linear_probes_classes_have_their_names_and_segments_have_none(tmp_p
     assert re.search("^ 9  #.*: person$", (linear / "names.txt").read_text(), re.MULTILINE)
     assert (linear / "classes" / "0.png").is_file()
     cluster = run(pictures, tmp_path / "cluster", checkpoint)
+    with pytest.raises(UserError, match="clusters alone"):
+        run(pictures, tmp_path / "other", cluster / "model.safetensors", probe="linear")
     assert "person" not in (cluster / "names.txt").read_text() and not (cluster / "classes").exists()
     # What was written beside the masks is a model as any other.
     model, saved = load_model(linear / "model.safetensors")

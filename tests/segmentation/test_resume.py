@@ -31,7 +31,14 @@ def folder(scenes, tmp_path) -> Path:
 
 def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
     config = SegmentConfig(
-        data=str(folder), out=str(out), classes=3, steps=3, image_size=64, devices="cpu", refine="none", backbone="colour"
+        data=str(folder),
+        out=str(out),
+        classes=3,
+        steps=3,
+        image_size=64,
+        devices="cpu",
+        refine="none",
+        backbone="colour",
     )
     for key, value in changes.items():
         setattr(config, key, value)

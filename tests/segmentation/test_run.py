@@ -35,7 +35,9 @@ def folder(scenes, tmp_path) -> Path:
 
 
 def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
-    config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu", backbone="colour")
+    config = SegmentConfig(
+        data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu", backbone="colour"
+    )
     for key, value in changes.items():
         setattr(config, key, value)
     return config
