@@ -20,6 +20,7 @@ from densessl.hardware import Hardware
 from densessl.progress import Progress, Report
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.diagnosis import read_verdict, write_diagnosis
 from densessl.segmentation.features import Extractor, Features, extract, weights_hash
 from densessl.segmentation.finish import finish
 from densessl.segmentation.masks import MaskRun, unreadable_before
@@ -40,6 +41,7 @@ class Summary:
     pictures: that have masks, of which `before` had all of theirs already; unreadable: pictures that got none (listed
     in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels.
     learned: whether the segments were learned here; seconds: of the whole run.
+    verdict: on STEGO's weights and shifts, where it was trained in this folder.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Summary:
     shares: list[float]
     learned: bool
     seconds: float
+    verdict: str = ""
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
@@ -63,11 +66,12 @@ class Summary:
             f"none: see {self.folder / 'unreadable.txt'}.\n"
         )
         shares = ", ".join(f"{name}: {share:.1%}" for name, share in zip(self.names, self.shares, strict=True))
+        verdict = f"{self.verdict} See {self.folder / 'correspondences.png'}.\n" if self.verdict else ""
         named = "class" if self.masks == "classes" else "segment"
         return (
             f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.\n"
             f"{skipped if self.unreadable else ''}"
-            f"Share of the pixels per {named}: {shares}\n"
+            f"Share of the pixels per {named}: {shares}\n{verdict}"
             f"Masks: {self.folder / self.masks}\nPictures to look at: {self.folder / 'overlays'}\n"
             f"To name and merge segments: {self.folder / 'names.txt'}"
         )
@@ -124,6 +128,7 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
         shares=tally.class_shares.tolist(),
         learned=learned,
         seconds=time.monotonic() - begun,
+        verdict=read_verdict(folder),
     )
 
 
@@ -179,9 +184,11 @@ def _learn(
     for name, reason in kept.unreadable:
         unreadable.add(name, reason)
     _check_readable(kept, unreadable, config, folder)
-    model = learn(kept, config, str(extractor.device), progress).model
+    learned = learn(kept, config, str(extractor.device), progress)
+    if learned.trainer is not None:
+        write_diagnosis(folder, learned.trainer)
     size = extractor.frame.image_size
-    return model, Saved(spec, weights_hash(extractor.backbone), size, dataclasses.asdict(config)), kept
+    return learned.model, Saved(spec, weights_hash(extractor.backbone), size, dataclasses.asdict(config)), kept
 
 
 def check(config: SegmentConfig) -> None:

@@ -39,10 +39,33 @@ RESTARTS = 8
 
 @dataclass
 class Learned:
-    """The model, and the loss at each step (empty for k-means)."""
+    """The model; the loss at each step, and what it was trained by (empty and None for k-means)."""
 
     model: Segmenter
     losses: list[float] = field(default_factory=list)
+    trainer: Trainer | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Pairs of places of one kind, with their weight and shift.
+
+    name: as in the names of the settings: "pos_intra", "pos_inter" or "neg_inter".
+    f, s: features (B, C, S, S) and codes (B, dim, S, S) of the anchors; others: of what each is compared with.
+    """
+
+    name: str
+    weight: float
+    shift: float
+    f: Tensor
+    s: Tensor
+    others: list[tuple[Tensor, Tensor]]
+
+    def loss(self, stego: StegoConfig) -> Tensor:
+        """The mean over all pairs, unweighted."""
+        flags = stego.pointwise, stego.zero_clamp, stego.stabilize
+        terms = [correspondence_loss(self.f, g, self.s, t, self.shift, *flags).mean() for g, t in self.others]
+        return torch.stack(terms).mean()
 
 
 def learn(features: Features, config: SegmentConfig, device: str = "cpu", progress: Report = silent) -> Learned:
@@ -58,7 +81,7 @@ def learn(features: Features, config: SegmentConfig, device: str = "cpu", progre
     losses = trainer.run(progress)
     head, probe = trainer.head.eval(), trainer.probe.centres.detach()
     centres = probe if config.stego.clusters == "probe" else None
-    return Learned(_segmenter(features, head, centres, config, generator, device), losses)
+    return Learned(_segmenter(features, head, centres, config, generator, device), losses, trainer)
 
 
 class Trainer:
@@ -112,6 +135,11 @@ class Trainer:
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted correspondence loss and the probe's loss for these pictures."""
+        compared, codes = self.compared(anchors)
+        return sum(kind.weight * kind.loss(self.config.stego) for kind in compared), self.probe.loss(codes)
+
+    def compared(self, anchors: Tensor) -> tuple[list[Compared], Tensor]:
+        """The pairs of places that a step compares, kind by kind, and the codes (T, dim) of these pictures."""
         stego = self.config.stego
         tokens, layout = self.features.batch(anchors.tolist())
         tokens, owner = tokens.to(self.device), layout.owner
@@ -120,20 +148,18 @@ class Trainer:
         tokens = self.head.drop(tokens, owner, self.generator)
         here = corners(self.points(len(anchors)), layout)
         f, s = sample(tokens, here), sample(codes, here)
-        loss = stego.pos_intra_weight * _term(f, f, s, s, stego.pos_intra_shift, stego)
+        kinds = [Compared("pos_intra", stego.pos_intra_weight, stego.pos_intra_shift, f, s, [(f, s)])]
         points = self.points(len(anchors))
         there = corners(points, layout)
         f, s = sample(tokens, there), sample(codes, there)
         if self.neighbours.shape[1]:
-            g, t = self.neighbour(anchors, points)
-            loss = loss + stego.pos_inter_weight * _term(f, g, s, t, stego.pos_inter_shift, stego)
+            near = self.neighbour(anchors, points)
+            kinds.append(Compared("pos_inter", stego.pos_inter_weight, stego.pos_inter_shift, f, s, [near]))
         if len(anchors) > 1 and stego.neg_samples:
-            terms = []
-            for _ in range(stego.neg_samples):
-                other = negatives(len(anchors), self.generator)
-                terms.append(_term(f, f[other], s, s[other], stego.neg_inter_shift, stego))
-            loss = loss + stego.neg_inter_weight * torch.stack(terms).mean()
-        return loss, self.probe.loss(codes)
+            cycles = [negatives(len(anchors), self.generator) for _ in range(stego.neg_samples)]
+            others = [(f[other], s[other]) for other in cycles]
+            kinds.append(Compared("neg_inter", stego.neg_inter_weight, stego.neg_inter_shift, f, s, others))
+        return kinds, codes
 
     def points(self, batch: int) -> Tensor:
         """(B, S * S, 2) uniform in the square from -1 to 1."""
@@ -152,10 +178,6 @@ class Trainer:
         tokens, owner, at = tokens[touched].to(self.device), layout.owner[touched], Corners(inverse, at.weight)
         codes = self.head(tokens, owner, self.generator)
         return sample(self.head.drop(tokens, owner, self.generator), at), sample(codes, at)
-
-
-def _term(f: Tensor, g: Tensor, s: Tensor, t: Tensor, shift: float, stego: StegoConfig) -> Tensor:
-    return correspondence_loss(f, g, s, t, shift, stego.pointwise, stego.zero_clamp, stego.stabilize).mean()
 
 
 def _segmenter(
