@@ -82,16 +82,14 @@ def _change(kinds: Sequence[Kind], judged: Kind, share: float, shift: float | No
     if shift is None:
         return {}
     step = judged.threshold(share) - shift
-    step = step if raised else -step
-    if step < LEAST:
+    if abs(step) < LEAST or (step > 0) != raised:
         return {}
-    return {f"stego.{kind.name}_shift": round(kind.shift + (step if raised else -step), 2) for kind in kinds}
+    return {f"stego.{kind.name}_shift": round(kind.shift + step, 2) for kind in kinds}
 
 
 def _advice(kinds: Sequence[Kind], change: dict[str, float]) -> str:
     if change:
-        first = next(iter(change))
-        step = change[first] - kinds[0].shift
+        step = change[f"stego.{kinds[0].name}_shift"] - kinds[0].shift
         each = " ".join(f"{name}={value:g}" for name, value in change.items())
         return f"{'Raise' if step > 0 else 'Lower'} the shifts by about {abs(step):.2g}: {each}"
     if kinds[-1].name == "neg_inter" and kinds[-1].weight <= 0:
