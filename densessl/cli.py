@@ -65,18 +65,22 @@ def segment(
         list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
-    classes: Annotated[int | None, typer.Option(help="Number of segments; 8 unless given.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Number of segments, or auto; 8 unless given.")] = None,
     backbone: Annotated[str | None, typer.Option(help="A run's folder, a file, timm:NAME or hf:REPO.")] = None,
-    model: Annotated[str | None, typer.Option(help="model.safetensors of an earlier run: only write masks.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="An earlier run's model, or STEGO's .ckpt: only write masks.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
 ) -> None:
     """Find segments in your images without a label, and write masks.
 
     densessl segment photos --backbone runs/photos --out masks --classes 6
 
-    The same command again writes only what is missing, and applies the names you wrote into names.txt. Settings:
-    split, method, layer, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision, learn_from,
-    refine, refine_size, sharpness, names, crops, coco, probabilities, cache, unreadable, stego.*, crf.*.
+    The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
+    --classes it finds the segments anew in what is kept, without backbone or training. Settings:
+    split, probe, method, layers, facet, positions, image_size, batch_size, epochs, steps, lr, restarts, workers, seed,
+    devices, precision, learn_from, refine, refine_size, sharpness, names, crops, coco, probabilities, cache,
+    cache_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run
@@ -86,7 +90,7 @@ def segment(
 
 @app.command()
 def evaluate(
-    backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
+    backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO; or segments.")],
     data: Annotated[str, typer.Option(help="Labelled images; of segments NAME:FOLDER, such as camvid:data/camvid.")],
     protocol: Annotated[str, typer.Option(help="knn, linear, finetune or segments.")] = "knn",
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
@@ -100,8 +104,9 @@ def evaluate(
     Settings of knn, linear and finetune: baselines, split, test, test_split, limit, image_size, batch_size, workers,
     devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune:
     labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and held
-    against label maps: learn_split, split, limit, methods, refine, classes, seeds, seed, baselines, pictures, and those
-    of densessl segment; its sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
+    against label maps: learn_split, split, limit, judge, crops, methods, refine, classes, seeds, seed, probe_lr,
+    baselines, pictures, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors, is judged as it
+    is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
     folder, labelmefacade, potsdam3 and voc.
     """
     from densessl.evaluation import evaluate as run

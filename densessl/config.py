@@ -178,6 +178,9 @@ def _reason(error: BaseException) -> str:
     text = _first_line(error)
     if "is not a ListConfig, list or tuple" in text:
         return "it must be a list, such as [0.1, 0.5]."
+    union = re.match(r"Value '(.*?)'.* is incompatible with type hint 'Union\[int, str\]'", text)
+    if union:
+        return f"{union[1]} is neither a whole number nor a word."
     found = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
     kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
     return f"{found[1]} is not {kinds[found[2]]}." if found and found[2] in kinds else text

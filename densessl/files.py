@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ FULL = {  # what ends a write for want of space, and how that is told
     errno.EDQUOT: "The disk is full as far as your quota goes",
     errno.EFBIG: "The disk is full, or the limit on the size of a file (ulimit -f) is reached",
 }
+_UMASK = threading.Lock()
 _TEMPORARY = re.compile(re.escape(PREFIX) + r".*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
@@ -37,20 +39,30 @@ def writing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PREFIX}{path.stem[:40]}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = temporary_for(path)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        settle(temporary, path)
     except OSError as error:
         raise _explain(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_for(path: Path) -> Path:
+    """An empty file beside `path`, whose folder is made, to be written and then settled; raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PREFIX}{path.stem[:40]}-", suffix=path.suffix)
+    os.close(handle)
+    return Path(name)
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Make what was written to a file of `temporary_for` that of `path`, on the disk too; raises `OSError`."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -96,17 +108,17 @@ def write_image(path: str | Path, image: np.ndarray, options: Sequence[int] = ()
     write_bytes(path, data.tobytes())
 
 
-def remove_leftovers(folder: str | Path) -> list[Path]:
+def remove_leftovers(folder: str | Path, seconds: float = FORGOTTEN) -> list[Path]:
     """Delete what killed processes left below `folder`; returns the paths.
 
-    Only plain files that `writing` named are touched, and only when unchanged for `FORGOTTEN` seconds, so that another
+    Only plain files that `writing` named are touched, and only when unchanged for these seconds, so that another
     process may be at work in the folder. What cannot be deleted stays.
     """
     removed = []
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name)):
             with contextlib.suppress(OSError):
-                if path.is_file() and not path.is_symlink() and time.time() - path.stat().st_mtime > FORGOTTEN:
+                if path.is_file() and not path.is_symlink() and time.time() - path.stat().st_mtime > seconds:
                     path.unlink()
                     removed.append(path)
     return removed
@@ -137,6 +149,8 @@ def _explain(path: Path, error: OSError) -> UserError:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    # Asked by setting it, so that two threads at once would take each other's 0 for it.
+    with _UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 Report = Callable[[str, int, int, str], None]
+Say = Callable[[str], None]
 
 
 class Progress:
@@ -61,3 +62,8 @@ class Progress:
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """Print nothing."""
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence to standard error."""
+    print(sentence, file=sys.stderr, flush=True)

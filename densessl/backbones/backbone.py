@@ -18,8 +18,8 @@ class Backbone(nn.Module):
     """A network without a classifier: `backbone(images)` and `backbone.feature_maps(images, layers)`.
 
     architecture: timm's name. options: what must be given to build it again, for timm and for us (`stem`, `norm`,
-        `norm_eps`, `sobel`; see `create.py`). channels: D of the vector. stride: sides of images must be multiples of
-        it.
+        `norm_eps`, `sobel`, `positions`; see `create.py`). channels: D of the vector. stride: sides of images must be
+        multiples of it.
     image_size: pixels of a side that it is meant for; other sizes work too unless `fixed_size` holds the only one.
     mean, std: of the pixels in [0, 1] it wants to see. notes: sentences for the user, such as on its stem.
     fresh: whether its weights are random and not loaded, so that a method may begin them as its paper does.

@@ -10,7 +10,7 @@ import timm.data
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from densessl.backbones import beit, norms, sobel, stems
+from densessl.backbones import beit, norms, positions, sobel, stems
 from densessl.backbones.backbone import Backbone, near
 from densessl.config import nearest
 from densessl.errors import UserError
@@ -40,7 +40,7 @@ def create_backbone(name: str, image_size: int | None = None, options: Mapping[s
         which `notes` says.
     options: handed to timm (`embed_dim`, `depth`, `channels`, `drop_path_rate`, ...), beside our own: `stem`
         (standard, small, half, patch1, patch2), `norm` (layer, in the place of batch norm), `norm_eps` (of every
-        LayerNorm) and `sobel` (true: edges for colours).
+        LayerNorm), `sobel` (true: edges for colours) and `positions` (official: resized as DINO's code does).
     Raises `UserError` for an unknown name, an option that the model does not take, and a size that its stride does not
     divide.
     """
@@ -74,7 +74,7 @@ def build(
     Raises `UserError` as `create_backbone`, but for the size. Whatever fails while weights are downloaded is raised as
     it comes.
     """
-    own = {key: options[key] for key in ("stem", "norm", "norm_eps", "sobel") if key in options}
+    own = {key: options[key] for key in ("stem", "norm", "norm_eps", "sobel", "positions") if key in options}
     rest = {key: value for key, value in options.items() if key not in own}
     refused = sorted(FORBIDDEN & rest.keys())
     if refused:
@@ -94,7 +94,8 @@ def build(
     fixed = None if any_size else _built_size(model, {**rest, **size_option})
     config = timm.data.resolve_data_config({}, model=model)
     mean, std = pixels or (config["mean"], config["std"])
-    return Backbone(model, name, {**rest, **size_option, **own}, image_size, mean, std, fixed)
+    backbone = Backbone(model, name, {**rest, **size_option, **own}, image_size, mean, std, fixed)
+    return positions.set_positions(backbone, own["positions"]) if "positions" in own else backbone
 
 
 def check_name(name: str) -> str:

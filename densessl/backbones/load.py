@@ -10,6 +10,7 @@ from timm.models import get_pretrained_cfg
 from densessl.backbones import huggingface, official
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_divides, check_image_size, check_name, native_size, round_size
+from densessl.backbones.positions import set_positions
 from densessl.backbones.saved import DESCRIPTION, WEIGHTS, load_saved
 from densessl.config import nearest
 from densessl.errors import UserError
@@ -17,19 +18,21 @@ from densessl.errors import UserError
 _OFFICIAL = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 
-def load_backbone(spec: str | Path, image_size: int | None = None) -> Backbone:
+def load_backbone(spec: str | Path, image_size: int | None = None, positions: str | None = None) -> Backbone:
     """The backbone that `spec` names, with its weights.
 
     spec: `timm:NAME`, `hf:REPO` (or a folder in that layout), a run's folder, a .safetensors file, an official .pth,
         .pt or .ckpt; for a file whose architecture cannot be told from names and shapes, `FILE@NAME` or
         `FILE@NAME,option=value`.
     image_size: pixels of a side; None is the size the weights were trained at.
+    positions: how a ViT's table of positions is resized to other sizes, by "timm" or as DINO's "official" code does it;
+        None is what a file of ours says, else timm.
     What of a file was not used is told by `notes`. Raises `UserError` when there is no such thing, it cannot be
     downloaded, a file is damaged or holds more than weights, a weight is missing, or the size does not fit.
     """
     backbone = _load(str(spec), check_image_size(image_size))
     backbone.fresh = False
-    return backbone
+    return set_positions(backbone, positions) if positions else backbone
 
 
 def _load(spec: str, image_size: int | None) -> Backbone:

@@ -25,7 +25,8 @@ def load(path: Path, at: str = "", image_size: int | None = None) -> Backbone:
     Barlow Twins, VICReg) and ConvNeXts, and what timm or our own training names the same. Pixels are normalised by
     ImageNet's mean and deviation, which all of them use; with `at`, as timm does for that name. At another size than
     the table of positions was made for, timm's resizing is used (bicubic with antialiasing), which differs from DINO's
-    official one by some per cent (at 320 pixels from 224: 5 % in relative norm on a smooth table).
+    official one by some per cent (at 320 pixels from 224: 5 % in relative norm on a smooth table);
+    `positions=official` gives the latter.
     """
     if path.suffix == ".safetensors":
         state, _ = weights.read_safetensors(path)
@@ -87,7 +88,8 @@ def _finished(backbone: Backbone, report: weights.Report, where: str, prefix: st
 
 def _filtered(state: naming.State, backbone: Backbone) -> naming.State:
     """The weights renamed by what timm has beside the model for its original checkpoints, if it has."""
-    rename = getattr(sys.modules[type(backbone.model).__module__], "checkpoint_filter_fn", None)
+    modules = [sys.modules[kind.__module__] for kind in type(backbone.model).__mro__]
+    rename = next((each.checkpoint_filter_fn for each in modules if hasattr(each, "checkpoint_filter_fn")), None)
     if rename is None:
         return state
     try:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from densessl.backbones import inert
 from densessl.errors import UserError
 
 # Names of what stands on top of a backbone: not missed when a file's are left out.
@@ -42,20 +43,33 @@ class Report:
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a .safetensors file, and its metadata; `UserError` when it is damaged or none."""
+    metadata = read_metadata(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
         return load_file(path), metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as safetensors: {_first_line(error)} It may be cut short or something else."
-        ) from error
+        raise _no_safetensors(path, error) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a .safetensors file says of itself, its tensors unread; `UserError` when it is damaged or none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise _no_safetensors(path, error) from error
+
+
+def _no_safetensors(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} cannot be read as safetensors: {_first_line(error)} It may be cut short or something else."
+    )
 
 
 def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:
     """What `torch.load` finds in a .pth file when it may build nothing but tensors and plain containers.
 
-    stand_ins: classes without code that take the place of the file's own of the same module and name.
+    stand_ins: classes without code that take the place of the file's own of the same module and name; the settings in
+    a checkpoint of Lightning get some by themselves (`densessl.backbones.inert`).
     `UserError` when the file holds anything else (which could run code), or is damaged.
     """
     try:
@@ -68,7 +82,8 @@ def read_torch(path: Path, stand_ins: Sequence[type] = ()) -> Any:
         raise UserError(f"{path} is no checkpoint of PyTorch: it is {'empty' if not start else 'something else'}.")
     try:
         # DINO's, iBOT's and MAE's full checkpoints carry the arguments of their run; a Namespace holds them, no more.
-        with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]), warnings.catch_warnings():
+        known = [argparse.Namespace, *inert.stand_ins(path), *stand_ins]
+        with torch.serialization.safe_globals(known), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, on files that are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -168,7 +168,7 @@ def _segment(images: Path, folder: Path, backbone: str, classes: int) -> None:
         classes=classes,
         backbone=backbone,
         method="kmeans",
-        layer=LAYER if learned else -1,
+        layers=LAYER if learned else -1,
         image_size=SEEN_AT,
     )
     segment(config)

@@ -8,47 +8,50 @@ and so are classes that are neither in the labels nor predicted. Nothing is chos
 both (the official code keeps the step that scores best on the labels).
 
 Beside mIoU and accuracy stands how well the cosine of features, and of what was learned from them, tells pairs of
-places of one class from others (`cooccurrence`).
+places of one class from others (`cooccurrence`). The method "linear" alone sees labels, those of `learn_split`: it is
+the paper's linear probe (`probe`), on features and on codes, judged without any matching.
+
+A file that holds segments already, such as a released checkpoint of STEGO, is judged as it is, by its clusters and by
+its linear probe; methods that are asked for are learned beside it, on the features of its backbone.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import MISSING
-from torch import Tensor, nn
+from torch import nn
 
 from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
 from densessl.evaluation.baselines import random_twin
-from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
+from densessl.evaluation.cooccurrence import Pairs
+from densessl.evaluation.judged import Judged, as_classes, over_runs, precisions
 from densessl.evaluation.panels import curves_picture, panel_picture
+from densessl.evaluation.probe import learn_probe
 from densessl.evaluation.record import surroundings
-from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report
+from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor, Features, extract
-from densessl.segmentation.model import Segmenter
-from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.model import Saved, Segmenter
+from densessl.segmentation.predict import Refinement
+from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import check, extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.train import learn
 
-PLACES = 100  # of an image, whose pairs are counted
-PARTNERS = 5  # other images that an image's places are compared with
-PICTURED = 4  # images in the panel
 SQUARE = 320  # pixels of a side of what the official way judges
 RULES = {
     "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the labels "
@@ -57,23 +60,28 @@ RULES = {
     "matching per seed, segments without a class left out, classes neither labelled nor predicted left out, the last "
     "step",
 }
+PROBED = (
+    "the linear probes learn from the labels of the learned split, by Adam at probe_lr for as many steps as the head"
+)
+UNNAMED = "The linear probe of the file was left out: it knows other classes than the set has."
 
 
 @dataclass
 class SegmentsConfig:
     """What `densessl evaluate --protocol segments` can be told.
 
-    backbone: a spec of `load_backbone`, or "colour". data: NAME:FOLDER of a set with label maps; see
-        `densessl.segmentation.sets`.
+    backbone: a spec of `load_backbone`, "colour", or a file of segments: a .ckpt of STEGO's authors, or what
+        `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
     learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
         the paper does.
-    methods: of finding segments: kmeans, stego. classes: segments; None is as many as the set has classes.
+    methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
+        none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
         labels and the first seed's masks; None for none.
-    The others are those of `densessl segment`.
+    probe_lr: Adam's, for linear. The others are those of `densessl segment`.
     """
 
     backbone: str = MISSING
@@ -83,7 +91,7 @@ class SegmentsConfig:
     limit: int | None = None
     judge: list[str] = field(default_factory=lambda: ["honest"])
     crops: str = "whole"
-    methods: list[str] = field(default_factory=lambda: ["kmeans", "stego"])
+    methods: list[str] | None = None
     refine: list[str] = field(default_factory=lambda: ["none", "crf"])
     classes: int | None = None
     seeds: int = 3
@@ -91,11 +99,14 @@ class SegmentsConfig:
     baselines: bool = False
     pictures: str | None = None
     image_size: int | None = None
-    layer: int = -1
+    layers: Any = None
+    facet: str = "tokens"
+    positions: str | None = None
     batch_size: int = SegmentConfig.batch_size
     steps: int | None = SegmentConfig.steps
     epochs: int = SegmentConfig.epochs
     lr: float = SegmentConfig.lr
+    probe_lr: float = 5e-3
     refine_size: int = SegmentConfig.refine_size
     sharpness: float = SegmentConfig.sharpness
     workers: int = 0
@@ -106,70 +117,78 @@ class SegmentsConfig:
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 
-@dataclass
-class Judged:
-    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs."""
-
-    way: str
-    labelled: LabelledImages
-    kept: Features
-    mirrored: Features | None = None
-
-    def truth(self, row: int) -> np.ndarray:
-        return self.labelled.labels(self.kept.indices[row])
-
-    @torch.inference_mode()
-    def codes(self, model: Segmenter | None, row: int) -> Tensor:
-        """(h * w, D) of an image: what the model makes of its tokens, or the tokens."""
-        if model is None:
-            return self.kept.tokens(row)
-        codes = model.codes(self.kept.tokens(row).to(model.centres.device))
-        if self.mirrored is None:
-            return codes
-        turned = model.codes(self.mirrored.tokens(row).to(codes)).unflatten(0, self.kept.shapes[row])
-        return (codes + turned.flip(1).flatten(0, 1)) / 2
-
-    def scores(self, confusion: np.ndarray) -> dict[str, float]:
-        policy = {"absent": "official", "unmatched": "out"} if self.way == "official" else {}
-        found = segmentation_scores(confusion, **policy)
-        return {"miou": found.miou, "accuracy": found.accuracy}
-
-
 def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) -> dict[str, Any]:
-    """Judge a backbone; returns its record, for `write_record` and `describe`.
+    """Judge a backbone, or the segments of a file; returns its record, for `write_record` and `describe`.
 
     Raises `UserError` when label maps are missing or unfit, and for whatever else the user can mend.
     """
     begun, progress = time.monotonic(), progress or Progress()
-    _check(config)
+    given = open_models(config.backbone) if is_model(config.backbone) else {}
+    if config.methods is None:
+        config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
+    _check(config, bool(given))
     train = open_labelled(config.data, config.learn_split, progress=progress)
     test = open_labelled(config.data, config.split, progress=progress)
-    extractor, spec = extractor_of(_segment(config, "kmeans", config.seed, len(test.classes)))
-    found = _judge(config, extractor, train, test, progress)
+    models, notes = _fitting(given, test)
+    extractor, spec = _extractor(config, given, len(test.classes))
+    found = _judge(config, extractor, train, test, models, progress)
     baselines = {}
-    if config.baselines:
+    if config.baselines and config.methods:
         for name, other in _others(extractor.backbone, config.seed).items():
-            frame, device = extractor.frame.image_size, str(extractor.device)
-            twin = Extractor(other, frame, device, config.precision, config.layer if name == "untrained" else -1)
-            baselines[name] = _judge(config, twin, train, test, progress)
+            whole = name == "untrained"
+            twin = Extractor(
+                other,
+                extractor.frame.image_size,
+                str(extractor.device),
+                config.precision,
+                extractor.layers if whole else (-1,),
+                extractor.facet if whole else "tokens",
+            )
+            baselines[name] = _judge(config, twin, train, test, {}, progress)
     if config.pictures:
         _draw(Path(config.pictures).expanduser(), test, found, baselines)
+    learned = f"{len(train)} images of {config.learn_split}"
     record = {
         "protocol": "segments",
         "figures": found.figures,
         "backbone": {"spec": spec, "architecture": getattr(extractor.backbone, "architecture", "colour")},
         "data": {
             "data": config.data,
-            "learned from": f"{len(train)} images of {config.learn_split}, without their labels",
+            "learned from": f"{learned}, without their labels" if config.methods else "nothing: the file has segments",
             "judged": f"{len(test)} images of {config.split}, {len(test.classes)} classes",
         },
         "settings": dataclasses.asdict(config),
-        "rule": {way: RULES[way] for way in config.judge},
+        "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
         "seed": config.seed,
     }
+    if notes:
+        record["notes"] = notes
     if baselines:
         record["baselines"] = {name: each.figures for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
+
+
+def _extractor(
+    config: SegmentsConfig, given: dict[str, tuple[Segmenter, Saved]], classes: int
+) -> tuple[Extractor, str]:
+    """The backbone that features are taken from; with a file of segments its own."""
+    run = _segment(config, "kmeans", config.seed, classes)
+    if not given:
+        return extractor_of(run)
+    _, saved = next(iter(given.values()))
+    return extractor_of(dataclasses.replace(run, backbone=None, model=config.backbone), saved)
+
+
+def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Segmenter], list[str]]:
+    """The models that can be judged on a set: clusters on any, a linear probe on its own classes; and what to say."""
+    models = {title: model for title, (model, _) in given.items()}
+    for title, (model, saved) in given.items():
+        names = saved.names or test.classes
+        if model.bias is not None and (model.classes, names) != (len(test.classes), tuple(test.classes)):
+            del models[title]
+    if given and not models:
+        raise UserError(f"{UNNAMED} There is nothing else in it.")
+    return models, [UNNAMED] if len(models) < len(given) else []
 
 
 def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
@@ -179,15 +198,19 @@ def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
     return {"untrained": random_twin(backbone, seed), "colours and gradients": ColourBackbone()}
 
 
-def _check(config: SegmentsConfig) -> None:
+def _check(config: SegmentsConfig, given: bool) -> None:
     if config.crops not in ("whole", "five"):
         raise UserError(f"crops={config.crops} is not one of: whole, five.")
-    choices = {"methods": ("kmeans", "stego"), "refine": ("none", "crf", "guided"), "judge": ("honest", "official")}
+    choices = {
+        "methods": ("kmeans", "stego", "linear"),
+        "refine": ("none", "crf", "guided"),
+        "judge": ("honest", "official"),
+    }
     for key, known in choices.items():
         unknown = [each for each in getattr(config, key) if each not in known]
-        if unknown or not getattr(config, key):
+        if unknown or not (getattr(config, key) or (key == "methods" and given)):
             raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
-    for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2)):
+    for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:
             raise UserError(f"{key}={value} is too small: give {bound} or more.")
@@ -209,7 +232,7 @@ def _segment(config: SegmentsConfig, method: str, seed: int, classes: int) -> Se
 class Found:
     """What was found of one backbone: figures by name, pairs of places by features and kind, masks to look at.
 
-    masks: by method, of `PICTURED` images, as classes; of the first seed and the last refinement.
+    masks: by method, of a few images, as classes; of the first seed and the last refinement.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)
@@ -218,33 +241,71 @@ class Found:
 
 
 def _judge(
-    config: SegmentsConfig, extractor: Extractor, train: LabelledImages, test: LabelledImages, progress: Report
+    config: SegmentsConfig,
+    extractor: Extractor,
+    train: LabelledImages,
+    test: LabelledImages,
+    given: dict[str, Segmenter],
+    progress: Report,
 ) -> Found:
-    learned_from = _features(config, extractor, FiveCrops(train) if config.crops == "five" else train, progress)
+    """given: models that are judged as they are, beside those that are learned."""
     ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
-    found = Found({"always the commonest class": ways[0].scores(_commonest(ways[0]))})
-    found.pairs["features"] = _pairs(ways[0], None, config.seed)
-    found.figures["features"] = _precisions(found.pairs["features"])
-    for method in config.methods:
-        scores: dict[str, list[dict[str, float]]] = {}
-        codes: list[dict[str, float]] = []
-        for seed in range(config.seed, config.seed + config.seeds):
-            model = learn(learned_from, _segment(config, method, seed, len(test.classes)), str(extractor.device)).model
-            model = model.to(extractor.device).eval()
-            for judged, refine in product(ways, config.refine):
-                confusion, masks = _confusion(model, judged, config, refine, progress, f"{method}, seed {seed}")
-                title = _titled(judged.way if len(ways) > 1 else "", method, refine)
-                scores.setdefault(title, []).append(judged.scores(confusion))
-                if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
-                    found.masks[_titled("", method, refine)] = _as_classes(masks, confusion)
-            if model.head is not None:
-                pairs = _pairs(ways[0], model, config.seed)
-                found.pairs.setdefault(f"codes of {method}", pairs)
-                codes.append(_precisions(pairs))
-        found.figures |= {title: _over_seeds(each) for title, each in scores.items()}
-        if codes:
-            found.figures[f"codes of {method}"] = _over_seeds(codes)
+    found = Found({"always the commonest class": ways[0].commonest()})
+    found.pairs["features"] = ways[0].pairs(None, config.seed)
+    found.figures["features"] = precisions(found.pairs["features"])
+    scores: dict[str, list[dict[str, float]]] = {}
+    for seed, title, model in _models(config, extractor, train, len(test.classes), given, progress):
+        model, named = model.to(extractor.device).eval(), model.bias is not None
+        for judged, refine in product(ways, config.refine):
+            refinement = None
+            if refine != "none":
+                refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
+            confusion, masks = judged.confusion(model, refinement, progress, f"{title}, seed {seed}")
+            way = judged.way if len(ways) > 1 else ""
+            scores.setdefault(_titled(way, title, refine), []).append(judged.scores(confusion, named))
+            if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
+                found.masks[_titled("", title, refine)] = as_classes(masks, confusion, named)
+        if model.head is not None and not named:
+            pairs = ways[0].pairs(model, config.seed)
+            found.pairs.setdefault(f"codes of {title}", pairs)
+            scores.setdefault(f"codes of {title}", []).append(precisions(pairs))
+    found.figures |= {title: over_runs(each) for title, each in scores.items()}
     return found
+
+
+def _models(
+    config: SegmentsConfig,
+    extractor: Extractor,
+    train: LabelledImages,
+    classes: int,
+    given: dict[str, Segmenter],
+    progress: Report,
+) -> Iterator[tuple[int, str, Segmenter]]:
+    """Yield seed, title and model of all that is judged: what was given, and what each method learns from each seed."""
+    yield from ((config.seed, title, model) for title, model in given.items())
+    if not config.methods:
+        return
+    source = FiveCrops(train) if config.crops == "five" else train
+    kept, device = _features(config, extractor, source, progress), str(extractor.device)
+
+    def probe(title: str, model: Segmenter | None, seed: int) -> tuple[int, str, Segmenter]:
+        batch = min(config.batch_size, len(kept))
+        steps = config.epochs * (len(kept) // batch) if config.steps is None else config.steps
+        head = None if model is None else model.head
+        made = learn_probe(kept, source, extractor.frame, head, steps, batch, config.probe_lr, seed, device, progress)
+        return seed, f"linear probe of {title}", made
+
+    linear = "linear" in config.methods
+    coded = {title: model for title, model in given.items() if model.head is not None and model.bias is None}
+    for seed in range(config.seed, config.seed + config.seeds):
+        for method in (each for each in config.methods if each != "linear"):
+            model = learn(kept, _segment(config, method, seed, classes), device).model
+            yield seed, method, model
+            if linear and model.head is not None:
+                yield probe(method, model, seed)
+        if linear:
+            yield probe("features", None, seed)
+            yield from (probe(title, model, seed) for title, model in coded.items())
 
 
 def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
@@ -252,7 +313,9 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
         return Judged(way, test, _features(config, extractor, test, progress))
     squares, frame = CentreSquares(test, SQUARE), extractor.frame
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
-    shown = Extractor(extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layer)
+    shown = Extractor(
+        extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
+    )
     if SQUARE % frame.stride and not frame.fixed:
         raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")
     mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
@@ -261,13 +324,6 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
 
 def _titled(way: str, method: str, refine: str) -> str:
     return f"{way}: ".removeprefix(": ") + method + ("" if refine == "none" else f", {refine}")
-
-
-def _as_classes(masks: dict[int, np.ndarray], confusion: np.ndarray) -> dict[int, np.ndarray]:
-    """Segments as the classes that they are matched to; those of none become a number above all classes."""
-    assignment = hungarian(confusion)
-    assignment = np.where(assignment < 0, confusion.shape[1], assignment)
-    return {row: assignment[labels] for row, labels in masks.items()}
 
 
 def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str, Found]) -> None:
@@ -297,73 +353,9 @@ def _features(
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    kept = extract(
-        source or labelled.source, extractor, list(map(int, indices)), config.workers, config.cache, advance=advance
-    )
+    chosen, store = list(map(int, indices)), Cache.of(config.cache, SegmentConfig.cache_size)
+    kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
     if kept.unreadable:
         name, reason = kept.unreadable[0]
         raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
     return kept
-
-
-def _confusion(
-    model: Segmenter, judged: Judged, config: SegmentsConfig, refine: str, progress: Report, title: str
-) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """(segments, classes) pixels of all images that are judged, and the masks of some, by index."""
-    refinement = None
-    if refine != "none":
-        refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
-    total = np.zeros((model.classes, len(judged.labelled.classes)), dtype=np.int64)
-    as_codes = Segmenter(None, model.centres)
-    count, masks = len(judged.kept), {}
-    shown = set(np.linspace(0, count - 1, min(PICTURED, count)).astype(int).tolist())
-    for row in range(count):
-        truth, index = judged.truth(row), judged.kept.indices[row]
-        image = judged.labelled.source.read(index) if refinement else None
-        codes = judged.codes(model, row)
-        found = mask(as_codes, codes, judged.kept.shapes[row], truth.shape, image, refinement)
-        total += confusion_matrix(found, truth, *total.shape)
-        if row in shown:
-            masks[index] = found
-        progress(f"Masks, {title}", row + 1, count, "" if refine == "none" else refine)
-    return total, masks
-
-
-def _commonest(judged: Judged) -> np.ndarray:
-    """The confusion matrix of one segment that is everything."""
-    classes = len(judged.labelled.classes)
-    truths = (judged.truth(row) for row in range(len(judged.kept)))
-    return sum(np.bincount(truth[truth >= 0], minlength=classes) for truth in truths)[None]
-
-
-def _pairs(judged: Judged, model: Segmenter | None, seed: int) -> dict[str, Pairs]:
-    """Pairs of places within images and across, by the features, or by a model's codes; the same places for both."""
-    generator = torch.Generator().manual_seed(seed)
-    places, found = [], {"within images": Pairs(), "across images": Pairs()}
-    for row in range(len(judged.kept)):
-        map_ = judged.codes(model, row).float().cpu().T.unflatten(1, judged.kept.shapes[row])
-        places.append(sample_places(map_, judged.truth(row), PLACES, generator))
-    for row, (features, labels) in enumerate(places):
-        within(found["within images"], features, labels)
-        for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
-            across(found["across images"], features, labels, *places[int(partner)])
-    return found
-
-
-def _precisions(found: dict[str, Pairs]) -> dict[str, float]:
-    """Average precision of each kind of pairs, beside what an order that knows nothing would have."""
-    figures = {}
-    for kind, pairs in found.items():
-        figures |= {f"ap_{kind.split()[0]}": pairs.average_precision, f"chance_{kind.split()[0]}": pairs.chance}
-    return figures
-
-
-def _over_seeds(runs: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure, and its deviation where there are several runs."""
-    found = {}
-    for key in runs[0]:
-        values = [run[key] for run in runs]
-        found[key] = statistics.fmean(values)
-        if len(values) > 1 and not key.startswith("chance"):
-            found[f"{key}_deviation"] = statistics.stdev(values)
-    return found

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
+from densessl.config import nearest
+from densessl.errors import UserError
 from densessl.segmentation.crf import CRFConfig
 
 
@@ -46,11 +48,19 @@ class SegmentConfig:
 
     data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
     out: the folder that gets the masks.
+    classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
     backbone: whose features are used; None and "colour" are the fixed colours and gradients.
-    model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
+    model: a model.safetensors of an earlier run, or a .ckpt of STEGO's authors: nothing is learned, its segments are
+        written.
+    probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
     method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
         picture first joined into segments of that picture (`densessl.segmentation.spectral`).
-    layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
+    layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
+        gradients; several side by side, such as [colour,-2,-1]. None for those that the backbone's file names, or the
+        last.
+    facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
+    positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
+        way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
@@ -64,23 +74,29 @@ class SegmentConfig:
         there is kept up to date.
     probabilities: also write `probabilities/x/y.npz`, for each picture `probabilities` (segments, h, w) float16, at the
         size of the refinement or, with refine=none, of the backbone's map.
-    cache: folder in which features outlive the run; None keeps them for the run only.
+    cache: folder in which features, and STEGO's head, are kept for other runs on the same pictures, with other classes
+        for one; "auto": $DENSESSL_CACHE, or densessl/features in the user's folder of caches; None and "none": nowhere.
+    cache_size: what that folder may hold, in GB of 10^9 bytes; what was not used for longest makes room.
     unreadable: share of the pictures that may be unreadable before the run ends.
     """
 
     data: Any = MISSING
     out: str = MISSING
     split: str | None = None
-    classes: int = 8
+    classes: int | str = 8
     backbone: str | None = None
     model: str | None = None
+    probe: str = "cluster"
     method: str = "stego"
-    layer: int = -1
+    layers: Any = None
+    facet: str = "tokens"
+    positions: str | None = None
     image_size: int | None = None
     batch_size: int = 16
     epochs: int = 10
     steps: int | None = 400
     lr: float = 5e-4  # Adam, for the head
+    restarts: int = 8  # starts of the k-means that finds the segments, the best of which counts
     workers: int = 0
     seed: int = 0
     devices: str = "auto"  # "auto", "cpu" or "gpu"; one process, one GPU
@@ -93,7 +109,8 @@ class SegmentConfig:
     crops: int = 12
     coco: bool = False
     probabilities: bool = False
-    cache: str | None = None
+    cache: str | None = "auto"
+    cache_size: float = 5.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
@@ -115,4 +132,14 @@ def resolve(arguments: Sequence[str], given: Mapping[str, Any], recipe: str | No
     layers = [OmegaConf.create(options), configs.parse_overrides(overrides)]
     if recipe:
         layers.insert(0, configs.read_yaml(recipe, "segment"))
-    return configs.build(SegmentConfig, *layers)
+    return counted(configs.build(SegmentConfig, *layers))
+
+
+def counted(config: SegmentConfig) -> SegmentConfig:
+    """With a number of segments that was given as text as a number; `UserError` for neither a number nor "auto"."""
+    given = str(config.classes).strip()
+    if given == "auto":
+        return config
+    if not re.fullmatch(r"[+-]?\d+", given):
+        raise UserError(f"classes={given} is neither a whole number nor auto{nearest(given, ['auto'])}")
+    return replace(config, classes=int(given))

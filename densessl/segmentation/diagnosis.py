@@ -10,11 +10,13 @@ things, and part of those within a picture and with its neighbours near 1. What 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import matplotlib
@@ -26,7 +28,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from densessl.files import write_bytes, write_text
+from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.correspondence import feature_correspondence, target_correspondence
+from densessl.segmentation.features import Features
+from densessl.segmentation.head import StegoHead
 from densessl.segmentation.train import Trainer
 from densessl.segmentation.verdict import Verdict, judge
 
@@ -138,32 +143,36 @@ def edges() -> np.ndarray:
 
 
 @torch.no_grad()
-def measure(trainer: Trainer, batches: int = BATCHES) -> list[Kind]:
-    """The kinds of pairs that this trainer compares, with the codes that its head gives now.
+def measure(
+    features: Features, head: StegoHead, config: SegmentConfig, device: str = "cpu", steps: int = BATCHES
+) -> list[Kind]:
+    """The kinds of pairs that training compares, with the codes of this head, over the batches of some steps.
 
-    Batches and places are drawn as in training, from numbers of their own, so that nothing after it is changed; no
-    channel is dropped.
+    Batches and places are drawn as in training, by the same seed; no channel is dropped.
     """
-    training, generator = trainer.head.training, trainer.generator
-    trainer.head.eval()
-    trainer.generator = torch.Generator().manual_seed(trainer.config.seed)
+    config = dataclasses.replace(config, stego=dataclasses.replace(config.stego, clusters="kmeans"))
+    trainer = Trainer(features, config, torch.Generator().manual_seed(config.seed), device)
+    trainer.head = head.eval()
     kinds: dict[str, Kind] = {}
-    order = trainer.batches()
-    for _ in range(batches):
-        for compared in trainer.compared(next(order))[0]:
-            kind = kinds.setdefault(compared.name, Kind(compared.name, compared.weight, compared.shift))
-            for g, t in compared.others:
-                target = target_correspondence(compared.f, g, trainer.config.stego.pointwise)
-                kind.add(feature_correspondence(compared.f, g), target, feature_correspondence(compared.s, t))
-    trainer.generator = generator
-    trainer.head.train(training)
+    for anchors in islice(trainer.order(), steps):
+        tokens, layout = features.batch(anchors.tolist())
+        tokens = tokens.to(device)
+        for each in trainer.compared(anchors, tokens, layout, head(tokens)):
+            if each.kind not in kinds:
+                weight, shift = (getattr(config.stego, f"{each.kind}_{what}") for what in ("weight", "shift"))
+                kinds[each.kind] = Kind(each.kind, weight, shift)
+            target = target_correspondence(each.f, each.g, config.stego.pointwise)
+            codes = feature_correspondence(each.s, each.t)
+            kinds[each.kind].add(feature_correspondence(each.f, each.g), target, codes)
     return list(kinds.values())
 
 
-def write_diagnosis(folder: Path, trainer: Trainer) -> Verdict:
+def write_diagnosis(
+    folder: Path, features: Features, head: StegoHead, config: SegmentConfig, device: str = "cpu"
+) -> Verdict:
     """Measure, and write `correspondences.json` and `correspondences.png` into the folder."""
-    kinds = measure(trainer)
-    verdict = judge(kinds, trainer.config.classes)
+    kinds = measure(features, head, config, device)
+    verdict = judge(kinds, config.classes)
     record = {
         "verdict": list(verdict.sentences),
         "state": verdict.state,
@@ -206,11 +215,8 @@ def picture(kinds: Sequence[Kind], verdict: Verdict) -> bytes:
 
 
 def _draw_features(axes: Axes, kind: Kind, verdict: Verdict) -> None:
-    width = 2 * LIMIT / BINS
-    middles = edges()[:-1] + width / 2
-    colours = np.where(edges()[:-1] >= kind.shift - width / 2, ATTRACTS, REPELS)
-    axes.bar(middles, kind.target / kind.pairs, width, color=colours, linewidth=0)
-    axes.step(middles, kind.raw / kind.pairs, where="mid", color=LINE, linewidth=0.9, label="before centring")
+    _fill(axes, kind.target / kind.pairs, kind.shift)
+    axes.stairs(kind.raw / kind.pairs, edges(), color=LINE, linewidth=0.9, label="before centring")
     axes.axvline(kind.shift, color=INK, linewidth=1.4, label="shift")
     if verdict.effective_shift is not None:
         axes.axvline(verdict.effective_shift, color=INK, linewidth=1.2, linestyle=":", label="effective shift of all")
@@ -219,12 +225,16 @@ def _draw_features(axes: Axes, kind: Kind, verdict: Verdict) -> None:
 
 
 def _draw_codes(axes: Axes, kind: Kind) -> None:
-    width = 2 * LIMIT / BINS
-    middles = edges()[:-1] + width / 2
-    colours = np.where(middles > ALIKE, ATTRACTS, REPELS)
-    axes.bar(middles, kind.codes / kind.pairs, width, color=colours, linewidth=0)
+    _fill(axes, kind.codes / kind.pairs, ALIKE)
     axes.set(xlabel="cosine of codes", xlim=(-1.05, 1.05))
     _finish(axes, f"{kind.share_alike:.0%} alike")
+
+
+def _fill(axes: Axes, shares: np.ndarray, threshold: float) -> None:
+    """A histogram in two colours, of the bins below a cosine and of those above."""
+    above = (edges()[:-1] + edges()[1:]) / 2 > threshold
+    for chosen, colour in ((~above, REPELS), (above, ATTRACTS)):
+        axes.stairs(np.where(chosen, shares, 0), edges(), fill=True, color=colour)
 
 
 def _finish(axes: Axes, share: str) -> None:

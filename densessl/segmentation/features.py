@@ -1,20 +1,19 @@
 """The features of a frozen backbone, computed once per picture and kept.
 
 Nothing random reaches them (STEGO augments nothing; dropout acts on what is kept), so keeping them is exact. They lie
-in memory up to a limit and beyond it in a file; in a folder that the user names they outlive the run, under a key of
-the backbone's weights, the transform and the pictures, and with a checksum per picture: a file that is stale, cut short
-or altered is computed anew.
+in memory up to a limit and beyond it in a file. In a cache they outlive the run, under a key of the backbone's weights,
+the transform and the pictures. They are kept as they are computed, in float32: half of it would round, and would then
+have to round what is not kept as well.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import tempfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
@@ -23,19 +22,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from densessl.errors import RunStopped, UserError
-from densessl.files import write_text, writing
+from densessl import __version__
+from densessl.errors import RunStopped
 from densessl.segmentation import transform
+from densessl.segmentation.cache import Cache, Kept, Writer
+from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.sampling import Layout
+from densessl.segmentation.tables import Holder, Table
 
-MEMORY = 1 << 30
+MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
+LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
 
 
 class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together.
+    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Extractor:
         image_size: int | None = None,
         device: str = "cpu",
         precision: str = "32",
-        layer: int = -1,
+        layers: Layers = (-1,),
+        facet: str = "tokens",
     ) -> None:
-        self.backbone = backbone.to(device).eval().requires_grad_(False)
+        self.backbone = backbone
+        self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
-        self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
-        self.device, self.precision, self.layer = torch.device(device), precision, layer
+        self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
+        self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -70,13 +75,19 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            maps = self.backbone.feature_maps(self.backbone.normalise(batch), (self.layer,))[0]
-        return maps.float().cpu()
+            return self.maps(batch).float().cpu()
+
+    @cached_property
+    def weights(self) -> str:
+        """The hash of the backbone's weights."""
+        return weights_hash(self.backbone)
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, layer, size, precision, transform."""
-        shown = f"layer {self.layer}, {self.frame}"
-        parts = [weights_hash(self.backbone), shown, self.precision, transform.VERSION, self.device.type]
+        """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
+        positions = getattr(self.backbone, "options", {}).get("positions", "timm")
+        shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
+        releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
+        parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -94,13 +105,13 @@ def weights_hash(module: nn.Module) -> str:
 class Features:
     """Tokens of pictures: row i is picture `indices[i]` of the source, a map of `shapes[i]` = (h, w) tokens.
 
-    arrays: per picture (h * w, C) float32, in memory or mapped from a file.
+    arrays: per picture (h * w, C) float32, in memory or in a file.
     unreadable: (name, reason) of the pictures that have none.
     """
 
     indices: list[int] = field(default_factory=list)
     shapes: list[tuple[int, int]] = field(default_factory=list)
-    arrays: list[np.ndarray] = field(default_factory=list)
+    arrays: list[np.ndarray | Table] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -116,7 +127,13 @@ class Features:
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         """The tokens of several pictures one after another, and where each lies."""
-        return torch.cat([self.tokens(row) for row in rows]), Layout.of([self.shapes[row] for row in rows])
+        tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
+        return tokens, Layout.of([self.shapes[row] for row in rows])
+
+    def add(self, other: Features) -> None:
+        """Put the pictures of another after these."""
+        for name in ("indices", "shapes", "arrays", "unreadable"):
+            getattr(self, name).extend(getattr(other, name))
 
     def pooled(self) -> Tensor:
         """(n, C) the mean token of each picture."""
@@ -144,38 +161,137 @@ def extract(
     extractor: Extractor,
     indices: Sequence[int],
     workers: int = 0,
-    cache: str | Path | None = None,
+    cache: Cache | None = None,
     spill: str | Path | None = None,
     memory: int = MEMORY,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Features:
     """The features of these pictures of a source.
 
-    cache: a folder in which they are kept for other runs; None: for this run only.
+    cache: where they are looked for, and kept for other runs; None: they are for this run only.
     spill: a folder for the nameless file that holds what exceeds `memory` bytes (system default: the one for
         temporary files); the file vanishes with the process, however that ends.
     advance: called with the number of pictures done.
     Raises `UserError` when they cannot be stored, `RunStopped` when the backbone gives NaN or infinity.
     """
-    stream = _stream(source, extractor, indices, workers, advance)
-    if cache is None:
-        return _keep(stream, spill, memory)
-    listing = ",".join(map(str, indices))
-    key = hashlib.sha256(f"{extractor.key()} {source.fingerprint()} {listing}".encode()).hexdigest()[:32]
-    path = Path(cache).expanduser() / f"features-{key}.bin"
-    kept = _load(path)
-    if kept is not None:
-        advance(len(indices))
-        return kept
-    _save(stream, path)
-    kept = _load(path)
-    if kept is None:
-        raise UserError(f"The features written to {path} do not read back as written: the disk under it is not sound.")
+    blocks = Blocks(cache, features_key(extractor, source), indices)
+    found = [blocks.read(number) for number in range(len(blocks.parts))]
+    missing = [index for block, part in zip(found, blocks.parts, strict=True) if block is None for index in part]
+    there = len(indices) - len(missing)
+    if there:
+        advance(there)
+    stream = _stream(source, extractor, missing, workers, lambda done: advance(there + done)) if missing else iter(())
+    holder, kept = Holder(spill, memory), Features()
+    for number, block in enumerate(found):
+        kept.add(_block(stream, blocks, number, holder) if block is None else block)
     return kept
 
 
+def features_key(extractor: Extractor, source) -> str:
+    """What the features of all pictures of a source depend on."""
+    return f"{extractor.key()} {source.fingerprint()}"
+
+
+class Blocks:
+    """The features of some pictures in a cache, an entry of several files: what a killed run had done is not lost.
+
+    key: of the entry. parts: the pictures of each file, in order. Without a cache nothing is found and nothing is kept.
+    """
+
+    def __init__(self, cache: Cache | None, key: str, indices: Sequence[int]) -> None:
+        self.cache, self.count = cache, len(indices)
+        self.key = hashlib.sha256(f"{key} {','.join(map(str, indices))}".encode()).hexdigest()[:32]
+        size = max(LEAST, -(-len(indices) // MOST))
+        self.parts = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+        self.known = {}  # bytes of the files that are there, by number
+
+    def read(self, number: int) -> Features | None:
+        """The features of a part; None where they are not there as they were written."""
+        kept = self.cache and self.cache.read(self.key, _name(number))
+        if not kept:
+            return None
+        self.known[number] = kept.size
+        return _features(kept)
+
+    def write(self, number: int) -> BlockWriter:
+        """Begin the file of a part; a context that leaves nothing behind unless it was settled."""
+        return BlockWriter(self, number, self.cache.write(self.key, _name(number)))
+
+    def whole(self, number: int, size: int) -> float:
+        """Bytes of all files, judged by those that are there and this one."""
+        self.known[number] = size
+        pictures = sum(len(self.parts[each]) for each in self.known)
+        return sum(self.known.values()) * self.count / pictures
+
+
+class BlockWriter:
+    """Features on their way to a cache."""
+
+    def __init__(self, blocks: Blocks, number: int, writer: Writer) -> None:
+        self.blocks, self.number, self.writer = blocks, number, writer
+        self.record: dict[str, list] = {"pictures": [], "unreadable": []}
+
+    def __enter__(self) -> BlockWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.writer.__exit__(*error)
+
+    def add(self, index: int, shape: tuple[int, int], table: np.ndarray) -> None:
+        """table: (h * w, C) float32 of a map of this shape."""
+        self.record["pictures"].append([index, *shape, table.shape[1]])
+        self.writer.add(table)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Note a picture that cannot be read."""
+        self.record["unreadable"].append([name, reason])
+
+    def settle(self) -> Features | None:
+        """Finish; what was written, where it could be."""
+        whole = self.blocks.whole(self.number, self.writer.size)
+        kept = self.writer.settle(self.record, whole)
+        return kept and _features(kept)
+
+
+def _name(number: int) -> str:
+    return f"{number:03}.bin"
+
+
+def _features(kept: Kept) -> Features:
+    features, offset = Features(unreadable=[tuple(each) for each in kept.record["unreadable"]]), 0
+    for index, height, width, channels in kept.record["pictures"]:
+        table = Table(kept.file, offset, (height * width, channels))
+        offset += 4 * height * width * channels
+        features.indices.append(index)
+        features.shapes.append((height, width))
+        features.arrays.append(table)
+    return features
+
+
+def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder) -> Features:
+    """The next part from the stream, in the cache where it can be, else with the holder."""
+    block, mark = Features(), holder.mark()
+    with blocks.write(number) if blocks.cache else nullcontext() as writer:
+        for index, name, reason, map_ in islice(stream, len(blocks.parts[number])):
+            if map_ is None:
+                block.unreadable.append((name, reason))
+                if writer:
+                    writer.skip(name, reason)
+                continue
+            table, shape = table_of(map_, name), tuple(map_.shape[1:])
+            block.indices.append(index)
+            block.shapes.append(shape)
+            block.arrays.append(holder.hold(table))
+            if writer:
+                writer.add(index, shape, table)
+        stored = writer and writer.settle()
+    if stored:
+        holder.forget(mark)
+    return stored or block
+
+
 def _stream(source, extractor: Extractor, indices: Sequence[int], workers: int, advance) -> Iterator[tuple]:
-    """Yield (picture, map or None) in order, as many at a time as the extractor takes."""
+    """Yield (picture, name, reason, map or None) in order, as many at a time as the extractor takes."""
     loader = transform.pictures(source, indices, extractor.frame, workers)
     iterator, done = iter(loader), 0
     while chunk := list(islice(iterator, 1 if extractor.together == 1 else 2 * extractor.together)):
@@ -184,88 +300,13 @@ def _stream(source, extractor: Extractor, indices: Sequence[int], workers: int, 
         for picture in chunk:
             name = source.name(picture.index)
             map_ = None if picture.image is None else next(maps)
-            if map_ is not None and not bool(torch.isfinite(map_).all()):
-                raise RunStopped(f"The backbone gives NaN or infinity for {name}: try precision=32 or another one.")
             done += 1
             advance(done)
             yield picture.index, name, picture.reason, map_
 
 
-def _table(map_: Tensor) -> np.ndarray:
+def table_of(map_: Tensor, name: str) -> np.ndarray:
+    """The map (C, h, w) of the picture of this name as a table (h * w, C); `RunStopped` when it is not finite."""
+    if not bool(torch.isfinite(map_).all()):
+        raise RunStopped(f"The backbone gives NaN or infinity for {name}: try precision=32 or another one.")
     return map_.flatten(1).T.contiguous().numpy()
-
-
-def _keep(stream: Iterable[tuple], spill: str | Path | None, memory: int) -> Features:
-    kept, held, file = Features(), 0, None
-    for index, name, reason, map_ in stream:
-        if map_ is None:
-            kept.unreadable.append((name, reason))
-            continue
-        table = _table(map_)
-        held += table.nbytes
-        if held > memory:
-            with _storage(spill or tempfile.gettempdir()):
-                file = file or tempfile.TemporaryFile(dir=spill, prefix="densessl-features-")  # noqa: SIM115
-                table = _append(file, table)
-        kept.indices.append(index)
-        kept.shapes.append(tuple(map_.shape[1:]))
-        kept.arrays.append(table)
-    return kept
-
-
-def _append(file, table: np.ndarray) -> np.ndarray:
-    offset = file.seek(0, 2)
-    file.write(table.data)
-    file.flush()
-    return np.memmap(file, dtype=np.float32, mode="r", offset=offset, shape=table.shape)
-
-
-def _save(stream: Iterable[tuple], path: Path) -> None:
-    entries, unreadable = [], []
-    with writing(path) as temporary, open(temporary, "wb") as file:
-        for index, name, reason, map_ in stream:
-            if map_ is None:
-                unreadable.append((name, reason))
-                continue
-            table = _table(map_)
-            entries.append([index, *map_.shape[1:], zlib.crc32(table.data)])
-            with _storage(path.parent):
-                file.write(table.data)
-    channels = table.shape[1] if entries else 0
-    record = {"channels": channels, "pictures": entries, "unreadable": unreadable}
-    write_text(path.with_suffix(".json"), json.dumps(record))
-
-
-def _load(path: Path) -> Features | None:
-    """What the cache holds, or None when there is nothing or it is not as it was written."""
-    try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        kept = Features(unreadable=[tuple(each) for each in record["unreadable"]])
-        if not record["pictures"]:
-            return kept
-        data = np.memmap(path, dtype=np.float32, mode="r")
-        start = 0
-        for index, height, width, checksum in record["pictures"]:
-            end = start + height * width * record["channels"]
-            table = data[start:end].reshape(height * width, record["channels"])
-            if zlib.crc32(table) != checksum:
-                return None
-            kept.indices.append(index)
-            kept.shapes.append((height, width))
-            kept.arrays.append(table)
-            start = end
-        return kept if start == len(data) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-@contextmanager
-def _storage(folder: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"The features could not be kept in {folder}: {reason}. Free some space, name another place with "
-            "cache=FOLDER, or learn from fewer pictures with learn_from=1000."
-        ) from error

@@ -16,13 +16,14 @@ class StegoHead(nn.Module):
     channels: C of the backbone.
     dim: length of a code; 70 for ViT-S in the paper.
     dropout: share of the channels dropped per picture in training, by independent masks for the two branches.
+    bent: whether there is the second branch; without it this is the official code's projection_type "linear".
     """
 
-    def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1) -> None:
+    def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1, bent: bool = True) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, dim)
-        self.hidden = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, dim)
+        self.hidden = nn.Linear(channels, channels) if bent else None
+        self.out = nn.Linear(channels, dim) if bent else None
         self.dropout = dropout
 
     def forward(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -32,6 +33,8 @@ class StegoHead(nn.Module):
         generator: source of the masks, on the CPU.
         """
         straight = self.linear(self.drop(tokens, owner, generator))
+        if self.hidden is None:
+            return straight
         bent = self.out(F.relu(self.hidden(self.drop(tokens, owner, generator))))
         return straight + bent
 
@@ -44,6 +47,11 @@ class StegoHead(nn.Module):
         pictures = int(owner.max()) + 1
         kept = torch.rand(pictures, tokens.shape[1], generator=generator) >= self.dropout
         mask = kept.to(tokens) / (1 - self.dropout)
+        if bool((owner[1:] >= owner[:-1]).all()):
+            # Pictures lie one after another: a mask each, and no table of masks as large as that of tokens.
+            counts = torch.bincount(owner, minlength=pictures).tolist()
+            parts = zip(tokens.split(counts), mask, strict=True)
+            return torch.cat([part * own for part, own in parts])
         return tokens * mask[owner.to(tokens.device)]
 
 

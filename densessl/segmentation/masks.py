@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, Unreadable
 from densessl.errors import UserError
 from densessl.progress import Report
-from densessl.segmentation import transform
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
+from densessl.segmentation.reader import Read, Reader
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
 from densessl.segmentation.writer import MaskWriter
@@ -76,29 +76,31 @@ class MaskRun:
             self.progress("Drawing overlays", count, len(half), "")
             self.heed()
 
-    def write(self, extractor: Callable[[], Extractor], model: Segmenter, kept: Features, before: set[str]) -> None:
-        """Masks of the pictures that have none; features that are kept are used, others computed.
+    def write(self, reader: Callable[[], Reader], model: Segmenter, before: set[str]) -> None:
+        """Masks of the pictures that have none.
 
-        extractor: called when there is anything to do. before: names that an earlier start could not read; the
-        backbone is not loaded for them alone.
+        reader: called when there is anything to do. before: names that an earlier start could not read; no backbone is
+        loaded for them alone.
         """
         missing = [index for index, stem in enumerate(self.stems) if not self.writer.segmented(stem)]
         missing = [index for index in missing if not self._unreadable_still(index, before)]
         if not missing:
             return
-        extractor = extractor()
-        model = model.to(extractor.device).eval()
-        row_of = {index: row for row, index in enumerate(kept.indices)}
-        loader = transform.pictures(self.source, missing, extractor.frame, self.config.workers, originals=True)
-        total = len(self.stems)
-        for done, picture in enumerate(loader, start=total - len(missing) + 1):
-            if picture.image is None:
-                self.unreadable.add(self.source.name(picture.index), picture.reason)
-            else:
-                shape, tokens = _tokens(extractor, kept, row_of.get(picture.index), picture)
-                self._segment(model, tokens, shape, picture)
-            self.progress("Writing masks", done, total, "")
-            self.heed()
+        reader, total = reader(), len(self.stems)
+        model = model.to(reader.extractor.device).eval()
+
+        def act(picture: Read) -> tuple[str, str]:
+            if picture.image is not None:
+                self._segment(model, picture)
+            return self.source.name(picture.index), picture.reason
+
+        with closing(reader(missing, self.unreadable.reasons)) as pictures:
+            written = spread(act, pictures, threads_of(model.centres.device), self.stop.is_asked)
+            for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
+                if reason:
+                    self.unreadable.add(name, reason)
+                self.progress("Writing masks", done, total, "")
+        self.heed()
 
     def heed(self) -> None:
         if self.stop.asked is not None:
@@ -115,20 +117,18 @@ class MaskRun:
             return True
         return False
 
-    def _segment(
-        self, model: Segmenter, tokens: torch.Tensor, shape: tuple[int, int], picture: transform.Picture
-    ) -> None:
-        config, refinement = self.config, None
+    def _segment(self, model: Segmenter, picture: Read) -> None:
+        config, refinement, tokens = self.config, None, picture.tokens
         if self.spectral:
-            tokens = spectral_tokens(tokens, shape, picture.original, seed=config.seed)
+            tokens = spectral_tokens(tokens, picture.shape, picture.image, seed=config.seed)
         if config.refine != "none":
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
-        found = scores(model, tokens, shape, picture.original, refinement)
-        labels = best(found, picture.original.shape[:2])
+        found = scores(model, tokens, picture.shape, picture.image, refinement)
+        labels = best(found, picture.image.shape[:2])
         shares = None
         if config.probabilities:
-            shares = probabilities(model, tokens, shape, found, refinement, config.sharpness)
-        self.writer.write(self.stems[picture.index], picture.original, labels, shares)
+            shares = probabilities(model, tokens, picture.shape, found, refinement, config.sharpness)
+        self.writer.write(self.stems[picture.index], picture.image, labels, shares)
 
 
 def unreadable_before(folder: Path) -> set[str]:
@@ -137,12 +137,3 @@ def unreadable_before(folder: Path) -> set[str]:
     if not path.is_file():
         return set()
     return {line.split("\t")[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines()}
-
-
-def _tokens(
-    extractor: Extractor, kept: Features, row: int | None, picture: transform.Picture
-) -> tuple[tuple[int, int], torch.Tensor]:
-    if row is not None:
-        return kept.shapes[row], kept.tokens(row)
-    map_ = extractor([picture.image])[0]
-    return tuple(map_.shape[1:]), map_.flatten(1).T

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from densessl.errors import UserError
 from densessl.files import write_bytes
 from densessl.segmentation.head import StegoHead
+from densessl.segmentation.layers import Layers
 
 FORMAT = "densessl-segment-1"
 
@@ -23,29 +24,47 @@ class Segmenter(nn.Module):
     """Tokens (T, C) of a backbone -> scores (T, K); the best score is the segment.
 
     head: tokens -> codes; None where the features themselves are the codes.
-    centres: (K, dim) directions.
+    centres: (K, dim) directions; with a bias the weights of a linear probe, which labels have taught.
+    bias: (K,) of a linear probe; None where segments are the directions that codes are nearest to.
     """
 
-    def __init__(self, head: StegoHead | None, centres: Tensor) -> None:
+    def __init__(self, head: StegoHead | None, centres: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.head = head
-        self.register_buffer("centres", F.normalize(centres.detach().clone(), dim=1))
+        centres = centres.detach().clone()
+        self.register_buffer("centres", F.normalize(centres, dim=1) if bias is None else centres)
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
     @property
     def classes(self) -> int:
         return len(self.centres)
+
+    def of_codes(self) -> Segmenter:
+        """The same for codes instead of tokens."""
+        return Segmenter(None, self.centres, self.bias)
 
     def codes(self, tokens: Tensor) -> Tensor:
         """(T, C) -> (T, dim)."""
         return tokens if self.head is None else self.head(tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Scores (T, K): the codes' products with the unit centres.
+        """Scores (T, K): the codes' products with the unit centres, or what the linear probe makes of them.
 
-        The code is not normalised: its length changes no place's best segment, and this way scores may be
+        The code is not normalised: its length changes no place's nearest centre, and this way scores may be
         interpolated between tokens exactly as if the codes had been.
         """
-        return self.codes(tokens) @ self.centres.T
+        scores = self.codes(tokens) @ self.centres.T
+        return scores if self.bias is None else scores + self.bias
+
+    def log_odds(self, codes: Tensor, sharpness: float) -> Tensor:
+        """(B, dim, ...) -> (B, K, ...), whose softmax are probabilities, as STEGO's evaluation has them.
+
+        They are `sharpness` times the cosines with the centres; a linear probe's are its scores, as it was taught.
+        """
+        if self.bias is None:
+            return sharpness * torch.einsum("bd...,kd->bk...", F.normalize(codes, dim=1), self.centres)
+        scores = torch.einsum("bd...,kd->bk...", codes, self.centres)
+        return scores + self.bias.view(-1, *[1] * (codes.ndim - 2))
 
 
 @dataclass(frozen=True)
@@ -53,17 +72,29 @@ class Saved:
     """What a model file says of its origin.
 
     backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved.
+    names: of the segments, where they are known.
     """
 
     backbone: str
     weights: str
     image_size: int
     config: dict
+    names: tuple[str, ...] | None = None
 
     @property
-    def layer(self) -> int:
+    def layers(self) -> Layers:
         """Which of the backbone's feature maps it was learned on."""
-        return int(self.config.get("layer", -1))
+        return tuple(self.config.get("layers", (-1,)))
+
+    @property
+    def facet(self) -> str:
+        """What of that layer: its tokens, or the keys of its attention."""
+        return str(self.config.get("facet", "tokens"))
+
+    @property
+    def positions(self) -> str | None:
+        """How the backbone resizes its positions; see `load_backbone`."""
+        return self.config.get("positions")
 
 
 def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
@@ -74,10 +105,16 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         "weights": saved.weights,
         "image_size": saved.image_size,
         "config": saved.config,
+        "names": saved.names,
         "classes": model.classes,
         "head": None
         if head is None
-        else {"channels": head.linear.in_features, "dim": head.linear.out_features, "dropout": head.dropout},
+        else {
+            "channels": head.linear.in_features,
+            "dim": head.linear.out_features,
+            "dropout": head.dropout,
+            "bent": head.hidden is not None,
+        },
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(path, save(tensors, metadata={"format": FORMAT, "densessl": json.dumps(record)}))
@@ -94,9 +131,16 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             record = json.loads((file.metadata() or {})["densessl"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         head = None if record["head"] is None else StegoHead(**record["head"])
-        model = Segmenter(head, tensors["centres"])
+        model = Segmenter(head, tensors["centres"], tensors.get("bias"))
         model.load_state_dict(tensors)
-        saved = Saved(record["backbone"], record["weights"], int(record["image_size"]), dict(record["config"]))
+        names = record.get("names")
+        saved = Saved(
+            backbone=record["backbone"],
+            weights=record["weights"],
+            image_size=int(record["image_size"]),
+            config=dict(record["config"]),
+            names=tuple(map(str, names)) if names else None,
+        )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(
             f"{path} is not a model that `densessl segment` wrote ({str(error).splitlines()[0][:120]}). "

@@ -40,6 +40,11 @@ class Classes:
         """Every segment a class of its own, in the colours of the palette."""
         return cls((None,) * segments, palette(segments))
 
+    @classmethod
+    def named(cls, names: Sequence[str]) -> Classes:
+        """With these names, in the colours of the palette."""
+        return cls(tuple(names), palette(len(names)))
+
     @property
     def given(self) -> bool:
         """Whether any segment has a name, so that masks of the classes are wanted too."""

@@ -22,7 +22,8 @@ class Refinement:
     """How masks are made to follow the picture's edges.
 
     method: "crf" or "guided" (`densessl.segmentation.crf`). size: longest side in pixels at which that is done.
-    sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation.
+    sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation. A linear probe has its
+    own probabilities.
     """
 
     method: str
@@ -36,9 +37,8 @@ class Refinement:
         size = [max(1, round(side * scale)) for side in image.shape[:2]]
         guide = torch.from_numpy(resize(image, *size)).permute(2, 0, 1)[None].to(tokens.device)
         codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
-        codes = F.normalize(F.interpolate(codes, size, mode="bilinear", align_corners=False), dim=1)
-        cosines = torch.einsum("bdhw,kd->bkhw", codes, model.centres)
-        probabilities = (self.sharpness * cosines).softmax(1)
+        codes = F.interpolate(codes, size, mode="bilinear", align_corners=False)
+        probabilities = model.log_odds(codes, self.sharpness).softmax(1)
         if self.method == "guided":
             return guided(probabilities, guide)[0]
         return mean_field(probabilities, guide, self.crf)[0]
@@ -85,7 +85,8 @@ def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
     columns = _linear(scores, dim=2, size=size[1])
     height = max(1, CHUNK // (len(scores) * size[1]))
     rows = torch.arange(size[0], device=scores.device).split(height)
-    parts = [_linear(columns, dim=1, size=size[0], places=chunk).argmax(dim=0) for chunk in rows]
+    # On a CPU `argmax` over the first dimension takes five times as long, and is the same.
+    parts = [_linear(columns, dim=1, size=size[0], places=chunk).max(dim=0).indices for chunk in rows]
     return torch.cat(parts).cpu().numpy().astype(np.uint8 if len(scores) <= 256 else np.uint16)
 
 
@@ -93,10 +94,10 @@ def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
 def probabilities(
     model: Segmenter, tokens: Tensor, shape: tuple[int, int], found: Tensor, refinement: Refinement | None, sharp: float
 ) -> np.ndarray:
-    """(K, h, w) float16 that sum to 1: of the refinement's `found`, or the softmax of `sharp` times cosines."""
+    """(K, h, w) float16 that sum to 1: of the refinement's `found`, or as `log_odds` of the model has them."""
     if refinement is None:
-        codes = F.normalize(model.codes(tokens.to(model.centres.device)).float(), dim=1)
-        return (sharp * codes @ model.centres.T).softmax(1).T.reshape(-1, *shape).cpu().numpy().astype(np.float16)
+        codes = model.codes(tokens.to(model.centres.device)).float()
+        return model.log_odds(codes, sharp).softmax(1).T.reshape(-1, *shape).cpu().numpy().astype(np.float16)
     # The guided filter is linear, and may leave the range by a little where the picture's edges are steep.
     shares = found.clamp(min=0)
     return (shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)

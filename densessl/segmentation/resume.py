@@ -19,14 +19,17 @@ from densessl.errors import UserError
 from densessl.files import write_text
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import weights_hash
+from densessl.segmentation.finding import CLUSTERING, same_clustering
 from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.writer import MaskWriter
 
 # Settings that change no mask: a run may go on with others than it began with.
-FREE = ("out", "workers", "devices", "cache", "unreadable", "names", "crops", "coco", "probabilities")
+FREE = ("out", "workers", "devices", "cache", "cache_size", "unreadable", "names", "crops", "coco", "probabilities")
+MODEL = "model.safetensors"
+SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
-LEARNING = ("classes", "backbone", "model", "method", "layer", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego")
+LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
+LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe")
 
 
 @dataclass
@@ -34,12 +37,19 @@ class State:
     """`run.json`.
 
     model: hash of the model whose masks these are; None before it is learned. files: the stem of each picture by its
-    name. shown: whether there are names, and the classes and colours that the overlays show.
+    name. shown: whether there are names, and the classes and colours that the overlays show. aside: by the hash of
+    another model, the file that has the names of its segments.
     """
 
     model: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     shown: list = field(default_factory=list)
+    aside: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def segments(self) -> int:
+        """How many there were when overlays were drawn."""
+        return sum(map(len, self.shown[1])) if self.shown else 0
 
     @classmethod
     def read(cls, folder: Path) -> State | None:
@@ -60,9 +70,13 @@ class State:
     def follow(self, writer: MaskWriter, model: str, files: dict[str, str]) -> None:
         """Take away what is of another model, of other pictures or shown with other names, and note what is so now."""
         known = self.files.items() if self.model == model else set()
-        for name, stem in files.items():
-            if (name, stem) not in known:
-                writer.forget(stem)
+        stale = {stem for name, stem in files.items() if (name, stem) not in known}
+        if self.model not in (None, model):
+            stale.update(self.files.values())
+            for path in (*writer.folder.glob("sheets/segment-*.png"), *map(writer.folder.joinpath, SUMS)):
+                path.unlink(missing_ok=True)
+        for stem in stale:
+            writer.forget(stem)
         classes = writer.classes
         shown = [classes.given, classes.members, [list(colour) for colour in classes.class_colours]]
         if shown != self.shown:
@@ -72,18 +86,61 @@ class State:
         self.write(writer.folder)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What earlier starts left in a folder, or a model that was given.
+
+    state: None where no run began. model, saved: what to go on with; None where segments are to be found. former: the
+    model of other segments that lies there, or of the same where the masks may not be its own.
+    """
+
+    state: State | None = None
+    model: Segmenter | None = None
+    saved: Saved | None = None
+    former: tuple[Segmenter, Saved] | None = None
+
+    @property
+    def anew(self) -> bool:
+        """Whether masks of other segments are going to be replaced."""
+        return self.former is not None and self.state.model is not None
+
+
+def look(config: SegmentConfig, folder: Path) -> Before:
+    """What is there to go on with. Raises `UserError` where this config cannot."""
+    given = (None, None) if config.model is None else _given(config)
+    state = State.read(folder)
+    if state is None:
+        return Before(None, *given)
+    check_same(config, folder, state, given)
+    if given[0] is not None:
+        return Before(state, *given)
+    there = _there(folder)
+    if there is None:
+        return Before(state)
+    if model_hash(*there) == state.model and same_clustering(there[1], config):
+        return Before(state, *there)
+    return Before(state, former=there)
+
+
+def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
+    # Only here, as it needs the packages that bring networks.
+    from densessl.segmentation.released import SUFFIXES, open_model
+
+    if Path(config.model).suffix in SUFFIXES:
+        return open_model(config.model, config.probe)
+    return load_model(config.model)
+
+
+def _there(folder: Path) -> tuple[Segmenter, Saved] | None:
+    try:
+        return load_model(folder / MODEL)
+    except UserError:
+        return None
+
+
 def model_hash(model: Segmenter, saved: Saved) -> str:
     """What the masks depend on, settings aside: the model's weights and its backbone's."""
     return hashlib.sha256(f"{weights_hash(model)} {saved.weights}".encode()).hexdigest()
-
-
-def model_of(folder: Path, state: State) -> tuple[Segmenter, Saved] | tuple[None, None]:
-    """The model that was learned in this folder, if there is one."""
-    path = folder / "model.safetensors"
-    if state.model is None or not path.exists():
-        return None, None
-    model, saved = load_model(path)
-    return (model, saved) if model_hash(model, saved) == state.model else (None, None)
 
 
 def check_same(
@@ -91,10 +148,15 @@ def check_same(
 ) -> None:
     """A folder holds the masks of one model and one way of making them: refuse to go on with others.
 
-    given: the model of `config.model`.
+    Segments that are clusters of codes can be found anew, more or fewer of them: all else stays as it was. given: the
+    model of `config.model`.
     """
     before = configs.merge(SegmentConfig, configs.read_yaml(folder / "config.yaml", "segment"), where=str(folder))
-    now, free = copy.copy(config), FREE
+    now, free, hint = copy.copy(config), FREE, ""
+    if config.method != "stego" or config.stego.clusters == "kmeans":
+        free += CLUSTERING
+    elif before.classes != config.classes:
+        hint = "stego.clusters=probe trains them with the head: "
     model, saved = given
     if model is not None:
         if state.model not in (None, model_hash(model, saved)):
@@ -105,6 +167,6 @@ def check_same(
     changed = configs.differences(before, OmegaConf.structured(now), free)
     if changed:
         raise UserError(
-            f"{folder} holds masks made with other settings ({'; '.join(changed[:4])}): give another --out, the "
+            f"{folder} holds masks made with other settings ({'; '.join(changed[:4])}): {hint}give another --out, the "
             "settings it began with, or delete it."
         )

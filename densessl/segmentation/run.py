@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from densessl.config import nearest, save
@@ -17,74 +16,37 @@ from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
 from densessl.files import output_folder, remove_leftovers
 from densessl.hardware import Hardware
-from densessl.progress import Progress, Report
+from densessl.progress import Progress, Report, Say, tell
+from densessl.segmentation.aside import turn_names
+from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.diagnosis import read_verdict, write_diagnosis
-from densessl.segmentation.features import Extractor, Features, extract, weights_hash
+from densessl.segmentation.config import SegmentConfig, counted
+from densessl.segmentation.diagnosis import read_verdict
+from densessl.segmentation.features import Blocks, Extractor, Features, features_key
+from densessl.segmentation.finding import Finding, learned_from
 from densessl.segmentation.finish import finish
+from densessl.segmentation.layers import chosen
 from densessl.segmentation.masks import MaskRun, unreadable_before
-from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
+from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
-from densessl.segmentation.resume import State, check_same, model_hash, model_of
+from densessl.segmentation.reader import Reader
+from densessl.segmentation.resume import MODEL, Before, State, look, model_hash
 from densessl.segmentation.stopping import Stop, terminable
-from densessl.segmentation.train import learn
+from densessl.segmentation.summary import Summary
 from densessl.segmentation.writer import MaskWriter, stems
 
-MODEL = "model.safetensors"
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did.
-
-    pictures: that have masks, of which `before` had all of theirs already; unreadable: pictures that got none (listed
-    in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels.
-    learned: whether the segments were learned here; seconds: of the whole run.
-    verdict: on STEGO's weights and shifts, where it was trained in this folder.
-    """
-
-    folder: Path
-    backbone: str
-    method: str
-    pictures: int
-    before: int
-    unreadable: int
-    masks: str
-    names: list[str]
-    shares: list[float]
-    learned: bool
-    seconds: float
-    verdict: str = ""
-
-    def __str__(self) -> str:
-        how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
-        there = f" ({self.before} of them there before)" if self.before else ""
-        one = self.unreadable == 1
-        skipped = (
-            f"{self.unreadable} {'picture' if one else 'pictures'} could not be read and {'has' if one else 'have'} "
-            f"none: see {self.folder / 'unreadable.txt'}.\n"
-        )
-        shares = ", ".join(f"{name}: {share:.1%}" for name, share in zip(self.names, self.shares, strict=True))
-        verdict = f"{self.verdict} See {self.folder / 'correspondences.png'}.\n" if self.verdict else ""
-        named = "class" if self.masks == "classes" else "segment"
-        return (
-            f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.\n"
-            f"{skipped if self.unreadable else ''}"
-            f"Share of the pixels per {named}: {shares}\n{verdict}"
-            f"Masks: {self.folder / self.masks}\nPictures to look at: {self.folder / 'overlays'}\n"
-            f"To name and merge segments: {self.folder / 'names.txt'}"
-        )
-
-
-def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
-    """Learn segments from the pictures (unless `config.model` is given) and write masks for all of them.
+def segment(config: SegmentConfig, progress: Report | None = None, say: Say = tell) -> Summary:
+    """Find segments in the pictures (unless `config.model` is given) and write masks for all of them.
 
     Called again alike, it goes on where it was stopped: a model that was learned is not learned again, and a mask that
-    is there is not written again, even if the picture was changed since. Without a backbone the fixed colours and
-    gradients are used. Raises `UserError` for what the user can mend, `RunStopped` when a signal ended the run.
+    is there is not written again, even if the picture was changed since. Called again with other `classes`, it finds
+    the segments anew in what is kept of the run before, and writes all masks anew. Without a backbone the fixed colours
+    and gradients are used. say: gets what the user should know before it happens. Raises `UserError` for what the user
+    can mend, `RunStopped` when a signal ended the run.
     """
     begun = time.monotonic()
+    config = counted(config)
     check(config)
     progress = progress or Progress()
     source = open_source(config.data, config.split)
@@ -92,30 +54,37 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
         raise UserError(f"There are no pictures in {config.data}.")
     config, folder = _placed(config), Path(config.out).expanduser()
     check_apart(config.data, folder)
-    model, saved, state = _found(config, folder)
-    classes = _names(config, folder, config.classes if model is None else model.classes)
-    load = cache(partial(extractor_of, config, saved))
-    if model is None or state is None:
+    before = look(config, folder)
+    _check_names(config, folder, before)
+    load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
+    if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
-    state = _begin(config, folder, state)
-    unreadable, kept, learned, before = Unreadable(), Features(), model is None, unreadable_before(folder)
+    state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
+    found, model, saved, features = None, before.model, before.saved, Features()
     if model is None:
+        if before.anew:
+            say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
-            model, saved, kept = _learn(source, *load(), config, folder, unreadable, progress)
-    if state.model != model_hash(model, saved) or not (folder / MODEL).exists():
-        save_model(folder / MODEL, model, saved)
-    writer = MaskWriter(folder, classes, config.probabilities)
+            found = Finding(source, *load(), config, folder, store, before.former, unreadable, progress)()
+        model, saved, features = found.model, found.saved, found.features
+    writer = _settle(config, folder, state, model, saved, found is not None, say)
     names = [source.name(index) for index in range(len(source))]
     files = dict(zip(names, stems(names), strict=True))
     state.follow(writer, model_hash(model, saved), files)
+
+    def reader() -> Reader:
+        extractor = load()[0]
+        blocks = _blocks(store, extractor, source, config)
+        return Reader(source, extractor, features, blocks, config.workers, writing=config.model is None)
+
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
         run = MaskRun(source, files, writer, config, unreadable, progress, stop, spectral)
         there = len(run.done())
         run.show()
-        run.write(lambda: load()[0], model, kept, before)
+        run.write(reader, model, previously)
         tally, pictures = finish(run)
-    colours = "colours and gradients (the default without --backbone)"
+    colours, classes = "colours and gradients (the default without --backbone)", writer.classes
     return Summary(
         folder=folder,
         backbone=colours if saved.backbone == "colour" else saved.backbone,
@@ -126,10 +95,22 @@ def segment(config: SegmentConfig, progress: Report | None = None) -> Summary:
         masks="classes" if classes.given else "labels",
         names=classes.class_names if classes.given else [str(index) for index in range(model.classes)],
         shares=tally.class_shares.tolist(),
-        learned=learned,
+        segments=model.classes,
+        chosen=config.model is None and config.classes == "auto",
+        learned=found is not None,
+        head=found.head if found else None,
+        finding=found.seconds if found else 0.0,
         seconds=time.monotonic() - begun,
-        verdict=read_verdict(folder),
+        cache=store,
+        verdict=read_verdict(folder) if config.model is None else "",
     )
+
+
+def _store(config: SegmentConfig) -> Cache | None:
+    store = Cache.of(config.cache, config.cache_size)
+    if store is not None:
+        store.clean()
+    return store
 
 
 def _placed(config: SegmentConfig) -> SegmentConfig:
@@ -137,26 +118,26 @@ def _placed(config: SegmentConfig) -> SegmentConfig:
     paths = {
         key: str(absolute(value))
         for key in ("model", "backbone", "names", "cache")
-        if (value := getattr(config, key)) is not None and Path(value).expanduser().exists() and value != "colour"
+        if (value := getattr(config, key)) not in (None, "auto", "none", "colour") and Path(value).expanduser().exists()
     }
+    if paths.get("names") == str(absolute(Path(config.out, "names.txt"))):
+        paths["names"] = None  # those of the folder, which are taken without being asked for
     return dataclasses.replace(config, data=absolute(config.data), **paths)
 
 
-def _found(config: SegmentConfig, folder: Path) -> tuple[Segmenter | None, Saved | None, State | None]:
-    """The model that was given or is in the folder already, and what else an earlier start left there."""
-    given = (None, None) if config.model is None else load_model(config.model)
-    state = State.read(folder)
-    if state is None:
-        return *given, None
-    check_same(config, folder, state, given)
-    return *(given if given[0] else model_of(folder, state)), state
+def _check_names(config: SegmentConfig, folder: Path, before: Before) -> None:
+    """Say what is wrong with the names before anything is learned, where it is known already."""
+    segments = config.classes if before.model is None else before.model.classes
+    if segments != "auto" and not (before.anew and config.names is None):
+        _names(config, folder, segments, before.saved)
 
 
-def _names(config: SegmentConfig, folder: Path, segments: int) -> Classes:
+def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | None) -> Classes:
+    """What the segments are called: by the user, or by the labels that taught them."""
     own = folder / "names.txt"
-    if config.names is None and not own.exists():
-        return Classes.unnamed(segments)
-    return read_names(config.names or own, segments)
+    if config.names is not None or own.exists():
+        return read_names(config.names or own, segments)
+    return Classes.named(saved.names) if saved and saved.names else Classes.unnamed(segments)
 
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
@@ -171,24 +152,34 @@ def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
     return state
 
 
-def _learn(
-    source,
-    extractor: Extractor,
-    spec: str,
-    config: SegmentConfig,
-    folder: Path,
-    unreadable: Unreadable,
-    progress: Report,
-) -> tuple[Segmenter, Saved, Features]:
-    kept = _features(source, extractor, config, folder, progress)
-    for name, reason in kept.unreadable:
-        unreadable.add(name, reason)
-    _check_readable(kept, unreadable, config, folder)
-    learned = learn(kept, config, str(extractor.device), progress)
-    if learned.trainer is not None:
-        write_diagnosis(folder, learned.trainer)
-    size = extractor.frame.image_size
-    return learned.model, Saved(spec, weights_hash(extractor.backbone), size, dataclasses.asdict(config)), kept
+def _anew(config: SegmentConfig, folder: Path, segments: int) -> str:
+    wanted = "as many as fit best" if config.classes == "auto" else config.classes
+    return (
+        f"{folder} holds masks of {segments} segments; {wanted} are found anew in what is kept of the run before, and "
+        "all masks are written anew."
+    )
+
+
+def _settle(
+    config: SegmentConfig, folder: Path, state: State, model: Segmenter, saved: Saved, found: bool, say: Say
+) -> MaskWriter:
+    """Have the folder hold this model, and names of no other's segments."""
+    current = model_hash(model, saved)
+    if config.model is None:
+        turn_names(folder, state, current, say)
+    if found or state.model != current or not (folder / MODEL).exists():
+        save_model(folder / MODEL, model, saved)
+    return MaskWriter(folder, _names(config, folder, model.classes, saved), config.probabilities)
+
+
+def _blocks(store: Cache | None, extractor: Extractor, source, config: SegmentConfig) -> list[Blocks]:
+    """Where the cache has the features of all pictures: of those that are learned from, and of the others."""
+    if store is None:
+        return []
+    learned = learned_from(len(source), config)
+    others = sorted(set(range(len(source))) - set(learned))
+    key = features_key(extractor, source)
+    return [Blocks(store, key, part) for part in (learned, others) if part]
 
 
 def check(config: SegmentConfig) -> None:
@@ -198,6 +189,9 @@ def check(config: SegmentConfig) -> None:
         "method": ("stego", "kmeans", "spectral"),
         "precision": ("32", "bf16"),
         "refine": ("crf", "guided", "none"),
+        "facet": ("tokens", "keys"),
+        "positions": ("timm", "official", "None"),
+        "probe": ("cluster", "linear"),
     }
     for key, known in choices.items():
         given = str(getattr(config, key))
@@ -205,17 +199,35 @@ def check(config: SegmentConfig) -> None:
             raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
     if config.stego.clusters not in ("kmeans", "probe"):
         raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
-    if config.classes < 2 and config.model is None:
-        raise UserError(f"classes={config.classes} is not a segmentation: give at least 2 with --classes.")
-    if config.classes > 65535:
-        raise UserError(f"classes={config.classes} does not fit a 16-bit mask: give at most 65535.")
+    _check_classes(config)
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
+    least |= {"restarts": 1, "cache_size": 0}
     least |= {"refine_size": 1, "sharpness": 0, "crops": 0}
     _check_least(config, least, "")
     stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
     _check_least(config.stego, stego, "stego.")
     if config.stego.dropout >= 1:
         raise UserError(f"stego.dropout={config.stego.dropout} drops everything: give less than 1.")
+
+
+def _check_classes(config: SegmentConfig) -> None:
+    classes = counted(config).classes
+    if classes == "auto":
+        if config.model is not None:
+            raise UserError(
+                f"--classes auto chooses how many segments to learn, and those of {config.model} are learned already: "
+                "leave one of the two out."
+            )
+        if config.method == "stego" and config.stego.clusters == "probe":
+            raise UserError(
+                "--classes auto chooses how many segments there are once the head is trained, and stego.clusters=probe "
+                "trains them with it: give a number, or stego.clusters=kmeans."
+            )
+        return
+    if classes < 2 and config.model is None:
+        raise UserError(f"classes={classes} is not a segmentation: give at least 2 with --classes.")
+    if classes > 65535:
+        raise UserError(f"classes={classes} does not fit a 16-bit mask: give at most 65535.")
 
 
 def _check_least(section: object, least: dict[str, float], prefix: str) -> None:
@@ -240,7 +252,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     spec = config.backbone or (saved.backbone if saved else "colour")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
-        backbone = _backbone(spec, config.image_size or (saved.config.get("image_size") if saved else None))
+        asked = config.image_size or (saved.config.get("image_size") if saved else None)
+        backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
         if saved is None or config.backbone:
             raise
@@ -248,46 +261,31 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
             f"{config.model or config.out} was trained on the backbone {spec}, which cannot be loaded: {error} "
             "Say where it is now with --backbone."
         ) from None
-    if saved is not None and weights_hash(backbone) != saved.weights:
+    layers = chosen(config.layers if saved is None else saved.layers, backbone, spec)
+    facet = config.facet if saved is None else saved.facet
+    if facet == "keys":
+        _check_keys(backbone, spec)
+    image_size = config.image_size or (saved.image_size if saved else None)
+    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet)
+    if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "
             "with other weights. Give that one with --backbone, or learn anew in another folder, without --model."
         )
-    layer = config.layer if saved is None else saved.layer
-    count = len(backbone.layer_channels)
-    if not -count <= layer < count:
-        known = f"{count} layers" if count > 1 else "1 layer"
-        raise UserError(f"layer={layer}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
     path = Path(spec).expanduser()
-    spec = str(path.resolve()) if path.exists() and spec != "colour" else spec
-    image_size = config.image_size or (saved.image_size if saved else None)
-    return Extractor(backbone, image_size, _device(config.devices), config.precision, layer), spec
+    return extractor, str(path.resolve()) if path.exists() and spec != "colour" else spec
 
 
-def _backbone(spec: str, image_size: int | None) -> nn.Module:
+def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:
     if spec == "colour":
         return ColourBackbone()
     from densessl.backbones import load_backbone
 
-    return load_backbone(spec, image_size)
+    return load_backbone(spec, image_size, positions)
 
 
-def _features(source, extractor: Extractor, config: SegmentConfig, folder: Path, progress: Report) -> Features:
-    """Features of all pictures, or of `learn_from` of them drawn by the seed."""
-    count = min(config.learn_from, len(source))
-    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(config.seed))
-    indices = sorted(order[:count].tolist())
+def _check_keys(backbone: nn.Module, spec: str) -> None:
+    from densessl.backbones.keys import has_keys
 
-    def advance(done: int) -> None:
-        progress("Reading features", done, count, "")
-
-    return extract(source, extractor, indices, config.workers, config.cache, spill=folder, advance=advance)
-
-
-def _check_readable(kept: Features, unreadable: Unreadable, config: SegmentConfig, folder: Path) -> None:
-    total = len(kept) + len(kept.unreadable)
-    if kept.unreadable:
-        unreadable.write(folder)
-    unreadable.check(total, config.unreadable)
-    if not len(kept):
-        raise UserError(f"None of the {total} pictures in {config.data} can be read: see {folder / 'unreadable.txt'}.")
+    if not has_keys(backbone):
+        raise UserError(f"facet=keys, but the backbone {spec} is no plain ViT with keys: give facet=tokens.")

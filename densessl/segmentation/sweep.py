@@ -27,7 +27,7 @@ moves from the middle.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import matplotlib
@@ -91,24 +91,24 @@ class Sweep:
         return data.getvalue()
 
 
-def sweep(features: Features, most: int = MOST, seed: int = 0, progress: Report = silent) -> Sweep:
+def sweep(
+    features: Features,
+    most: int = MOST,
+    seed: int = 0,
+    progress: Report = silent,
+    codes: Callable[[Tensor], Tensor] | None = None,
+) -> Sweep:
     """Try 2 to `most` segments on these features; no picture is read and no backbone runs.
 
     Each repeat clusters a sample of its own, as many tokens from each picture, some 2,048 in all; the same seed gives
-    the same curve. Raises `UserError` when there are too few tokens or pictures to choose from.
+    the same curve. codes: from tokens (T, C) to what is clustered in their place, (T, D) on the CPU. Raises `UserError`
+    when there are too few tokens or pictures to choose from.
     """
-    if most < 2:
-        raise UserError(f"At most {most} segments are no choice: give 2 or more.")
+    check_choice(features, most)
     generator = torch.Generator().manual_seed(seed)
     scores: list[list[float]] = []
     for repeat in range(REPEATS):
-        points = sampled(features, SAMPLE, generator)
-        # A cluster of one token has no silhouette to speak of.
-        if len(points) < 2 * most:
-            raise UserError(
-                f"{len(points)} places are too few to choose from 2 to {most} segments: give the number with "
-                "--classes, or more pictures, or a larger image_size."
-            )
+        points = sampled(features, SAMPLE, generator, codes)
         numbers = range(2, most + 1)
         found = curve(points, numbers, generator, RESTARTS)
         # Where there is nothing to find, one start is as good as another.
@@ -118,13 +118,30 @@ def sweep(features: Features, most: int = MOST, seed: int = 0, progress: Report 
     return Sweep(tuple(range(2, most + 1)), tuple(zip(*scores, strict=True)))
 
 
-def sampled(features: Features, count: int, generator: torch.Generator) -> Tensor:
-    """Unit tokens (N, C), as many from each picture; `count` or a few more in all, where there are so many."""
+def check_choice(features: Features, most: int = MOST) -> None:
+    """Raise `UserError` where there is nothing to choose, or too little to choose from."""
+    if most < 2:
+        raise UserError(f"At most {most} segments are no choice: give 2 or more.")
+    share = -(-SAMPLE // len(features))
+    places = sum(min(share, height * width) for height, width in features.shapes)
+    # A cluster of one token has no silhouette to speak of.
+    if places < 2 * most:
+        raise UserError(
+            f"{places} places are too few to choose from 2 to {most} segments: give the number with --classes, or more "
+            "pictures, or a larger image_size."
+        )
+
+
+def sampled(
+    features: Features, count: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Unit tokens (N, C), or their codes, as many from each picture; `count` or a few more, where there are so many."""
     share = -(-count // len(features))
     tokens = []
     for row in range(len(features)):
         of_picture = features.tokens(row)
-        tokens.append(of_picture[torch.randperm(len(of_picture), generator=generator)[:share]])
+        of_picture = of_picture[torch.randperm(len(of_picture), generator=generator)[:share]]
+        tokens.append(of_picture if codes is None else codes(of_picture))
     return F.normalize(torch.cat(tokens), dim=1)
 
 

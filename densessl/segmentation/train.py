@@ -10,13 +10,14 @@ probe, since there are no labels.
 
 Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops; negatives are
 other pictures of the batch by a random cycle, so that none stands twice in one draw; a batch never holds a picture
-twice; the probe starts from k-means++; the segments are k-means on the trained codes by default (`clusters=probe` for
-the paper's probe). With two pictures the neighbour is also the only negative; with one picture, the terms with
-neighbours and negatives fall away and it is compared with itself alone.
+twice; the segments are k-means on the trained codes by default; with `clusters=probe` they are the paper's probe,
+which starts from k-means++ and is not trained otherwise. With two pictures the neighbour is also the only negative;
+with one picture, the terms with neighbours and negatives fall away and it is compared with itself alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -31,41 +32,47 @@ from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import Corners, corners, negatives, sample
+from densessl.segmentation.sampling import Corners, Layout, batches, corners, negatives, sample
 
 SAMPLE = 32768
-RESTARTS = 8
+
+
+@dataclass
+class Trained:
+    """STEGO's head in evaluation, the probe's centres (K, dim) where it was trained too, and the loss at each step."""
+
+    head: StegoHead
+    probe: Tensor | None = None
+    losses: list[float] = field(default_factory=list)
 
 
 @dataclass
 class Learned:
-    """The model; the loss at each step, and what it was trained by (empty and None for k-means)."""
+    """The model, and the loss at each step (empty where nothing was trained)."""
 
     model: Segmenter
     losses: list[float] = field(default_factory=list)
-    trainer: Trainer | None = None
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Pairs of places of one kind, with their weight and shift.
+    """Places of pictures that are compared, each of the one with each of the other.
 
-    name: as in the names of the settings: "pos_intra", "pos_inter" or "neg_inter".
-    f, s: features (B, C, S, S) and codes (B, dim, S, S) of the anchors; others: of what each is compared with.
+    kind: "pos_intra", "pos_inter" or "neg_inter", as in the names of the settings.
+    f, g: features (B, C, S, S) of the two; s, t: codes (B, dim, S, S).
     """
 
-    name: str
-    weight: float
-    shift: float
+    kind: str
     f: Tensor
+    g: Tensor
     s: Tensor
-    others: list[tuple[Tensor, Tensor]]
+    t: Tensor
 
     def loss(self, stego: StegoConfig) -> Tensor:
-        """The mean over all pairs, unweighted."""
+        """The mean over all pairs, without the weight."""
+        shift = getattr(stego, f"{self.kind}_shift")
         flags = stego.pointwise, stego.zero_clamp, stego.stabilize
-        terms = [correspondence_loss(self.f, g, self.s, t, self.shift, *flags).mean() for g, t in self.others]
-        return torch.stack(terms).mean()
+        return correspondence_loss(self.f, self.g, self.s, self.t, shift, *flags).mean()
 
 
 def learn(features: Features, config: SegmentConfig, device: str = "cpu", progress: Report = silent) -> Learned:
@@ -73,15 +80,18 @@ def learn(features: Features, config: SegmentConfig, device: str = "cpu", progre
 
     Raises `UserError` when the pictures cannot give so many segments, `RunStopped` when the loss is not finite.
     """
-    _check_enough(features, config.classes)
-    generator = torch.Generator().manual_seed(config.seed)
+    check_enough(features, config.classes)
     if config.method != "stego":
-        return Learned(_segmenter(features, None, None, config, generator, device))
-    trainer = Trainer(features, config, generator, device)
+        return Learned(cluster(features, None, config, device))
+    trained = train(features, config, device, progress)
+    return Learned(cluster(features, trained.head, config, device, trained.probe), trained.losses)
+
+
+def train(features: Features, config: SegmentConfig, device: str = "cpu", progress: Report = silent) -> Trained:
+    """Train STEGO's head, which is the same whatever the number of segments."""
+    trainer = Trainer(features, config, torch.Generator().manual_seed(config.seed), device)
     losses = trainer.run(progress)
-    head, probe = trainer.head.eval(), trainer.probe.centres.detach()
-    centres = probe if config.stego.clusters == "probe" else None
-    return Learned(_segmenter(features, head, centres, config, generator, device), losses, trainer)
+    return Trained(trainer.head.eval(), None if trainer.probe is None else trainer.probe.centres.detach(), losses)
 
 
 class Trainer:
@@ -93,73 +103,86 @@ class Trainer:
         self.batch_size = min(config.batch_size, len(features))
         per_epoch = len(features) // self.batch_size
         self.steps = config.steps if config.steps is not None else config.epochs * per_epoch
+        head_seed, probe_seed = torch.randint(2**62, (2,), generator=generator).tolist()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            torch.manual_seed(head_seed)
             self.head = StegoHead(features.channels, config.stego.dim, config.stego.dropout)
-        start = plus_plus(_sample_codes(features, self.head, generator, "cpu"), config.classes, generator)
-        self.probe = ClusterProbe(config.classes, config.stego.dim, start)
+        # From random numbers of its own: the head is the same without it, and with any number of segments.
+        probed = config.stego.clusters == "probe"
+        self.probe = self._probe(torch.Generator().manual_seed(probe_seed)) if probed else None
         self.head.to(device).train()
-        self.probe.to(device)
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": self.head.parameters(), "lr": config.lr},
-                {"params": self.probe.parameters(), "lr": config.stego.cluster_lr},
-            ]
-        )
+        groups = [{"params": self.head.parameters(), "lr": config.lr}]
+        if self.probe is not None:
+            groups.append({"params": self.probe.to(device).parameters(), "lr": config.stego.cluster_lr})
+        self.optimizer = torch.optim.Adam(groups)
+
+    def _probe(self, generator: torch.Generator) -> ClusterProbe:
+        config = self.config
+        start = plus_plus(sample_codes(self.features, self.head, generator, "cpu"), config.classes, generator)
+        return ClusterProbe(config.classes, config.stego.dim, start)
 
     def run(self, progress: Report = silent) -> list[float]:
         """All steps; the correspondence loss at each."""
         losses: list[float] = []
-        batches = self.batches()
+        order = self.order()
         for step in range(self.steps):
-            loss, cluster = self.losses(next(batches))
-            total = loss + cluster
-            if not bool(torch.isfinite(total)):
+            losses.append(self.step(next(order)))
+            if not math.isfinite(losses[-1]):
                 raise RunStopped(
-                    f"The loss became {float(total)} at step {step + 1} of {self.steps}. Try a smaller lr than "
+                    f"The loss became {losses[-1]} at step {step + 1} of {self.steps}. Try a smaller lr than "
                     f"{self.config.lr:g}."
                 )
-            self.optimizer.zero_grad()
-            total.backward()
-            self.optimizer.step()
-            losses.append(float(loss.detach()))
             progress("Learning segments", step + 1, self.steps, f"loss {sum(losses[-20:]) / len(losses[-20:]):.4f}")
         return losses
 
-    def batches(self) -> Iterator[Tensor]:
-        """Without end: random orders of all pictures, cut into batches; what is left over of an order is dropped."""
-        while True:
-            order = torch.randperm(len(self.features), generator=self.generator)
-            usable = len(order) - len(order) % self.batch_size
-            yield from order[:usable].split(self.batch_size)
+    def order(self) -> Iterator[Tensor]:
+        """The pictures of each step."""
+        return batches(len(self.features), self.batch_size, self.generator)
+
+    def step(self, anchors: Tensor) -> float:
+        """One step of the optimizer on these pictures; the correspondence loss, and no step where it is not finite."""
+        loss, cluster = self.losses(anchors)
+        value, total = float(loss.detach()), loss + cluster
+        if not bool(torch.isfinite(total.detach())):
+            return math.nan
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return value
 
     def losses(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted correspondence loss and the probe's loss for these pictures."""
-        compared, codes = self.compared(anchors)
-        return sum(kind.weight * kind.loss(self.config.stego) for kind in compared), self.probe.loss(codes)
-
-    def compared(self, anchors: Tensor) -> tuple[list[Compared], Tensor]:
-        """The pairs of places that a step compares, kind by kind, and the codes (T, dim) of these pictures."""
+        """The weighted correspondence loss and the probe's loss, 0 where there is none, for these pictures."""
         stego = self.config.stego
         tokens, layout = self.features.batch(anchors.tolist())
-        tokens, owner = tokens.to(self.device), layout.owner
-        codes = self.head(tokens, owner, self.generator)
+        tokens = tokens.to(self.device)
+        codes = self.head(tokens, layout.owner, self.generator)
+        terms: dict[str, list[Tensor]] = {}
+        # One after another: all in one product take twice the time, being too large for the processor's caches.
+        for each in self.compared(anchors, tokens, layout, codes):
+            terms.setdefault(each.kind, []).append(each.loss(stego))
+        loss = sum(getattr(stego, f"{kind}_weight") * torch.stack(each).mean() for kind, each in terms.items())
+        return loss, loss.new_zeros(()) if self.probe is None else self.probe.loss(codes)
+
+    def compared(self, anchors: Tensor, tokens: Tensor, layout: Layout, codes: Tensor) -> Iterator[Compared]:
+        """What a step compares: each picture with itself, with a near neighbour and with others of the batch.
+
+        tokens, layout, codes: of the anchors, as `Features.batch` and the head give them.
+        """
         # The official code hands dropped features to the loss too, by a third mask.
-        tokens = self.head.drop(tokens, owner, self.generator)
+        tokens = self.head.drop(tokens, layout.owner, self.generator)
         here = corners(self.points(len(anchors)), layout)
         f, s = sample(tokens, here), sample(codes, here)
-        kinds = [Compared("pos_intra", stego.pos_intra_weight, stego.pos_intra_shift, f, s, [(f, s)])]
+        yield Compared("pos_intra", f, f, s, s)
         points = self.points(len(anchors))
         there = corners(points, layout)
         f, s = sample(tokens, there), sample(codes, there)
         if self.neighbours.shape[1]:
-            near = self.neighbour(anchors, points)
-            kinds.append(Compared("pos_inter", stego.pos_inter_weight, stego.pos_inter_shift, f, s, [near]))
-        if len(anchors) > 1 and stego.neg_samples:
-            cycles = [negatives(len(anchors), self.generator) for _ in range(stego.neg_samples)]
-            others = [(f[other], s[other]) for other in cycles]
-            kinds.append(Compared("neg_inter", stego.neg_inter_weight, stego.neg_inter_shift, f, s, others))
-        return kinds, codes
+            g, t = self.neighbour(anchors, points)
+            yield Compared("pos_inter", f, g, s, t)
+        if len(anchors) > 1:
+            for _ in range(self.config.stego.neg_samples):
+                other = negatives(len(anchors), self.generator)
+                yield Compared("neg_inter", f, f[other], s, s[other])
 
     def points(self, batch: int) -> Tensor:
         """(B, S * S, 2) uniform in the square from -1 to 1."""
@@ -180,22 +203,22 @@ class Trainer:
         return sample(self.head.drop(tokens, owner, self.generator), at), sample(codes, at)
 
 
-def _segmenter(
+def cluster(
     features: Features,
     head: StegoHead | None,
-    centres: Tensor | None,
     config: SegmentConfig,
-    generator: torch.Generator,
-    device: str,
+    device: str = "cpu",
+    centres: Tensor | None = None,
 ) -> Segmenter:
-    """The model with these centres, largest segment first.
+    """The model of `config.classes` segments, largest first.
 
-    Without centres they are found by spherical k-means on a sample of the codes, the best of several starts by mean
-    cosine, which needs no label.
+    head: None where the features themselves are the codes. centres: (K, dim); without them they are found by spherical
+    k-means on a sample of the codes, the best of `config.restarts` starts by mean cosine, which needs no label.
     """
-    codes = _sample_codes(features, head, generator, device)
+    generator = torch.Generator().manual_seed(config.seed)
+    codes = sample_codes(features, head, generator, device)
     if centres is None:
-        centres = best_spherical_kmeans(codes, config.classes, generator, RESTARTS)[0]
+        centres = best_spherical_kmeans(codes, config.classes, generator, config.restarts)[0]
     model = Segmenter(head, centres.cpu())
     nearest = (codes @ model.centres.T).argmax(dim=1)
     order = torch.bincount(nearest, minlength=model.classes).argsort(descending=True, stable=True)
@@ -203,7 +226,7 @@ def _segmenter(
     return model.to(device)
 
 
-def _sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
+def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
     """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
     share = max(1, SAMPLE // len(features))
     model = Segmenter(head, torch.zeros(1, 1)).to(device)
@@ -215,7 +238,8 @@ def _sample_codes(features: Features, head: StegoHead | None, generator: torch.G
     return torch.nn.functional.normalize(torch.cat(codes), dim=1)
 
 
-def _check_enough(features: Features, classes: int) -> None:
+def check_enough(features: Features, classes: int) -> None:
+    """Raise `UserError` when there are fewer places than segments."""
     if classes < 2:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2.")
     tokens = sum(height * width for height, width in features.shapes)

@@ -47,20 +47,19 @@ class Frame:
 
 @dataclass
 class Picture:
-    """A picture of a source, ready for the backbone; `image` and `original` are None and `reason` is set if unreadable.
+    """A picture of a source; `image` is None and `reason` is set if it cannot be read.
 
-    image: uint8 (h, w, 3), resized. original: uint8 (H, W, 3), only where asked for.
+    image: uint8 (H, W, 3) RGB, as it is or as a backbone is shown it.
     """
 
     index: int
     image: np.ndarray | None = None
-    original: np.ndarray | None = None
     reason: str = ""
 
 
 class _Pictures(Dataset):
-    def __init__(self, source, indices: Sequence[int], frame: Frame, originals: bool) -> None:
-        self.source, self.indices, self.frame, self.originals = source, indices, frame, originals
+    def __init__(self, source, indices: Sequence[int], frame: Frame | None) -> None:
+        self.source, self.indices, self.frame = source, indices, frame
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,16 +67,15 @@ class _Pictures(Dataset):
     def __getitem__(self, position: int) -> Picture:
         index = self.indices[position]
         try:
-            original = self.source.read(index)
+            image = self.source.read(index)
         except UnreadableImage as error:
             return Picture(index, reason=str(error))
-        image = self.frame.show(original)
-        return Picture(index, image, original if self.originals else None)
+        return Picture(index, image if self.frame is None else self.frame.show(image))
 
 
-def pictures(source, indices: Sequence[int], frame: Frame, workers: int = 0, originals: bool = False) -> DataLoader:
-    """Read and resize these pictures of a source, in order, in `workers` processes (0: in this one)."""
-    data = _Pictures(source, indices, frame, originals)
+def pictures(source, indices: Sequence[int], frame: Frame | None, workers: int = 0) -> DataLoader:
+    """Read these pictures of a source, in order, in `workers` processes (0: in this one); with a frame, resized."""
+    data = _Pictures(source, indices, frame)
     # A generator of its own: a loader draws a seed whenever it begins, from the caller's numbers without one.
     generator = torch.Generator().manual_seed(0)
     count = min(workers, len(indices))

@@ -51,7 +51,8 @@ class PretrainConfig:
     """A run of `densessl pretrain`. A recipe adds a section under its method's name.
 
     data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`). limit: train on so many of
-        them, drawn by the seed; None for all.
+        them, drawn by the seed; None for all. tile: cut them into squares of this side in pixels, half over each other,
+        each of which counts as an image; None leaves them whole.
     out: the run's folder; None is runs/RECIPE. backbone: a timm architecture with random weights, or a spec that
         `load_backbone` reads, to go on from its weights; backbone_options go to timm.
     batch_size: images per step, over all processes and accumulated parts. steps: overrules epochs.
@@ -68,6 +69,7 @@ class PretrainConfig:
     data: Any = MISSING
     split: str | None = None
     limit: int | None = None
+    tile: int | None = None
     out: str | None = None
     backbone: str = "resnet50"
     backbone_options: dict[str, Any] = field(default_factory=dict)
@@ -136,6 +138,7 @@ def check(config: PretrainConfig) -> None:
         "nodes": 1,
         "seed": 0,
         "limit": 2,
+        "tile": 8,
     }
     for key, bound in (least | {"log_steps": 1, "checkpoint_steps": 1, "checkpoint_minutes": 0}).items():
         value = getattr(config, key)

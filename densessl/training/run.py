@@ -29,6 +29,7 @@ from densessl.data.dataset import ViewDataset
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, limited, open_source
 from densessl.data.sources.places import absolute, check_apart
+from densessl.data.sources.tiles import tiled
 from densessl.data.views import PatchSides
 from densessl.distributed import alone
 from densessl.errors import UserError
@@ -114,7 +115,7 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
 
 def _source(config: PretrainConfig) -> Source:
     """The images, with what else the method has its config ask for."""
-    source = limited(open_source(config.data, config.split), config.limit, config.seed)
+    source = tiled(limited(open_source(config.data, config.split), config.limit, config.seed), config.tile)
     section = getattr(config, config.method)
     return section.layered(source) if hasattr(section, "layered") else source
 

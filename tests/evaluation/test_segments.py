@@ -14,7 +14,7 @@ from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.segments import Judged, SegmentsConfig
-from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.features import Features
 from densessl.segmentation.run import segment
 
@@ -107,7 +107,7 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
         ("refine=[]", "give one or more of none, crf, guided"),
         ("seeds=0", "too small"),
         ("split=test", "test"),
-        ("layer=3", "layer=3"),
+        ("layers=3", "layers=3"),
         ("classes=1", "classes=1"),
     ],
 )
@@ -140,3 +140,43 @@ def test_a_recipe_is_overruled(data):
     ]
     record = evaluate("colour", "segments", f"folder:{data}", [*settings, "devices=cpu"], "stego-potsdam3-vits8")
     assert record["settings"]["stego"]["neg_inter_shift"] == 0.46 and record["settings"]["steps"] == 3
+
+
+def test_the_linear_probe_learns_from_labels_and_is_judged_without_matching(data):
+    settings = ("methods=[stego,linear]", "refine=[none]", "seeds=2", "steps=40", "image_size=64")
+    record = judge(data, *settings, "judge=[honest,official]")
+    figures = record["figures"]
+    for title in ("linear probe of features", "linear probe of stego"):
+        for way in ("honest", "official"):
+            assert figures[f"{way}: {title}"].keys() == {"miou", "accuracy", "miou_deviation", "accuracy_deviation"}
+    commonest = figures["always the commonest class"]["accuracy"]
+    assert figures["honest: linear probe of features"]["accuracy"] > commonest + 0.1
+    assert "labels of the learned split" in record["rule"]["linear"]
+
+
+def test_segments_do_not_depend_on_whether_a_probe_is_learned_beside(data):
+    settings = ("refine=[none]", "seeds=1", "stego.dim=8")
+    alone = judge(data, "methods=[stego]", *settings)["figures"]
+    beside = judge(data, "methods=[linear,stego]", *settings)["figures"]
+    assert beside["stego"] == alone["stego"] and beside["codes of stego"] == alone["codes of stego"]
+
+
+def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
+    config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, steps=5, devices="cpu",
+                           refine="none", stego=StegoConfig(dim=8))  # fmt: skip
+    segment(config, lambda *told: None)
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        record = judge(data, "refine=[none]", backbone=str(place))
+        assert {"always the commonest class", "features", "model", "codes of model"} == record["figures"].keys()
+        assert record["data"]["learned from"] == "nothing: the file has segments"
+    config.data, config.out, config.model = str(data / "images" / "val"), str(tmp_path / "val"), str(tmp_path)
+    segment(config, lambda *told: None)
+    total = np.zeros((5, len(CLASSES)), dtype=np.int64)
+    for path in sorted((data / "labels" / "val").iterdir()):
+        truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
+        found = cv2.imread(str(tmp_path / "val" / "labels" / path.name), cv2.IMREAD_UNCHANGED)
+        total += confusion_matrix(found, np.where(truth == 255, -1, truth), *total.shape)
+    assert record["figures"]["model"]["miou"] == pytest.approx(segmentation_scores(total).miou)
+    both = judge(data, "refine=[none]", "seeds=1", "methods=[kmeans,linear]", backbone=str(tmp_path))["figures"]
+    assert both["model"] == record["figures"]["model"]
+    assert {"kmeans", "linear probe of features", "linear probe of model"} <= both.keys()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from densessl.progress import silent
 from densessl.segmentation import SegmentConfig, segment
@@ -16,51 +18,49 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import StegoConfig
 from densessl.segmentation.diagnosis import BINS, LIMIT, Kind, measure, picture, read_verdict, write_diagnosis
 from densessl.segmentation.features import Extractor, Features, extract
-from densessl.segmentation.train import Trainer, learn
+from densessl.segmentation.train import Trainer, train
 from densessl.segmentation.verdict import effective_shift, judge
 
 NAMES = ("pos_intra", "pos_inter", "neg_inter")
 
 
-def trained(scenes, pictures: int = 4, steps: int = 0, classes: int = 2, **stego) -> Trainer:
-    config = SegmentConfig(data="", out="", classes=classes, steps=steps)
-    for key, value in stego.items():
-        setattr(config.stego, key, value)
-    return learn(extract(scenes[0], Extractor(ColourBackbone(), 96), range(pictures)), config).trainer
+def settings(classes: int = 2, steps: int = 0, **stego) -> SegmentConfig:
+    return SegmentConfig(data="", out="", classes=classes, steps=steps, stego=StegoConfig(**stego))
+
+
+def read(scenes, pictures: int = 4) -> Features:
+    return extract(scenes[0], Extractor(ColourBackbone(), 96), range(pictures))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def slow(compared, pointwise: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cosines of features, the same centred, and of codes, (others, B, S * S, S * S), pair by pair in float64."""
-    raw, target, codes = [], [], []
-    for g, t in compared.others:
-        sides = [each.detach().flatten(2).double().numpy() for each in (compared.f, g, compared.s, t)]
-        batch, places = sides[0].shape[0], range(sides[0].shape[2])
-        found = [
-            np.array([[[cosine(one[b, :, i], two[b, :, j]) for j in places] for i in places] for b in range(batch)])
-            for one, two in (sides[:2], sides[2:])
-        ]
-        raw.append(found[0])
-        codes.append(found[1])
-        rows = found[0] - found[0].mean(axis=2, keepdims=True)
-        target.append(rows - rows.mean() + found[0].mean() if pointwise else found[0])
-    return np.array(raw), np.array(target), np.array(codes)
+def slow(one: Tensor, other: Tensor) -> np.ndarray:
+    """(B, S * S, S * S) cosines of each place with each, pair by pair in float64."""
+    one, other = (each.detach().flatten(2).double().numpy() for each in (one, other))
+    batch, places = one.shape[0], range(one.shape[2])
+    return np.array([[[cosine(one[b, :, i], other[b, :, j]) for j in places] for i in places] for b in range(batch)])
 
 
 @pytest.mark.parametrize("pointwise", [True, False])
 def test_counts_are_those_of_a_loop_over_all_pairs(scenes, pointwise):
-    trainer = trained(scenes, feature_samples=3, neg_samples=2, pointwise=pointwise, pos_inter_shift=0.4)
-    kinds = measure(trainer, batches=2)
+    features = read(scenes)
+    config = settings(feature_samples=3, neg_samples=2, pointwise=pointwise, pos_inter_shift=0.4)
+    head = train(features, config).head
+    kinds = measure(features, head, config, steps=2)
     assert tuple(kind.name for kind in kinds) == NAMES
-    trainer.generator = torch.Generator().manual_seed(trainer.config.seed)
-    batches = trainer.batches()
-    seen = [trainer.compared(next(batches))[0] for _ in range(2)]
-    for position, kind in enumerate(kinds):
-        found = [slow(each[position], pointwise) for each in seen]
-        raw, target, codes = (np.concatenate([each[i].ravel() for each in found]) for i in range(3))
+    trainer = Trainer(features, config, torch.Generator().manual_seed(config.seed), "cpu")
+    trainer.head = head
+    found: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in NAMES}
+    for anchors in islice(trainer.order(), 2):
+        tokens, layout = features.batch(anchors.tolist())
+        for each in trainer.compared(anchors, tokens, layout, head(tokens)):
+            raw, codes = slow(each.f, each.g), slow(each.s, each.t)
+            rows = raw - raw.mean(axis=2, keepdims=True)
+            found[each.kind].append((raw, rows - rows.mean() + raw.mean() if pointwise else raw, codes))
+    for kind in kinds:
+        raw, target, codes = (np.concatenate([each[i].ravel() for each in found[kind.name]]) for i in range(3))
         assert kind.pairs == len(raw) == 2 * 4 * 81 * (2 if kind.name == "neg_inter" else 1)
         for histogram, values in ((kind.raw, raw), (kind.target, target), (kind.codes, codes)):
             # A place with itself has a cosine of 1, which rounding may put on either side of an edge.
@@ -75,19 +75,23 @@ def test_counts_are_those_of_a_loop_over_all_pairs(scenes, pointwise):
         np.testing.assert_allclose(kind.totals, [raw.sum(), target.sum(), codes.sum()], rtol=1e-4, atol=1e-3)
 
 
-def test_measuring_leaves_the_training_where_it_was(scenes):
-    trainer = trained(scenes)
-    trainer.head.train()
-    state, weights = trainer.generator.get_state(), {k: v.clone() for k, v in trainer.head.state_dict().items()}
-    measure(trainer)
-    assert torch.equal(state, trainer.generator.get_state()) and trainer.head.training
-    assert all(torch.equal(value, trainer.head.state_dict()[key]) for key, value in weights.items())
+def test_measuring_changes_nothing_and_repeats_itself(scenes):
+    features, config = read(scenes), settings(clusters="probe")
+    head = train(features, config).head
+    weights, state = {key: value.clone() for key, value in head.state_dict().items()}, torch.get_rng_state()
+    one, two = (measure(features, head, config) for _ in range(2))
+    assert [kind.record() for kind in one] == [kind.record() for kind in two]
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, head.state_dict()[key]) for key, value in weights.items())
 
 
 def test_one_picture_has_pairs_within_it_alone_and_two_have_all(scenes, tmp_path):
-    assert [kind.name for kind in measure(trained(scenes, pictures=1))] == ["pos_intra"]
-    assert [kind.name for kind in measure(trained(scenes, pictures=2))] == list(NAMES)
-    verdict = write_diagnosis(tmp_path, trained(scenes, pictures=1))
+    config = settings()
+    for count, names in ((2, list(NAMES)), (1, ["pos_intra"])):
+        features = read(scenes, count)
+        head = train(features, config).head
+        assert [kind.name for kind in measure(features, head, config)] == names
+    verdict = write_diagnosis(tmp_path, features, head, config)
     assert read_verdict(tmp_path) == verdict.sentences[0]
     assert cv2.imread(str(tmp_path / "correspondences.png")).std() > 5
 
@@ -200,8 +204,8 @@ def test_shifts_that_are_off_are_seen_after_training_and_the_advice_mends_them(s
     kept = groups()
 
     def verdict(**shifts: float):
-        config = SegmentConfig(data="", out="", classes=4, steps=80, stego=StegoConfig(feature_samples=6, **shifts))
-        return judge(measure(learn(kept, config).trainer), classes=4)
+        config = settings(classes=4, steps=80, feature_samples=6, **shifts)
+        return judge(measure(kept, train(kept, config).head, config), classes=4)
 
     found = verdict(pos_intra_shift=0.08 + step, pos_inter_shift=0.02 + step, neg_inter_shift=0.66 + step)
     assert found.state == state
@@ -240,6 +244,14 @@ def test_a_run_writes_the_report_and_says_its_first_sentence_each_time(folder, t
         assert 0 <= kind["attract"] <= 1 and len(record["edges"]) == len(kind["histograms"]["target"]) + 1
     assert cv2.imread(str(out / "correspondences.png")).std() > 5
     assert run(folder, out).verdict == summary.verdict
+
+
+def test_other_numbers_of_segments_are_judged_anew_on_the_same_pairs(folder, tmp_path):
+    out, records = tmp_path / "out", []
+    for classes in (3, 2):
+        assert run(folder, out, classes=classes).head == ("trained" if classes == 3 else "kept")
+        records.append(json.loads((out / "correspondences.json").read_text()))
+    assert records[0]["kinds"] == records[1]["kinds"]
 
 
 def test_without_training_there_is_no_report(folder, tmp_path):

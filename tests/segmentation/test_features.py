@@ -10,20 +10,27 @@ import torch
 import torch.nn.functional as F
 
 from densessl.errors import RunStopped, UserError
-from densessl.segmentation import transform
+from densessl.segmentation import features, transform
+from densessl.segmentation.cache import GB, Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.features import Extractor, extract, nearest_neighbours, weights_hash
+from densessl.segmentation.tables import Holder, Table
+from tests.segmentation.conftest import Arrays
 
 
 def extractor(image_size: int = 64) -> Extractor:
     return Extractor(ColourBackbone(), image_size)
 
 
+def cache(folder) -> Cache:
+    return Cache(folder, GB)
+
+
 def same(a, b) -> bool:
     return (
         a.indices == b.indices
         and a.shapes == b.shapes
-        and all(np.array_equal(x, y) for x, y in zip(a.arrays, b.arrays, strict=True))
+        and all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in zip(a.arrays, b.arrays, strict=True))
     )
 
 
@@ -70,9 +77,10 @@ def test_kept_features_equal_those_computed_directly_bit_by_bit(scenes, tmp_path
     source, _ = scenes
     run = extractor()
     kept = extract(source, run, range(4))
-    on_disk = extract(source, run, range(4), cache=tmp_path)
+    on_disk = extract(source, run, range(4), cache=cache(tmp_path))
     spilled = extract(source, run, range(4), spill=tmp_path, memory=20_000)
-    assert any(isinstance(each, np.memmap) for each in spilled.arrays)
+    assert [isinstance(each, Table) for each in spilled.arrays] == [False, True, True, True]
+    assert all(isinstance(each, Table) for each in on_disk.arrays)
     assert same(kept, on_disk) and same(kept, spilled)
     for row in range(4):
         image = run.frame.show(source.images[row])
@@ -94,43 +102,66 @@ def test_the_spilled_file_has_no_name_that_could_be_left_behind(scenes, tmp_path
     assert list(tmp_path.iterdir()) == [] and len(kept) == 4
 
 
+def test_what_the_cache_holds_is_held_nowhere_else(scenes, tmp_path, monkeypatch):
+    """Memory for one part at most, and no spilled copy of any."""
+    monkeypatch.setattr(features, "LEAST", 1)
+    held = []
+    plain = Holder.hold
+
+    def hold(self, table):
+        found = plain(self, table)
+        held.append((self.held, 0 if self.file is None else self.file.seek(0, 2)))
+        return found
+
+    monkeypatch.setattr(Holder, "hold", hold)
+    kept = extract(scenes[0], extractor(), range(4), cache=cache(tmp_path), memory=15_000)
+    sizes = [np.asarray(each).nbytes for each in kept.arrays]
+    assert held == [(size, 0) if size <= 15_000 else (0, size) for size in sizes]
+    assert min(sizes) < 15_000 < max(sizes)
+    assert same(kept, extract(scenes[0], extractor(), range(4)))
+
+
 def test_a_cache_is_used_again_and_never_stale(scenes, tmp_path):
     source, _ = scenes
-    extract(source, extractor(), range(4), cache=tmp_path)
+    extract(source, extractor(), range(4), cache=cache(tmp_path))
     source.reads.clear()
-    extract(source, extractor(), range(4), cache=tmp_path)
+    extract(source, extractor(), range(4), cache=cache(tmp_path))
     assert source.reads == []
     other = extractor()
     other.backbone.spread[0, 0] = 1.0
     for changed in (other, extractor(image_size=72)):
-        assert not same(extract(source, changed, range(4), cache=tmp_path), extract(source, extractor(), range(4)))
-    extract(source, extractor(), range(3), cache=tmp_path)
+        found = extract(source, changed, range(4), cache=cache(tmp_path))
+        assert same(found, extract(source, changed, range(4)))
+        assert not same(found, extract(source, extractor(), range(4)))
+    extract(source, extractor(), range(3), cache=cache(tmp_path))
     source.mark, source.images[0] = "changed", 255 - source.images[0]
-    assert same(extract(source, extractor(), range(4), cache=tmp_path), extract(source, extractor(), range(4)))
+    assert same(extract(source, extractor(), range(4), cache=cache(tmp_path)), extract(source, extractor(), range(4)))
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "no record", "bad record"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "flipped record", "other file", "gone"])
 def test_a_damaged_cache_is_computed_anew(scenes, tmp_path, damage):
     source, _ = scenes
     good = extract(source, extractor(), range(4))
-    extract(source, extractor(), range(4), cache=tmp_path)
-    (data,), (record,) = tmp_path.glob("*.bin"), tmp_path.glob("*.json")
-    content = data.read_bytes()
+    extract(source, extractor(), range(4), cache=cache(tmp_path))
+    (path,) = tmp_path.glob("*/*.bin")
+    content = path.read_bytes()
     if damage == "flipped":
-        data.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+        path.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
     elif damage == "cut":
-        os.truncate(data, len(content) // 2)
+        os.truncate(path, len(content) // 2)
     elif damage == "emptied":
-        data.write_bytes(b"")
-    elif damage == "no record":
-        record.unlink()
+        path.write_bytes(b"")
+    elif damage == "flipped record":
+        path.write_bytes(content.replace(b"[0, 8,", b"[0, 9,"))
+    elif damage == "other file":
+        path.write_bytes(np.random.default_rng(0).bytes(len(content)))
     else:
-        record.write_text('{"channels": 42}')
-    assert same(extract(source, extractor(), range(4), cache=tmp_path), good)
-    assert data.read_bytes() == content
+        path.unlink()
+    assert same(extract(source, extractor(), range(4), cache=cache(tmp_path)), good)
+    assert path.read_bytes() == content
 
 
-def test_an_interrupted_pass_leaves_no_cache(scenes, tmp_path):
+def test_an_interrupted_pass_leaves_no_half_written_file(scenes, tmp_path):
     source, _ = scenes
 
     def stop(done: int) -> None:
@@ -138,24 +169,40 @@ def test_an_interrupted_pass_leaves_no_cache(scenes, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extract(source, extractor(), range(4), cache=tmp_path, advance=stop)
-    assert list(tmp_path.iterdir()) == []
-    assert len(extract(source, extractor(), range(4), cache=tmp_path)) == 4
+        extract(source, extractor(), range(4), cache=cache(tmp_path), advance=stop)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert len(extract(source, extractor(), range(4), cache=cache(tmp_path))) == 4
+
+
+def test_what_a_killed_pass_had_done_is_not_done_again(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "LEAST", 2)
+    source, done = scenes[0], []
+
+    def stop(number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(source, extractor(), range(4), cache=cache(tmp_path), advance=stop)
+    source.reads.clear()
+    again = extract(source, extractor(), range(4), cache=cache(tmp_path), advance=done.append)
+    assert same(again, extract(Arrays(source.images), extractor(), range(4)))
+    assert source.reads == [2, 3] and done == [2, 3, 4]
 
 
 def test_unreadable_pictures_are_named_also_from_the_cache(scenes, tmp_path):
     source, _ = scenes
     source.images[1] = None
     for _ in range(2):
-        kept = extract(source, extractor(), range(4), cache=tmp_path)
+        kept = extract(source, extractor(), range(4), cache=cache(tmp_path))
         assert kept.indices == [0, 2, 3]
         assert kept.unreadable == [("001.jpg", "it is cut short")]
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_mend(scenes, tmp_path):
+def test_a_folder_that_was_named_and_cannot_be_written_is_the_users_to_mend(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
-        extract(scenes[0], extractor(), range(4), cache=tmp_path / "file")
+        Cache.of(str(tmp_path / "file"), 1)
 
 
 def test_features_that_are_not_finite_stop_the_run(scenes):

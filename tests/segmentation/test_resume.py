@@ -59,7 +59,7 @@ def no_backbone(monkeypatch):
         raise AssertionError("nothing is to be learned or computed")
 
     def forbid():
-        monkeypatch.setattr(run, "learn", refuse)
+        monkeypatch.setattr(run, "Finding", refuse)
         monkeypatch.setattr(run, "extractor_of", refuse)
 
     return forbid
@@ -91,7 +91,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(folder, tmp_path, monkeypatch, n
     first = times(out, "labels")
     assert len(first) == 2
     with monkeypatch.context() as patch:
-        patch.setattr(run, "learn", None)
+        patch.setattr(run, "Finding", None)
         summary = segment(settings(folder, out, workers=1), silent)
     assert (summary.pictures, summary.before, summary.learned) == (4, 2, False)
     assert first.items() <= times(out, "labels").items()
@@ -148,7 +148,7 @@ def test_new_pictures_get_masks_of_the_same_model_and_lost_ones_are_not_counted(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"classes": 4}, r"holds masks made with other settings \(classes: 3, now 4\): give another --out"),
+        ({"seed": 4}, r"holds masks made with other settings \(seed: 0, now 4\): give another --out"),
         ({"refine": "guided"}, r"\(refine: none, now guided\)"),
         ({"stego": {"dim": 9}}, r"\(stego.dim: 70, now 9\)"),
     ],

@@ -102,21 +102,19 @@ def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
     assert segment(settings(folder, tmp_path / "out", learn_from=2), progress=silent).pictures == 4
 
 
-def test_a_cache_serves_another_number_of_classes(folder, tmp_path):
-    for classes in (2, 4):
-        config = settings(folder, tmp_path / f"out{classes}", cache=str(tmp_path / "cache"), classes=classes)
-        segment(config, progress=silent)
-    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"classes": 1}, "classes=1"),
         ({"classes": 5000}, "fewer with --classes"),
+        ({"classes": "many"}, r"^classes=many is neither a whole number nor auto\.$"),
+        ({"classes": "auot"}, "did you mean 'auto'"),
+        ({"classes": "auto", "model": "/nowhere"}, "those of /nowhere are learned already: leave one of the two out"),
+        ({"restarts": 0}, "restarts=0 is too small: give at least 1"),
+        ({"cache_size": -1}, "cache_size=-1 is too small"),
         ({"method": "stegoo"}, "did you mean 'stego'"),
         ({"precision": "16"}, "precision=16"),
-        ({"layer": 99}, "layer=99, but the backbone colour has 1 layer: give one of -1 to 0"),
+        ({"layers": 99}, "layers=99, but the backbone colour has 1 layer: give one of -1 to 0"),
         ({"devices": "cpu:2"}, "devices=cpu:2, but segments are found by one process: give cpu"),
         ({"devices": "gpus"}, "devices=gpus is not one of"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -170,14 +168,14 @@ def test_a_backbone_of_one_size_segments_pictures_of_every_size(folder, one_size
 
 def test_the_layers_of_a_backbone_are_counted_in_the_sentence(folder, one_size, tmp_path):
     for layer in (6, -7):
-        with pytest.raises(UserError, match=rf"^layer={layer}, but .* has 6 layers: give one of -6 to 5\.$"):
-            segment(settings(folder, tmp_path / "out", backbone=str(one_size), image_size=None, layer=layer))
+        with pytest.raises(UserError, match=rf"^layers={layer}, but .* has 6 layers: give one of -6 to 5\.$"):
+            segment(settings(folder, tmp_path / "out", backbone=str(one_size), image_size=None, layers=layer))
 
 
 def test_a_model_finds_its_backbone_again_at_the_size_that_was_asked_for(folder, tmp_path, monkeypatch):
     asked = []
 
-    def load(spec, image_size):
+    def load(spec, image_size, positions):
         asked.append(image_size)
         return ColourBackbone()
 

@@ -133,12 +133,16 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def state_of(path: str | Path) -> str:
-    """Size and time of a file, for a fingerprint; a missing file has a state too."""
+    """Size and times of a file, for a fingerprint; a missing file has a state too.
+
+    The time of the last change of any kind is among them: programs set that of the contents back to what it was, when
+    they turn a photograph for one.
+    """
     try:
         about = os.stat(path)
     except OSError:
         return "missing"
-    return f"{about.st_size} {about.st_mtime_ns}"
+    return f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
 
 
 def _distinct(prefixes: Sequence[str]) -> list[str]:

@@ -1,0 +1,190 @@
+"""How a run of `segment` finds its segments, and what of that earlier runs on the same pictures have left to it.
+
+Features come from the backbone or the cache, STEGO's head from its training, the cache or an earlier start in the same
+folder; the segments are clusters of the codes, found by each run that asks for another number of them. The training
+draws nothing that depends on their number, so that all of these ways lead to the same segments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+
+from densessl.data.sources import Unreadable
+from densessl.errors import UserError
+from densessl.files import write_bytes, write_text
+from densessl.progress import Report
+from densessl.segmentation.cache import Cache
+from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.diagnosis import write_diagnosis
+from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
+from densessl.segmentation.head import StegoHead
+from densessl.segmentation.model import Saved, Segmenter, codes_of
+from densessl.segmentation.sweep import Sweep, check_choice, sweep
+from densessl.segmentation.train import check_enough, cluster, learn, train
+
+# What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
+TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
+CLUSTERING = ("classes", "restarts")
+
+
+@dataclass
+class Found:
+    """The segments, and the features that they were found in.
+
+    head: whether there is one and it was "trained" here or "kept" from an earlier run; None for methods without.
+    seconds: that were spent once features and head were there.
+    """
+
+    model: Segmenter
+    saved: Saved
+    features: Features
+    head: str | None
+    seconds: float
+
+
+@dataclass
+class Finding:
+    """What segments are found with.
+
+    former: the model of an earlier start in the same folder, whose head serves where the settings are the same.
+    """
+
+    source: object
+    extractor: Extractor
+    spec: str
+    config: SegmentConfig
+    folder: Path
+    cache: Cache | None
+    former: tuple[Segmenter, Saved] | None
+    unreadable: Unreadable
+    progress: Report
+
+    def __call__(self) -> Found:
+        config, device = self.config, str(self.extractor.device)
+        features = self._features()
+        if config.classes == "auto":
+            check_choice(features)
+        else:
+            check_enough(features, config.classes)
+        head, how, begun = None, None, time.monotonic()
+        if config.method == "stego" and config.stego.clusters == "probe":
+            model, how = learn(features, config, device, self.progress).model, "trained"
+        else:
+            if config.method == "stego":
+                head, how = self._head(features)
+                begun = time.monotonic()
+            counted = dataclasses.replace(config, classes=self._count(features, head))
+            self.progress("Finding segments", 0, 1, "")
+            model = cluster(features, head, counted, device)
+            self.progress("Finding segments", 1, 1, "")
+        seconds = time.monotonic() - begun
+        if model.head is not None:
+            counted = dataclasses.replace(config, classes=model.classes)
+            write_diagnosis(self.folder, features, model.head, counted, device)
+        size = self.extractor.frame.image_size
+        settings = dataclasses.asdict(config) | {"layers": list(self.extractor.layers)}
+        saved = Saved(self.spec, self.extractor.weights, size, settings)
+        return Found(model, saved, features, how, seconds)
+
+    def _features(self) -> Features:
+        indices = learned_from(len(self.source), self.config)
+
+        def advance(done: int) -> None:
+            self.progress("Reading features", done, len(indices), "")
+
+        kept = extract(
+            self.source, self.extractor, indices, self.config.workers, self.cache, spill=self.folder, advance=advance
+        )
+        for name, reason in kept.unreadable:
+            self.unreadable.add(name, reason)
+        if kept.unreadable:
+            self.unreadable.write(self.folder)
+        self.unreadable.check(len(indices), self.config.unreadable)
+        if not len(kept):
+            raise UserError(
+                f"None of the {len(indices)} pictures in {self.config.data} can be read: see "
+                f"{self.folder / 'unreadable.txt'}."
+            )
+        return kept
+
+    def _head(self, features: Features) -> tuple[StegoHead, str]:
+        key = self._head_key()
+        kept = self._head_of_cache(key, features.channels) or self._head_of_folder()
+        if kept is not None:
+            return kept.to(self.extractor.device).eval(), "kept"
+        head = train(features, self.config, str(self.extractor.device), self.progress).head
+        if self.cache is not None:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+            self.cache.keep(key, "head.bin", save(tensors), {})
+        return head, "trained"
+
+    def _head_key(self) -> str:
+        indices = learned_from(len(self.source), self.config)
+        features = Blocks(None, features_key(self.extractor, self.source), indices).key
+        settings = json.dumps(_training(dataclasses.asdict(self.config)))
+        return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
+
+    def _head_of_cache(self, key: str, channels: int) -> StegoHead | None:
+        kept = self.cache and self.cache.read(key, "head.bin")
+        if not kept:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            head = StegoHead(channels, self.config.stego.dim, self.config.stego.dropout)
+        head.load_state_dict(load(kept.data()))
+        return head
+
+    def _head_of_folder(self) -> StegoHead | None:
+        if self.former is None:
+            return None
+        model, saved = self.former
+        same = _training(saved.config) == _training(dataclasses.asdict(self.config))
+        same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
+        same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
+        same = same and saved.image_size == self.extractor.frame.image_size
+        return model.head if same and saved.weights == self.extractor.weights else None
+
+    def _count(self, features: Features, head: StegoHead | None) -> int:
+        if self.config.classes != "auto":
+            return self.config.classes
+        model = Segmenter(head, torch.zeros(1, 1)).to(self.extractor.device)
+
+        def codes(tokens: torch.Tensor) -> torch.Tensor:
+            return codes_of(model, tokens.to(self.extractor.device)).cpu()
+
+        found = sweep(features, seed=self.config.seed, progress=self.progress, codes=codes)
+        write_sweep(self.folder, found, "features" if head is None else "codes")
+        return found.chosen
+
+
+def learned_from(pictures: int, config: SegmentConfig) -> list[int]:
+    """The numbers of the pictures that the segments are found in: all, or `learn_from` of them drawn by the seed."""
+    order = torch.randperm(pictures, generator=torch.Generator().manual_seed(config.seed))
+    return sorted(order[: config.learn_from].tolist())
+
+
+def same_clustering(saved: Saved, config: SegmentConfig) -> bool:
+    """Whether a model's segments were found as this config asks for."""
+    defaults = SegmentConfig(data="", out="")
+    return all(saved.config.get(key, getattr(defaults, key)) == getattr(config, key) for key in CLUSTERING)
+
+
+def write_sweep(folder: Path, found: Sweep, of: str) -> None:
+    """Write `sweep.png`, the curve, and `sweep.json`, its numbers; of: "features" or "codes"."""
+    write_bytes(folder / "sweep.png", found.picture())
+    record = {"chosen": found.chosen, "of": of, "score": "silhouette above chance", "curve": found.rows()}
+    write_text(folder / "sweep.json", json.dumps(record, indent=1))
+
+
+def _training(settings: dict) -> dict:
+    """Of the resolved settings of a run those that its head depends on."""
+    found = {key: settings.get(key) for key in TRAINING}
+    found["stego"] = {key: value for key, value in found["stego"].items() if key not in ("clusters", "cluster_lr")}
+    return found

@@ -1,0 +1,83 @@
+"""Which of a backbone's feature maps make up the features of a place: one, or several side by side.
+
+Deep maps know what a thing is and are coarse, shallow ones and colours know where it ends. Side by side, each brought
+to length 1 so that none outweighs the others, they told classes of places apart better than any of them alone, of a
+supervised network as of our own (`densessl/box/MODEL_CARD.md` has figures).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densessl.errors import UserError
+from densessl.segmentation.colour import ColourBackbone
+
+COLOUR = "colour"  # colours and gradients, as a layer beside those of the backbone
+Layers = tuple[int | str, ...]
+
+
+class Maps(nn.Module):
+    """uint8 images (B, 3, H, W) -> one map (B, C, h, w) of the layers' channels one after another.
+
+    A single layer is left as it is. Of several each place is brought to length 1, and coarser maps are interpolated
+    bilinearly to the size of the finest. facet: the "tokens" of the backbone's layers, or the "keys" of their
+    attention. stride: what the sides of images must be multiples of.
+    """
+
+    def __init__(self, backbone: nn.Module, layers: Layers = (-1,), facet: str = "tokens") -> None:
+        super().__init__()
+        self.backbone, self.layers, self.facet = backbone, layers, facet
+        self.colours = ColourBackbone() if COLOUR in layers else None
+        self.stride = math.lcm(int(backbone.stride), self.colours.stride if self.colours else 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self._maps(images)
+        if len(maps) == 1:
+            return maps[0]
+        size = max((map_.shape[2:] for map_ in maps), key=math.prod)
+        wide = [F.interpolate(map_, size=size, mode="bilinear", align_corners=False) for map_ in maps]
+        return torch.cat([F.normalize(each, dim=1) for each in wide], dim=1)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        numbers = [each for each in self.layers if each != COLOUR]
+        found = iter(self._of_backbone(self.backbone.normalise(images), numbers) if numbers else [])
+        return [self._of_colours(images) if each == COLOUR else next(found) for each in self.layers]
+
+    def _of_colours(self, images: Tensor) -> Tensor:
+        return self.colours.feature_maps(self.colours.normalise(images))[0]
+
+    def _of_backbone(self, images: Tensor, numbers: Sequence[int]) -> list[Tensor]:
+        if self.facet == "keys":
+            from densessl.backbones.keys import key_maps
+
+            return key_maps(self.backbone, images, numbers)
+        return self.backbone.feature_maps(images, numbers)
+
+
+def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:
+    """The layers that a setting names, checked.
+
+    given: a number, counted as Python counts, "colour", or a list of them; None for those that the backbone's file
+    names, else its last. Raises `UserError` for what the backbone has not.
+    """
+    if given is None:
+        given = getattr(backbone, "record", {}).get("layers") or -1
+    wanted = [given] if isinstance(given, (int, str)) else list(given)
+    count = len(backbone.layer_channels)
+    for each in wanted:
+        if each == COLOUR:
+            continue
+        if isinstance(each, bool) or not isinstance(each, int):
+            raise UserError(f"layers={given}: {each!r} is no layer: give numbers and colour, such as [colour,-2,-1].")
+        if not -count <= each < count:
+            known = f"{count} layers" if count > 1 else "1 layer"
+            raise UserError(f"layers={each}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
+    if not wanted:
+        raise UserError("layers=[] are no features: give a number, colour, or several such as [colour,-2,-1].")
+    return tuple(wanted)

@@ -1,0 +1,79 @@
+"""What a run of `segment` did, in figures and as lines for the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from densessl.segmentation.cache import Cache
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    pictures: that have masks, of which `before` had all of theirs already; unreadable: pictures that got none (listed
+    in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels. segments: of the
+    model; chosen: whether their number was. learned: whether the segments were found here; head: "trained" here or
+    "kept" from an earlier run, None without; finding: seconds of finding them once features and head were there.
+    seconds: of the whole run. cache: where features were kept, if anywhere. verdict: on STEGO's weights and shifts,
+    where a head was trained.
+    """
+
+    folder: Path
+    backbone: str
+    method: str
+    pictures: int
+    before: int
+    unreadable: int
+    masks: str
+    names: list[str]
+    shares: list[float]
+    segments: int
+    chosen: bool
+    learned: bool
+    head: str | None
+    finding: float
+    seconds: float
+    cache: Cache | None
+    verdict: str = ""
+
+    def __str__(self) -> str:
+        how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
+        there = f" ({self.before} of them there before)" if self.before else ""
+        shares = ", ".join(f"{name}: {share:.1%}" for name, share in zip(self.names, self.shares, strict=True))
+        named = "class" if self.masks == "classes" else "segment"
+        lines = [
+            f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.",
+            *self._unreadable(),
+            *self._segments(),
+            f"Share of the pixels per {named}: {shares}",
+            *([f"{self.verdict} See {self.folder / 'correspondences.png'}."] if self.verdict else []),
+            f"Masks: {self.folder / self.masks}",
+            f"Pictures to look at: {self.folder / 'overlays'}",
+            f"To name and merge segments: {self.folder / 'names.txt'}",
+            *self._cache(),
+        ]
+        return "\n".join(lines)
+
+    def _unreadable(self) -> list[str]:
+        if not self.unreadable:
+            return []
+        one = self.unreadable == 1
+        return [
+            f"{self.unreadable} {'picture' if one else 'pictures'} could not be read and {'has' if one else 'have'} "
+            f"none: see {self.folder / 'unreadable.txt'}."
+        ]
+
+    def _segments(self) -> list[str]:
+        """Nothing where the number was given and everything was learned here."""
+        chosen = f", as many as fit best: see {self.folder / 'sweep.png'}" if self.chosen else ""
+        kept = f", found in {self.finding:.1f} s with the head of an earlier run" if self.head == "kept" else ""
+        return [f"Segments: {self.segments}{chosen}{kept}."] if chosen or kept else []
+
+    def _cache(self) -> list[str]:
+        if self.cache is None:
+            return []
+        if self.cache.trouble:
+            return [f"Not all features are kept for other runs: {self.cache.trouble}."]
+        return [f"Features kept for other runs, with other --classes for one: {self.cache}"] if self.cache.ours else []
