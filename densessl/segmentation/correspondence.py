@@ -24,6 +24,21 @@ def feature_correspondence(f: Tensor, g: Tensor) -> Tensor:
     return torch.einsum("bchw,bcij->bhwij", F.normalize(f, dim=1, eps=1e-10), F.normalize(g, dim=1, eps=1e-10))
 
 
+@torch.no_grad()
+def target_correspondence(f: Tensor, g: Tensor, pointwise: bool = True) -> Tensor:
+    """The features' cosines (B, H, W, I, J) as the loss has them, to be held against the shift.
+
+    pointwise: centred over the places of `g`, with the mean over the whole batch added back; such values may leave the
+        range of a cosine by a little.
+    """
+    target = feature_correspondence(f, g)
+    if pointwise:
+        mean = target.mean()
+        target = target - target.mean(dim=(3, 4), keepdim=True)
+        target = target - target.mean() + mean
+    return target
+
+
 def correspondence_loss(
     f: Tensor,
     g: Tensor,
@@ -43,12 +58,7 @@ def correspondence_loss(
     zero_clamp: cosines of codes below 0 count as 0 (and get no gradient); otherwise below -9999, that is never.
     stabilize: cosines of codes above 0.8 count as 0.8.
     """
-    with torch.no_grad():
-        target = feature_correspondence(f, g)
-        if pointwise:
-            mean = target.mean()
-            target = target - target.mean(dim=(3, 4), keepdim=True)
-            target = target - target.mean() + mean
+    target = target_correspondence(f, g, pointwise)
     codes = feature_correspondence(s, t)
     codes = codes.clamp(min=0.0 if zero_clamp else -9999.0, max=0.8 if stabilize else None)
     return -codes * (target - shift)

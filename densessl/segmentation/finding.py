@@ -23,6 +23,7 @@ from densessl.files import write_bytes, write_text
 from densessl.progress import Report
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.diagnosis import write_diagnosis
 from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
@@ -84,10 +85,14 @@ class Finding:
             self.progress("Finding segments", 0, 1, "")
             model = cluster(features, head, counted, device)
             self.progress("Finding segments", 1, 1, "")
+        seconds = time.monotonic() - begun
+        if model.head is not None:
+            counted = dataclasses.replace(config, classes=model.classes)
+            write_diagnosis(self.folder, features, model.head, counted, device)
         size = self.extractor.frame.image_size
         settings = dataclasses.asdict(config) | {"layers": list(self.extractor.layers)}
         saved = Saved(self.spec, self.extractor.weights, size, settings)
-        return Found(model, saved, features, how, time.monotonic() - begun)
+        return Found(model, saved, features, how, seconds)
 
     def _features(self) -> Features:
         indices = learned_from(len(self.source), self.config)

@@ -21,6 +21,7 @@ from densessl.segmentation.aside import turn_names
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
+from densessl.segmentation.diagnosis import read_verdict
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.finding import Finding, learned_from
 from densessl.segmentation.finish import finish
@@ -101,6 +102,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         finding=found.seconds if found else 0.0,
         seconds=time.monotonic() - begun,
         cache=store,
+        verdict=read_verdict(folder) if config.model is None else "",
     )
 
 

@@ -19,7 +19,8 @@ class Summary:
     in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels. segments: of the
     model; chosen: whether their number was. learned: whether the segments were found here; head: "trained" here or
     "kept" from an earlier run, None without; finding: seconds of finding them once features and head were there.
-    seconds: of the whole run. cache: where features were kept, if anywhere.
+    seconds: of the whole run. cache: where features were kept, if anywhere. verdict: on STEGO's weights and shifts,
+    where a head was trained.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Summary:
     finding: float
     seconds: float
     cache: Cache | None
+    verdict: str = ""
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
@@ -49,6 +51,7 @@ class Summary:
             *self._unreadable(),
             *self._segments(),
             f"Share of the pixels per {named}: {shares}",
+            *([f"{self.verdict} See {self.folder / 'correspondences.png'}."] if self.verdict else []),
             f"Masks: {self.folder / self.masks}",
             f"Pictures to look at: {self.folder / 'overlays'}",
             f"To name and merge segments: {self.folder / 'names.txt'}",

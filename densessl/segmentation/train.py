@@ -32,7 +32,7 @@ from densessl.segmentation.features import Features, nearest_neighbours
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import Corners, batches, corners, negatives, sample
+from densessl.segmentation.sampling import Corners, Layout, batches, corners, negatives, sample
 
 SAMPLE = 32768
 
@@ -52,6 +52,27 @@ class Learned:
 
     model: Segmenter
     losses: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Places of pictures that are compared, each of the one with each of the other.
+
+    kind: "pos_intra", "pos_inter" or "neg_inter", as in the names of the settings.
+    f, g: features (B, C, S, S) of the two; s, t: codes (B, dim, S, S).
+    """
+
+    kind: str
+    f: Tensor
+    g: Tensor
+    s: Tensor
+    t: Tensor
+
+    def loss(self, stego: StegoConfig) -> Tensor:
+        """The mean over all pairs, without the weight."""
+        shift = getattr(stego, f"{self.kind}_shift")
+        flags = stego.pointwise, stego.zero_clamp, stego.stabilize
+        return correspondence_loss(self.f, self.g, self.s, self.t, shift, *flags).mean()
 
 
 def learn(features: Features, config: SegmentConfig, device: str = "cpu", progress: Report = silent) -> Learned:
@@ -133,27 +154,35 @@ class Trainer:
         """The weighted correspondence loss and the probe's loss, 0 where there is none, for these pictures."""
         stego = self.config.stego
         tokens, layout = self.features.batch(anchors.tolist())
-        tokens, owner = tokens.to(self.device), layout.owner
-        codes = self.head(tokens, owner, self.generator)
+        tokens = tokens.to(self.device)
+        codes = self.head(tokens, layout.owner, self.generator)
+        terms: dict[str, list[Tensor]] = {}
+        # One after another: all in one product take twice the time, being too large for the processor's caches.
+        for each in self.compared(anchors, tokens, layout, codes):
+            terms.setdefault(each.kind, []).append(each.loss(stego))
+        loss = sum(getattr(stego, f"{kind}_weight") * torch.stack(each).mean() for kind, each in terms.items())
+        return loss, loss.new_zeros(()) if self.probe is None else self.probe.loss(codes)
+
+    def compared(self, anchors: Tensor, tokens: Tensor, layout: Layout, codes: Tensor) -> Iterator[Compared]:
+        """What a step compares: each picture with itself, with a near neighbour and with others of the batch.
+
+        tokens, layout, codes: of the anchors, as `Features.batch` and the head give them.
+        """
         # The official code hands dropped features to the loss too, by a third mask.
-        tokens = self.head.drop(tokens, owner, self.generator)
+        tokens = self.head.drop(tokens, layout.owner, self.generator)
         here = corners(self.points(len(anchors)), layout)
         f, s = sample(tokens, here), sample(codes, here)
-        loss = stego.pos_intra_weight * _term(f, f, s, s, stego.pos_intra_shift, stego)
+        yield Compared("pos_intra", f, f, s, s)
         points = self.points(len(anchors))
         there = corners(points, layout)
         f, s = sample(tokens, there), sample(codes, there)
         if self.neighbours.shape[1]:
             g, t = self.neighbour(anchors, points)
-            loss = loss + stego.pos_inter_weight * _term(f, g, s, t, stego.pos_inter_shift, stego)
-        if len(anchors) > 1 and stego.neg_samples:
-            # One after another: all in one product take twice the time, being too large for the processor's caches.
-            terms = []
-            for _ in range(stego.neg_samples):
+            yield Compared("pos_inter", f, g, s, t)
+        if len(anchors) > 1:
+            for _ in range(self.config.stego.neg_samples):
                 other = negatives(len(anchors), self.generator)
-                terms.append(_term(f, f[other], s, s[other], stego.neg_inter_shift, stego))
-            loss = loss + stego.neg_inter_weight * torch.stack(terms).mean()
-        return loss, loss.new_zeros(()) if self.probe is None else self.probe.loss(codes)
+                yield Compared("neg_inter", f, f[other], s, s[other])
 
     def points(self, batch: int) -> Tensor:
         """(B, S * S, 2) uniform in the square from -1 to 1."""
@@ -172,10 +201,6 @@ class Trainer:
         tokens, owner, at = tokens[touched].to(self.device), layout.owner[touched], Corners(inverse, at.weight)
         codes = self.head(tokens, owner, self.generator)
         return sample(self.head.drop(tokens, owner, self.generator), at), sample(codes, at)
-
-
-def _term(f: Tensor, g: Tensor, s: Tensor, t: Tensor, shift: float, stego: StegoConfig) -> Tensor:
-    return correspondence_loss(f, g, s, t, shift, stego.pointwise, stego.zero_clamp, stego.stabilize).mean()
 
 
 def cluster(
