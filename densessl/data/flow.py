@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 FLOW_SIDE = 256  # px of the short side at which flow is computed; larger frames are shrunk
+LEAST = 32  # px of a side, below which OpenCV's inverse search may read outside of the frame and crash
 
 
 def small_grey(image: np.ndarray, side: int = FLOW_SIDE) -> np.ndarray:
@@ -23,12 +24,21 @@ def small_grey(image: np.ndarray, side: int = FLOW_SIDE) -> np.ndarray:
 def flow(a: np.ndarray, b: np.ndarray, algorithm: str = "dis") -> np.ndarray:
     """(h, w, 2) float32, in pixels: what lies at (x, y) in `a` lies at (x + u, y + v) in `b`; both are (h, w) uint8.
 
-    algorithm: "dis" (dense inverse search, arXiv 1603.03590) or "farneback".
+    algorithm: "dis" (dense inverse search, arXiv 1603.03590), "dis-medium" (slower, finer) or "farneback".
     """
+    height, width = a.shape
+    missing = 0, max(0, LEAST - height), 0, max(0, LEAST - width)
+    if any(missing):
+        a, b = (cv2.copyMakeBorder(each, *missing, cv2.BORDER_REPLICATE) for each in (a, b))
+    return _flow(a, b, algorithm)[:height, :width]
+
+
+def _flow(a: np.ndarray, b: np.ndarray, algorithm: str) -> np.ndarray:
     with _one_thread():
         if algorithm == "farneback":
             return cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
-        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(a, b, None)
+        preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM if algorithm == "dis-medium" else cv2.DISOPTICAL_FLOW_PRESET_FAST
+        return cv2.DISOpticalFlow_create(preset).calc(a, b, None)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from densessl.data.images import UnreadableImage
-from densessl.data.sources import Source, Unreadable
+from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.progress import Report
 from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.films import Items
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
 from densessl.segmentation.reader import Read, Reader
 from densessl.segmentation.spectral import spectral_tokens
+from densessl.segmentation.stable import Stable
 from densessl.segmentation.stopping import Stop
 from densessl.segmentation.writer import MaskWriter
 
@@ -26,12 +29,10 @@ from densessl.segmentation.writer import MaskWriter
 class MaskRun:
     """What the masks of one run are made from and with.
 
-    files: the stem of each picture by its name, in order. spectral: whether the tokens are joined into segments of the
-    picture first.
+    spectral: whether the tokens are joined into segments of the picture first.
     """
 
-    source: Source
-    files: dict[str, str]
+    source: Items
     writer: MaskWriter
     config: SegmentConfig
     unreadable: Unreadable
@@ -39,29 +40,30 @@ class MaskRun:
     stop: Stop
     spectral: bool = False
 
-    def __post_init__(self) -> None:
-        self.stems = list(self.files.values())
-
     def done(self) -> list[int]:
-        return [index for index, stem in enumerate(self.stems) if self.writer.complete(stem)]
+        """The numbers of the pictures and frames that have all of their files."""
+        return [i for i in range(len(self.source)) if self.writer.complete(self.source.stem(i), self.frame(i))]
+
+    def frame(self, index: int) -> bool:
+        """Whether this is a frame of a film."""
+        return index >= self.source.pictures
+
+    def stem(self, index: int) -> str:
+        return self.source.stem(index)
 
     def labels(self, index: int) -> np.ndarray:
         """The segment of every pixel of a picture that is done; `UserError` where the file is damaged."""
-        labels = self.writer.read(self.stems[index])
+        labels = self.writer.read(self.stem(index))
         if labels is None:
-            path = self.writer.folder / "labels" / f"{self.stems[index]}.png"
+            path = self.writer.folder / "labels" / f"{self.stem(index)}.png"
             raise UserError(f"{path} is damaged: delete it and give the same command again.")
         return labels
 
     def show(self) -> None:
         """Complete the pictures whose segments are there and whose class map or overlay is not, without a backbone."""
-        half = [
-            index
-            for index, stem in enumerate(self.stems)
-            if self.writer.segmented(stem) and not self.writer.complete(stem)
-        ]
-        for count, index in enumerate(half, start=1):
-            stem = self.stems[index]
+        stems = [(index, self.stem(index)) for index in range(self.source.pictures)]
+        half = [each for each in stems if self.writer.segmented(each[1]) and not self.writer.complete(each[1])]
+        for count, (index, stem) in enumerate(half, start=1):
             try:
                 image = self.source.read(index)
             except UnreadableImage as error:
@@ -81,24 +83,24 @@ class MaskRun:
         reader: called when there is anything to do. before: names that an earlier start could not read; no backbone is
         loaded for them alone.
         """
-        missing = [index for index, stem in enumerate(self.stems) if not self.writer.segmented(stem)]
+        missing = [index for index in range(self.source.pictures) if not self.writer.segmented(self.stem(index))]
         missing = [index for index in missing if not self._unreadable_still(index, before)]
         if not missing:
             return
-        reader, total = reader(), len(self.stems)
+        reader, total = reader(), self.source.pictures
         model = model.to(reader.extractor.device).eval()
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
             for done, picture in enumerate(pictures, start=total - len(missing) + 1):
                 if picture.image is None:
                     self.unreadable.add(self.source.name(picture.index), picture.reason)
                 else:
-                    self._segment(model, picture)
+                    self.segment(model, picture)
                 self.progress("Writing masks", done, total, "")
                 self.heed()
 
     def heed(self) -> None:
         if self.stop.asked is not None:
-            self.stop.heed(f"with {len(self.done())} of {len(self.stems)} pictures done")
+            self.stop.heed(f"with {len(self.done())} of {len(self.source)} pictures done")
 
     def _unreadable_still(self, index: int, before: set[str]) -> bool:
         name = self.source.name(index)
@@ -111,18 +113,28 @@ class MaskRun:
             return True
         return False
 
-    def _segment(self, model: Segmenter, picture: Read) -> None:
-        config, refinement, tokens = self.config, None, picture.tokens
+    def segment(self, model: Segmenter, picture: Read, stable: Stable | None = None) -> None:
+        """Write the files of a picture.
+
+        stable: the average with the frames before, where it is a frame; of one that has its files already nothing is
+        written.
+        """
+        config, refinement = self.config, None
         if self.spectral:
-            tokens = spectral_tokens(tokens, picture.shape, picture.image, seed=config.seed)
-        if config.refine != "none":
+            joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=config.seed)
+            picture = dataclasses.replace(picture, tokens=joined)
+        if config.refine != "none" or stable is not None:
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
-        found = scores(model, tokens, picture.shape, picture.image, refinement)
-        labels = best(found, picture.image.shape[:2])
-        shares = None
+        found = scores(model, picture.tokens, picture.shape, picture.image, refinement)
+        if stable is not None:
+            found = stable(found, picture.image)
+        stem, frame = self.stem(picture.index), self.frame(picture.index)
+        if frame and self.writer.segmented(stem):
+            return
+        labels, shares = best(found, picture.image.shape[:2]), None
         if config.probabilities:
-            shares = probabilities(model, tokens, picture.shape, found, refinement, config.sharpness)
-        self.writer.write(self.stems[picture.index], picture.image, labels, shares)
+            shares = probabilities(model, picture.tokens, picture.shape, found, refinement, config.sharpness)
+        self.writer.write(stem, None if frame else picture.image, labels, shares)
 
 
 def unreadable_before(folder: Path) -> set[str]:

@@ -16,7 +16,7 @@ class Summary:
     in `unreadable.txt`). masks: the folder of the masks. names, shares: per class, of all pixels. segments: of the
     model; chosen: whether their number was. learned: whether the segments were found here; head: "trained" here or
     "kept" from an earlier run, None without; finding: seconds of finding them once features and head were there.
-    seconds: of the whole run. cache: where features were kept, if anywhere.
+    seconds: of the whole run. cache: where features were kept, if anywhere. notes: sentences on the data.
     """
 
     folder: Path
@@ -35,6 +35,7 @@ class Summary:
     finding: float
     seconds: float
     cache: Cache | None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
@@ -44,6 +45,7 @@ class Summary:
         lines = [
             f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.",
             *self._unreadable(),
+            *self.notes,
             *self._segments(),
             f"Share of the pixels per {named}: {shares}",
             f"Masks: {self.folder / self.masks}",

@@ -191,8 +191,8 @@ class Later(Layer):
 class Flow(Layer):
     """The optical flow between `fields` + 1 frames centred at each: (u, v) of each field one after another.
 
-    In pixels of frames whose short side is at most `FLOW_SIDE` (`densessl.data.flow`, which has the algorithms); -bound to
-    bound becomes 1 to 255, and what is more is cut.
+    In pixels of frames whose short side is at most `FLOW_SIDE`; -bound to bound becomes 1 to 255, and what is more is
+    cut. algorithm: of `densessl.data.flow`.
     """
 
     def __init__(self, clips: Clips, fields: int, algorithm: str, bound: float) -> None:
