@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_no_video(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with pytest.raises(
-            UserError, match=r"film.mp4 could not be written whole, \d of 8 frames are in it: free some"
+            UserError, match=r"film.mp4 could not be written whole, \d of 8 frames are in it: free"
         ):
             segment(settings(film, out), silent)
     finally:
