@@ -144,9 +144,7 @@ def test_a_full_disk_leaves_no_video(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(
-            UserError, match=r"film.mp4 could not be written whole, \d of 8 frames are in it: free"
-        ):
+        with pytest.raises(UserError, match=r"film.mp4 could not be written whole, \d of 8 frames are in it: free"):
             segment(settings(film, out), silent)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
