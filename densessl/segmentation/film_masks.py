@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 
 from densessl.data.resize import resize
@@ -15,8 +16,9 @@ from densessl.errors import UserError
 from densessl.files import writing
 from densessl.segmentation.features import Extractor, table_of
 from densessl.segmentation.films import Film
-from densessl.segmentation.masks import MaskRun
+from densessl.segmentation.masks import MaskRun, Scored
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.reader import Read
 from densessl.segmentation.stable import Stable
 
@@ -42,28 +44,49 @@ class FilmMasks:
             self._show()
 
     def _write(self, extractor: Extractor, model: Segmenter, first: int, last: int) -> None:
-        """The masks that are missing, between these two; the average is found again from where it was kept."""
-        run, path, share = self.run, self.run.writer.unfinished(self.film.stem), self.run.config.stable
+        """The masks that are missing, between these two; the average is found again from where it was kept.
+
+        Frames are looked at by several threads, and averaged in the order of time.
+        """
+        run, stem, share = self.run, self.film.stem, self.run.config.stable
         model, stable = model.to(extractor.device).eval(), None
         if share:
-            stable = Stable.load(path, share, extractor.device)
-            if self.film.first + stable.frames > first:
-                stable = Stable(share)
+            stable = self._stable(extractor.device, first)
             first = self.film.first + stable.frames
-        for count, (index, image) in enumerate(self.film.frames(first), start=1):
-            if index > last:
-                break
-            if stable is None and run.writer.segmented(run.stem(index)):
-                continue
+
+        def act(frame: tuple[int, np.ndarray]) -> Scored:
+            index, image = frame
             map_ = extractor([extractor.frame.show(image)])[0]
             tokens = torch.from_numpy(table_of(map_, run.source.name(index)))
-            run.segment(model, Read(index, image, tuple(map_.shape[1:]), tokens), stable)
+            return run.score(model, Read(index, image, tuple(map_.shape[1:]), tokens), fine=bool(share))
+
+        frames = self._wanted(first, last, everyone=bool(share))
+        for scored in spread(act, frames, threads_of(model.centres.device), run.stop.is_asked):
+            index = scored.picture.index
+            if stable:
+                scored.found = stable(scored.found, scored.picture.image)
+            if not run.writer.segmented(run.stem(index)):
+                run.keep(model, scored)
+            if stable and stable.frames % KEPT == 0:
+                stable.save(run.writer.unfinished(stem))
             run.progress("Writing masks", index + 1, len(run.source), self.film.name)
-            stopped = run.stop.asked is not None
-            if stable and (stopped or count % KEPT == 0):
-                stable.save(path)
-            run.heed()
-        run.writer.forget_unfinished(self.film.stem)
+        if stable and run.stop.is_asked():
+            stable.save(run.writer.unfinished(stem))
+        run.heed()
+        run.writer.forget_unfinished(stem)
+
+    def _stable(self, device: torch.device, missing: int) -> Stable:
+        """The average as it was kept, if it is of frames before the first that has no mask; else that of none."""
+        kept = Stable.load(self.run.writer.unfinished(self.film.stem), self.run.config.stable, device)
+        return kept if self.film.first + kept.frames <= missing else Stable(self.run.config.stable)
+
+    def _wanted(self, first: int, last: int, everyone: bool) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames from one to another, or those of them that have no mask."""
+        for index, image in self.film.frames(first):
+            if index > last:
+                return
+            if everyone or not self.run.writer.segmented(self.run.stem(index)):
+                yield index, image
 
     def _show(self) -> None:
         """Write the masks of classes, where there are names, and the video."""

@@ -11,6 +11,7 @@ from densessl.errors import UserError
 from densessl.segmentation.coco import write_coco
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.names import write_names
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.sheets import draw_legend, draw_sheet
 from densessl.segmentation.tally import Tally, write_segments
 
@@ -26,8 +27,9 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     if not done:
         raise UserError(f"None of the {len(run.source)} pictures can be read: see {folder / 'unreadable.txt'}.")
     tally = Tally(writer.classes, run.config.crops)
-    for count, index in enumerate(done, start=1):
-        tally.add(index, run.labels(index))
+    masks = zip(done, spread(run.labels, done, threads_of()), strict=True)
+    for count, (index, labels) in enumerate(masks, start=1):
+        tally.add(index, labels)
         run.progress("Summing up", count, len(done), "")
         run.heed()
     write_segments(folder / "segments.json", tally, _files(run, done))

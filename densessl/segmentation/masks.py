@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Unreadable
@@ -17,12 +18,21 @@ from densessl.progress import Report
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.films import Items
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
 from densessl.segmentation.reader import Read, Reader
 from densessl.segmentation.spectral import spectral_tokens
-from densessl.segmentation.stable import Stable
 from densessl.segmentation.stopping import Stop
 from densessl.segmentation.writer import MaskWriter
+
+
+@dataclass
+class Scored:
+    """A picture and the scores (K, h, w) that were found in it."""
+
+    picture: Read
+    found: Tensor
+    refinement: Refinement | None
 
 
 @dataclass
@@ -89,14 +99,19 @@ class MaskRun:
             return
         reader, total = reader(), self.source.pictures
         model = model.to(reader.extractor.device).eval()
+
+        def act(picture: Read) -> tuple[str, str]:
+            if picture.image is not None:
+                self._segment(model, picture)
+            return self.source.name(picture.index), picture.reason
+
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
-            for done, picture in enumerate(pictures, start=total - len(missing) + 1):
-                if picture.image is None:
-                    self.unreadable.add(self.source.name(picture.index), picture.reason)
-                else:
-                    self.segment(model, picture)
+            written = spread(act, pictures, threads_of(model.centres.device), self.stop.is_asked)
+            for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
+                if reason:
+                    self.unreadable.add(name, reason)
                 self.progress("Writing masks", done, total, "")
-                self.heed()
+        self.heed()
 
     def heed(self) -> None:
         if self.stop.asked is not None:
@@ -113,28 +128,29 @@ class MaskRun:
             return True
         return False
 
-    def segment(self, model: Segmenter, picture: Read, stable: Stable | None = None) -> None:
-        """Write the files of a picture.
+    def _segment(self, model: Segmenter, picture: Read) -> None:
+        self.keep(model, self.score(model, picture))
 
-        stable: the average with the frames before, where it is a frame; of one that has its files already nothing is
-        written.
-        """
+    def score(self, model: Segmenter, picture: Read, fine: bool = False) -> Scored:
+        """The scores of the segments in a picture; fine: probabilities at the size of the refinement in any case."""
         config, refinement = self.config, None
         if self.spectral:
             joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=config.seed)
             picture = dataclasses.replace(picture, tokens=joined)
-        if config.refine != "none" or stable is not None:
+        if config.refine != "none" or fine:
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
         found = scores(model, picture.tokens, picture.shape, picture.image, refinement)
-        if stable is not None:
-            found = stable(found, picture.image)
-        stem, frame = self.stem(picture.index), self.frame(picture.index)
-        if frame and self.writer.segmented(stem):
-            return
-        labels, shares = best(found, picture.image.shape[:2]), None
-        if config.probabilities:
-            shares = probabilities(model, picture.tokens, picture.shape, found, refinement, config.sharpness)
-        self.writer.write(stem, None if frame else picture.image, labels, shares)
+        return Scored(picture, found, refinement)
+
+    def keep(self, model: Segmenter, scored: Scored) -> None:
+        """Write the files of a picture, or those of a frame."""
+        picture, shares = scored.picture, None
+        labels = best(scored.found, picture.image.shape[:2])
+        if self.config.probabilities:
+            found = scored.found, scored.refinement, self.config.sharpness
+            shares = probabilities(model, picture.tokens, picture.shape, *found)
+        image = None if self.frame(picture.index) else picture.image
+        self.writer.write(self.stem(picture.index), image, labels, shares)
 
 
 def unreadable_before(folder: Path) -> set[str]:

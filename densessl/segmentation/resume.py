@@ -73,14 +73,13 @@ class State:
     def follow(self, writer: MaskWriter, model: str, files: dict[str, str]) -> None:
         """Take away what is of another model, of other pictures or shown with other names, and note what is so now."""
         known = self.files.items() if self.model == model else set()
-        for name, stem in files.items():
-            if (name, stem) not in known:
-                _forget(writer, name, stem)
+        stale = {(name, stem) for name, stem in files.items() if (name, stem) not in known}
         if self.model not in (None, model):
-            for name, stem in self.files.items():
-                _forget(writer, name, stem)
+            stale.update(self.files.items())
             for path in (*writer.folder.glob("sheets/segment-*.png"), *map(writer.folder.joinpath, SUMS)):
                 path.unlink(missing_ok=True)
+        for name, stem in stale:
+            _forget(writer, name, stem)
         classes = writer.classes
         shown = [classes.given, classes.members, [list(colour) for colour in classes.class_colours]]
         if shown != self.shown:

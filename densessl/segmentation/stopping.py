@@ -36,6 +36,9 @@ class Stop:
         self.asked = signal.Signals(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def is_asked(self) -> bool:
+        return self.asked is not None
+
     def heed(self, where: str) -> None:
         """Raise `RunStopped` when a signal has asked for it; called where nothing is half done."""
         if self.asked is not None:

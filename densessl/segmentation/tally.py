@@ -56,8 +56,11 @@ class Tally:
         scale = min(1.0, LOOKED_AT / max(labels.shape))
         size = [max(1, round(side * scale)) for side in labels.shape[::-1]]
         small = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-        for segment in np.unique(small):
+        for segment, count in enumerate(np.bincount(small.reshape(-1))):
             kept = self.best[segment]
+            # All of the segment in this picture would have to be one region to be among the largest.
+            if not count or (len(kept) == self.crops and count / small.size < kept[0].share):
+                continue
             heapq.heappush(kept, _largest(small == segment, picture))
             if len(kept) > self.crops:
                 heapq.heappop(kept)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from densessl.data.images import UnreadableImage
+from densessl.segmentation import finding
+from densessl.segmentation.colour import ColourBackbone
 
 
 @dataclass
@@ -52,3 +56,33 @@ def scenes() -> tuple[Arrays, list[np.ndarray]]:
     sizes = [(96, 128), (128, 96), (100, 150), (90, 90)]
     made = [scene(seed, *size) for seed, size in enumerate(sizes)]
     return Arrays([image for image, _ in made]), [truth for _, truth in made]
+
+
+@pytest.fixture
+def png_folder(scenes, tmp_path) -> Path:
+    """The four pictures as files, one in a subfolder."""
+    names = ["a.png", "b.png", "sub/c.png", "d.png"]
+    for name, image in zip(names, scenes[0].images, strict=True):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def counts(monkeypatch) -> dict[str, int]:
+    """Pictures that the backbone saw, and trainings of a head."""
+    found = {"backbone": 0, "training": 0}
+    maps, training = ColourBackbone.feature_maps, finding.train
+
+    def feature_maps(self, images, layers=(-1,)):
+        found["backbone"] += len(images)
+        return maps(self, images, layers)
+
+    def trained(*arguments):
+        found["training"] += 1
+        return training(*arguments)
+
+    monkeypatch.setattr(ColourBackbone, "feature_maps", feature_maps)
+    monkeypatch.setattr(finding, "train", trained)
+    return found

@@ -19,15 +19,15 @@ from tests.segmentation.filming import contents, labels, settings, shots, write
 
 
 def stop_after(monkeypatch, frames: int, number: int = signal.SIGTERM) -> None:
-    plain, count = MaskRun.segment, []
+    plain, count = MaskRun.score, []
 
-    def segmenting(self, *arguments):
+    def scoring(self, *arguments, **named):
         count.append(1)
         if len(count) == frames:
             os.kill(os.getpid(), number)
-        plain(self, *arguments)
+        return plain(self, *arguments, **named)
 
-    monkeypatch.setattr(MaskRun, "segment", segmenting)
+    monkeypatch.setattr(MaskRun, "score", scoring)
 
 
 @pytest.mark.parametrize("refine", ["none", "guided"])
@@ -56,13 +56,13 @@ def forbid_backbone(monkeypatch) -> None:
 
 def counting(monkeypatch) -> list[int]:
     """Gets an entry for each frame that is computed from now on."""
-    plain, computed = MaskRun.segment, []
+    plain, computed = MaskRun.score, []
 
-    def segmenting(self, model, picture, *arguments):
+    def scoring(self, model, picture, **named):
         computed.append(picture.index)
-        plain(self, model, picture, *arguments)
+        return plain(self, model, picture, **named)
 
-    monkeypatch.setattr(MaskRun, "segment", segmenting)
+    monkeypatch.setattr(MaskRun, "score", scoring)
     return computed
 
 
@@ -72,12 +72,15 @@ def test_a_killed_film_goes_on_from_the_last_average_that_was_kept(tmp_path, mon
     film, out = write(tmp_path / "film.mp4", shots(12)), tmp_path / "out"
     segment(settings(film, tmp_path / "whole"), silent)
 
-    def die(*arguments):
-        raise KeyboardInterrupt
+    plain = MaskRun.score
+
+    def die(self, model, picture, **named):
+        if picture.index == 8:
+            raise KeyboardInterrupt
+        return plain(self, model, picture, **named)
 
     with monkeypatch.context() as patch:
-        plain = MaskRun.segment
-        patch.setattr(MaskRun, "segment", lambda run_, m, p, s: die() if p.index == 8 else plain(run_, m, p, s))
+        patch.setattr(MaskRun, "score", die)
         with pytest.raises(KeyboardInterrupt):
             segment(settings(film, out), silent)
     assert len(labels(out, "film")) == 8

@@ -67,7 +67,7 @@ def no_backbone(monkeypatch):
 
 def stop_after(monkeypatch, pictures: int, number: int = signal.SIGTERM) -> None:
     """Have a signal come while the mask of this number is made."""
-    plain, count = MaskRun.segment, []
+    plain, count = MaskRun._segment, []
 
     def segmenting(self, *arguments):
         count.append(1)
@@ -75,7 +75,7 @@ def stop_after(monkeypatch, pictures: int, number: int = signal.SIGTERM) -> None
             os.kill(os.getpid(), number)
         plain(self, *arguments)
 
-    monkeypatch.setattr(MaskRun, "segment", segmenting)
+    monkeypatch.setattr(MaskRun, "_segment", segmenting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

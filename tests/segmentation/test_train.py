@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from densessl.errors import RunStopped, UserError
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
@@ -14,9 +15,10 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.correspondence import correspondence_loss
 from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.kmeans import best_spherical_kmeans
 from densessl.segmentation.predict import mask
 from densessl.segmentation.sampling import batches, corners, sample
-from densessl.segmentation.train import Trainer, learn
+from densessl.segmentation.train import Trainer, cluster, learn, sample_codes, train
 
 
 def settings(**changes) -> SegmentConfig:
@@ -98,10 +100,11 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
     """The same draws, with the neighbour's codes computed on its whole map."""
     config = settings()
     config.stego.dropout, config.stego.feature_samples, config.stego.neg_samples = 0.0, 4, 2
+    config.stego.clusters = "probe"
     trainer = Trainer(features(scenes), config, torch.Generator().manual_seed(0), "cpu")
     anchors = torch.tensor([2, 0, 1])
     state = trainer.generator.get_state()
-    loss, cluster = trainer.losses(anchors)
+    loss, probed = trainer.losses(anchors)
     trainer.generator.set_state(state)
 
     def read(pictures: torch.Tensor, points: torch.Tensor):
@@ -122,7 +125,9 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
     negative = sum(term(two, (two[0][other], two[1][other]), 0.66) for other in cycles) / 2
     slow = 0.67 * term(one, one, 0.08) + 0.25 * term(two, near, 0.02) + 0.63 * negative
     torch.testing.assert_close(loss, slow)
-    assert -1 <= float(cluster.detach()) <= 1
+    codes = F.normalize(trainer.head(trainer.features.batch(anchors.tolist())[0]), dim=1)
+    cosines = codes @ F.normalize(trainer.probe.centres, dim=1).T
+    torch.testing.assert_close(probed, -cosines.amax(dim=1).mean())
 
 
 def test_an_epoch_holds_every_picture_once_and_a_batch_none_twice(scenes):
@@ -157,3 +162,28 @@ def test_segments_are_numbered_by_their_size(scenes):
     places = torch.cat([model(kept.tokens(row)).argmax(dim=1) for row in range(4)])
     counts = places.bincount(minlength=4).tolist()
     assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("clusters", ["kmeans", "probe"])
+def test_the_head_is_the_same_whatever_the_number_of_segments(scenes, clusters):
+    kept = extract(scenes[0], Extractor(ColourBackbone(), 64), range(4))
+    heads = []
+    for classes in (2, 7):
+        config = SegmentConfig(data="", out="", classes=classes, steps=4)
+        config.stego.clusters = clusters
+        heads.append(train(kept, config).head.state_dict())
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+def test_restarts_reach_the_k_means(scenes):
+    kept, models = extract(scenes[0], Extractor(ColourBackbone(), 64), range(4)), []
+    for restarts in (1, 3):
+        config = SegmentConfig(data="", out="", classes=4, method="kmeans", restarts=restarts, seed=5)
+        generator = torch.Generator().manual_seed(5)
+        codes = sample_codes(kept, None, generator, "cpu")
+        centres = best_spherical_kmeans(codes, 4, generator, restarts)[0]
+        found = cluster(kept, None, config).centres
+        assert (found @ centres.T).amax(dim=1).min() > 1 - 1e-6
+        assert torch.equal(learn(kept, config).model.centres, found)
+        models.append(found)
+    assert (models[0] @ models[1].T).amax(dim=1).min() < 0.99

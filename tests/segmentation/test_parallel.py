@@ -1,0 +1,93 @@
+"""Pictures by several threads at a time: in order, none lost, and the same masks."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from densessl.progress import silent
+from densessl.segmentation import segment
+from densessl.segmentation.names import Classes
+from densessl.segmentation.parallel import spread, threads_of
+from densessl.segmentation.tally import Tally, _largest
+from tests.segmentation.runs import contents, settings
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_order_and_items_are_drawn_when_they_are_needed(threads):
+    drawn, here = [], threading.current_thread()
+
+    def items():
+        for number in range(20):
+            assert threading.current_thread() is here
+            drawn.append(number)
+            yield number
+
+    def act(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number**2
+
+    found = []
+    for result in spread(act, items(), threads):
+        found.append(result)
+        assert len(drawn) <= len(found) + threads
+    assert found == [number**2 for number in range(20)]
+
+
+def test_each_thread_counts_as_one_to_torch():
+    before = torch.get_num_threads()
+    assert set(spread(lambda item: torch.get_num_threads(), range(8), 3)) == {1}
+    assert torch.get_num_threads() == before and threads_of("cuda") == 1 and threads_of() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_was_begun_is_ended_when_it_is_stopped_and_nothing_else_begun(threads):
+    begun, ended = [], []
+
+    def act(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.01)
+        ended.append(number)
+        return number
+
+    found = list(spread(act, iter(range(100)), threads, lambda: len(ended) >= 5))
+    assert found == sorted(begun) == sorted(ended) and 5 <= len(found) <= 5 + 2 * threads
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_one_item_is_raised(threads):
+    def act(number: int) -> int:
+        if number == 4:
+            raise OSError("full")
+        return number
+
+    with pytest.raises(OSError, match="full"):
+        list(spread(act, range(100), threads))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"refine": "crf", "refine_size": 60}, {"method": "spectral", "probabilities": True}]
+)
+def test_several_threads_make_the_masks_of_one(png_folder, tmp_path, monkeypatch, changes):
+    (png_folder / "broken.png").write_text("text")
+    segment(settings(png_folder, tmp_path / "one", **changes), silent)
+    for module in ("masks", "finish"):
+        monkeypatch.setattr(f"densessl.segmentation.{module}.threads_of", lambda device="cpu": 3)
+    summary = segment(settings(png_folder, tmp_path / "three", **changes), silent)
+    assert contents(tmp_path / "three") == contents(tmp_path / "one") and summary.unreadable == 1
+
+
+def test_regions_that_are_not_looked_for_would_not_have_been_among_the_largest():
+    random, tally = np.random.default_rng(0), Tally(Classes.unnamed(4), crops=3)
+    regions = [[] for _ in range(4)]
+    for picture in range(40):
+        labels = np.kron(random.integers(0, 4, (4, 5)), np.ones((9, 9), dtype=np.int64)).astype(np.uint8)
+        tally.add(picture, labels)
+        for segment_ in np.unique(labels):
+            regions[segment_].append(_largest(labels == segment_, picture))
+    for segment_, all_of_them in enumerate(regions):
+        assert tally.regions(segment_) == sorted(all_of_them, reverse=True)[:3]
