@@ -110,6 +110,14 @@ class Items(Source):
         film, frame = self._place(index)
         return self._stems[index] if film is None else f"{film.stem}/{frame:06}"
 
+    def group(self, index: int, parts: int) -> int:
+        """Of a frame the first of its stretch, a second or one of so many parts of the film; a picture as it is."""
+        film, _ = self._place(index)
+        if film is None:
+            return index
+        stretch = max(1, -(-len(film) // parts), round(film.rate))
+        return index - (index - film.first) % stretch
+
     def read_bytes(self, index: int) -> bytes:
         return self._pictures.read_bytes(index)
 

@@ -29,7 +29,7 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     tally = Tally(writer.classes, run.config.crops)
     masks = zip(done, spread(run.labels, done, threads_of()), strict=True)
     for count, (index, labels) in enumerate(masks, start=1):
-        tally.add(index, labels)
+        tally.add(index, labels, run.source.group(index, max(1, run.config.crops)))
         run.progress("Summing up", count, len(done), "")
         run.heed()
     write_segments(folder / "segments.json", tally, _files(run, done))

@@ -127,6 +127,15 @@ def test_few_frames_are_learned_from_at_equal_distances(tmp_path):
     assert len(fewer) <= 100 and {int(np.searchsorted(source._firsts, each, "right")) for each in fewer} == {1, 2, 3}
 
 
+def test_sheets_show_one_place_of_each_stretch_of_a_film(tmp_path):
+    source = items(tmp_path, {"long.avi": (1200, 25.0), "short.avi": (60, 25.0)}, pictures=1)
+    long, short = source.films
+    assert source.group(0, 12) == 0
+    groups = [source.group(index, 12) for index in long.numbers]
+    assert groups == [long.first + place // 100 * 100 for place in range(1200)]
+    assert {source.group(index, 12) - short.first for index in short.numbers} == {0, 25, 50}
+
+
 def test_pictures_alone_are_drawn_as_ever_and_beside_films_give_their_share(tmp_path):
     alone = items(tmp_path / "a", {}, pictures=10)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(3))
@@ -232,7 +241,7 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
     model = segment(settings(write(tmp_path / "film.mp4", shots(4)), tmp_path / "model"), silent).folder
     for count in (8, 40):
         film = write(tmp_path / f"{count}.mp4", shots(count))
-        config = settings(film, tmp_path / f"out{count}", model=str(model), image_size=None)
+        config = settings(film, tmp_path / f"out{count}", model=str(model), image_size=None, crops=0)
         tracemalloc.start()
         segment(config, silent)
         used.append(tracemalloc.get_traced_memory()[1])
