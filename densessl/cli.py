@@ -62,7 +62,7 @@ def pretrain(
 @app.command()
 def segment(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards.")
+        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards, videos.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     classes: Annotated[str | None, typer.Option(help="Number of segments, or auto; 8 unless given.")] = None,
@@ -79,8 +79,8 @@ def segment(
     The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
     split, probe, method, layers, facet, positions, image_size, batch_size, epochs, steps, lr, restarts, workers, seed,
-    devices, precision, learn_from, refine, refine_size, sharpness, names, crops, coco, probabilities, cache,
-    cache_size, unreadable, stego.*, crf.*.
+    devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco, probabilities,
+    cache, cache_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run

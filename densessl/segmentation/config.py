@@ -46,7 +46,7 @@ class StegoConfig:
 class SegmentConfig:
     """A run of `densessl segment`.
 
-    data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
+    data: images or films (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
     out: the folder that gets the masks.
     classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
     backbone: whose features are used; None is "box", the backbone that the package brings, and "colour" are colours and
@@ -68,6 +68,9 @@ class SegmentConfig:
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
     refine_size: longest side in pixels at which that is done.
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
+    every: of a film each frame gets a mask, or of so many one: every=5 takes frames 0, 5, 10 and so on.
+    stable: share of the frames before in what decides a frame's mask, brought along with the motion, so that labels do
+        not flicker (`densessl.segmentation.stable`); below 1, and 0 takes each frame by itself.
     names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
         of the classes. None takes the one in `out`, if there is one.
     crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
@@ -106,6 +109,8 @@ class SegmentConfig:
     refine: str = "crf"
     refine_size: int = 320
     sharpness: float = 2.0
+    every: int = 1
+    stable: float = 0.7
     names: str | None = None
     crops: int = 12
     coco: bool = False

@@ -25,6 +25,7 @@ from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
 from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
+from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
@@ -57,7 +58,7 @@ class Finding:
     former: the model of an earlier start in the same folder, whose head serves where the settings are the same.
     """
 
-    source: object
+    source: Items
     extractor: Extractor
     spec: str
     config: SegmentConfig
@@ -95,7 +96,7 @@ class Finding:
         return Found(model, saved, features, how, seconds)
 
     def _features(self) -> Features:
-        indices = learned_from(len(self.source), self.config)
+        indices = learned_from(self.source, self.config)
 
         def advance(done: int) -> None:
             self.progress("Reading features", done, len(indices), "")
@@ -127,7 +128,7 @@ class Finding:
         return head, "trained"
 
     def _head_key(self) -> str:
-        indices = learned_from(len(self.source), self.config)
+        indices = learned_from(self.source, self.config)
         features = Blocks(None, features_key(self.extractor, self.source), indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
         return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
@@ -164,10 +165,9 @@ class Finding:
         return found.chosen
 
 
-def learned_from(pictures: int, config: SegmentConfig) -> list[int]:
-    """The numbers of the pictures that the segments are found in: all, or `learn_from` of them drawn by the seed."""
-    order = torch.randperm(pictures, generator=torch.Generator().manual_seed(config.seed))
-    return sorted(order[: config.learn_from].tolist())
+def learned_from(source: Items, config: SegmentConfig) -> list[int]:
+    """The numbers of the pictures that the segments are found in: all or `learn_from` of them, and of films few."""
+    return source.sample(config.learn_from, config.seed)
 
 
 def same_clustering(saved: Saved, config: SegmentConfig) -> bool:

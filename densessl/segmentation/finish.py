@@ -23,17 +23,16 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     """
     folder, writer, done = run.writer.folder, run.writer, run.done()
     run.unreadable.write(folder)
-    run.unreadable.check(len(run.stems), run.config.unreadable)
+    run.unreadable.check(len(run.source) + len(run.source.broken), run.config.unreadable)
     if not done:
-        raise UserError(f"None of the {len(run.stems)} pictures can be read: see {folder / 'unreadable.txt'}.")
+        raise UserError(f"None of the {len(run.source)} pictures can be read: see {folder / 'unreadable.txt'}.")
     tally = Tally(writer.classes, run.config.crops)
     masks = zip(done, spread(run.labels, done, threads_of()), strict=True)
     for count, (index, labels) in enumerate(masks, start=1):
-        tally.add(index, labels)
+        tally.add(index, labels, run.source.group(index, max(1, run.config.crops)))
         run.progress("Summing up", count, len(done), "")
         run.heed()
-    names = list(run.files)
-    write_segments(folder / "segments.json", tally, {names[index]: writer.mask(run.stems[index]) for index in done})
+    write_segments(folder / "segments.json", tally, _files(run, done))
     write_names(folder / "names.txt", writer.classes, tally.shares)
     draw_legend(folder / "legend.png", tally)
     if run.config.crops:
@@ -43,12 +42,19 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     return tally, len(done)
 
 
+def _files(run: MaskRun, done: list[int]) -> dict[str, str]:
+    """The mask of each picture and the folder of those of each film."""
+    source, writer = run.source, run.writer
+    found = {source.name(index): writer.mask(run.stem(index)) for index in done if not run.frame(index)}
+    return found | {film.name: writer.masks(film.stem) for film in source.films}
+
+
 def _write_coco(run: MaskRun, done: list[int]) -> None:
-    classes, names = run.writer.classes, list(run.files)
+    classes = run.writer.classes
 
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
         for count, index in enumerate(done, start=1):
-            yield names[index], run.writer.table[run.labels(index)]
+            yield run.source.name(index), run.writer.table[run.labels(index)]
             run.progress("Writing coco.json", count, len(done), "")
             run.heed()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from densessl.data.images import UnreadableImage
-from densessl.data.sources import Source, Unreadable
+from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.progress import Report
 from densessl.segmentation.config import SegmentConfig
+from densessl.segmentation.films import Items
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores
@@ -24,15 +27,22 @@ from densessl.segmentation.writer import MaskWriter
 
 
 @dataclass
+class Scored:
+    """A picture and the scores (K, h, w) that were found in it."""
+
+    picture: Read
+    found: Tensor
+    refinement: Refinement | None
+
+
+@dataclass
 class MaskRun:
     """What the masks of one run are made from and with.
 
-    files: the stem of each picture by its name, in order. spectral: whether the tokens are joined into segments of the
-    picture first.
+    spectral: whether the tokens are joined into segments of the picture first.
     """
 
-    source: Source
-    files: dict[str, str]
+    source: Items
     writer: MaskWriter
     config: SegmentConfig
     unreadable: Unreadable
@@ -40,29 +50,30 @@ class MaskRun:
     stop: Stop
     spectral: bool = False
 
-    def __post_init__(self) -> None:
-        self.stems = list(self.files.values())
-
     def done(self) -> list[int]:
-        return [index for index, stem in enumerate(self.stems) if self.writer.complete(stem)]
+        """The numbers of the pictures and frames that have all of their files."""
+        return [i for i in range(len(self.source)) if self.writer.complete(self.source.stem(i), self.frame(i))]
+
+    def frame(self, index: int) -> bool:
+        """Whether this is a frame of a film."""
+        return index >= self.source.pictures
+
+    def stem(self, index: int) -> str:
+        return self.source.stem(index)
 
     def labels(self, index: int) -> np.ndarray:
         """The segment of every pixel of a picture that is done; `UserError` where the file is damaged."""
-        labels = self.writer.read(self.stems[index])
+        labels = self.writer.read(self.stem(index))
         if labels is None:
-            path = self.writer.folder / "labels" / f"{self.stems[index]}.png"
+            path = self.writer.folder / "labels" / f"{self.stem(index)}.png"
             raise UserError(f"{path} is damaged: delete it and give the same command again.")
         return labels
 
     def show(self) -> None:
         """Complete the pictures whose segments are there and whose class map or overlay is not, without a backbone."""
-        half = [
-            index
-            for index, stem in enumerate(self.stems)
-            if self.writer.segmented(stem) and not self.writer.complete(stem)
-        ]
-        for count, index in enumerate(half, start=1):
-            stem = self.stems[index]
+        stems = [(index, self.stem(index)) for index in range(self.source.pictures)]
+        half = [each for each in stems if self.writer.segmented(each[1]) and not self.writer.complete(each[1])]
+        for count, (index, stem) in enumerate(half, start=1):
             try:
                 image = self.source.read(index)
             except UnreadableImage as error:
@@ -82,11 +93,11 @@ class MaskRun:
         reader: called when there is anything to do. before: names that an earlier start could not read; no backbone is
         loaded for them alone.
         """
-        missing = [index for index, stem in enumerate(self.stems) if not self.writer.segmented(stem)]
+        missing = [index for index in range(self.source.pictures) if not self.writer.segmented(self.stem(index))]
         missing = [index for index in missing if not self._unreadable_still(index, before)]
         if not missing:
             return
-        reader, total = reader(), len(self.stems)
+        reader, total = reader(), self.source.pictures
         model = model.to(reader.extractor.device).eval()
 
         def act(picture: Read) -> tuple[str, str]:
@@ -104,7 +115,7 @@ class MaskRun:
 
     def heed(self) -> None:
         if self.stop.asked is not None:
-            self.stop.heed(f"with {len(self.done())} of {len(self.stems)} pictures done")
+            self.stop.heed(f"with {len(self.done())} of {len(self.source)} pictures done")
 
     def _unreadable_still(self, index: int, before: set[str]) -> bool:
         name = self.source.name(index)
@@ -118,17 +129,28 @@ class MaskRun:
         return False
 
     def _segment(self, model: Segmenter, picture: Read) -> None:
-        config, refinement, tokens = self.config, None, picture.tokens
+        self.keep(model, self.score(model, picture))
+
+    def score(self, model: Segmenter, picture: Read, fine: bool = False) -> Scored:
+        """The scores of the segments in a picture; fine: probabilities at the size of the refinement in any case."""
+        config, refinement = self.config, None
         if self.spectral:
-            tokens = spectral_tokens(tokens, picture.shape, picture.image, seed=config.seed)
-        if config.refine != "none":
+            joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=config.seed)
+            picture = dataclasses.replace(picture, tokens=joined)
+        if config.refine != "none" or fine:
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
-        found = scores(model, tokens, picture.shape, picture.image, refinement)
-        labels = best(found, picture.image.shape[:2])
-        shares = None
-        if config.probabilities:
-            shares = probabilities(model, tokens, picture.shape, found, refinement, config.sharpness)
-        self.writer.write(self.stems[picture.index], picture.image, labels, shares)
+        found = scores(model, picture.tokens, picture.shape, picture.image, refinement)
+        return Scored(picture, found, refinement)
+
+    def keep(self, model: Segmenter, scored: Scored) -> None:
+        """Write the files of a picture, or those of a frame."""
+        picture, shares = scored.picture, None
+        labels = best(scored.found, picture.image.shape[:2])
+        if self.config.probabilities:
+            found = scored.found, scored.refinement, self.config.sharpness
+            shares = probabilities(model, picture.tokens, picture.shape, *found)
+        image = None if self.frame(picture.index) else picture.image
+        self.writer.write(self.stem(picture.index), image, labels, shares)
 
 
 def unreadable_before(folder: Path) -> set[str]:

@@ -21,7 +21,8 @@ CHUNK = 1 << 24
 class Refinement:
     """How masks are made to follow the picture's edges.
 
-    method: "crf" or "guided" (`densessl.segmentation.crf`). size: longest side in pixels at which that is done.
+    method: "crf" or "guided" (`densessl.segmentation.crf`), or "none" for the probabilities as they are.
+    size: longest side in pixels at which that is done.
     sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation. A linear probe has its
     own probabilities.
     """
@@ -39,6 +40,8 @@ class Refinement:
         codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
         codes = F.interpolate(codes, size, mode="bilinear", align_corners=False)
         probabilities = model.log_odds(codes, self.sharpness).softmax(1)
+        if self.method == "none":
+            return probabilities[0]
         if self.method == "guided":
             return guided(probabilities, guide)[0]
         return mean_field(probabilities, guide, self.crf)[0]

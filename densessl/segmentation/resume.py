@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from densessl import config as configs
+from densessl.data.sources.videos import is_video
 from densessl.errors import UserError
 from densessl.files import write_text
 from densessl.segmentation.config import SegmentConfig
@@ -38,13 +40,14 @@ class State:
 
     model: hash of the model whose masks these are; None before it is learned. files: the stem of each picture by its
     name. shown: whether there are names, and the classes and colours that the overlays show. aside: by the hash of
-    another model, the file that has the names of its segments.
+    another model, the file that has the names of its segments. lengths: of films, as counted (`films.count_frames`).
     """
 
     model: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     shown: list = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, list] = field(default_factory=dict)
 
     @property
     def segments(self) -> int:
@@ -70,20 +73,24 @@ class State:
     def follow(self, writer: MaskWriter, model: str, files: dict[str, str]) -> None:
         """Take away what is of another model, of other pictures or shown with other names, and note what is so now."""
         known = self.files.items() if self.model == model else set()
-        stale = {stem for name, stem in files.items() if (name, stem) not in known}
+        stale = {(name, stem) for name, stem in files.items() if (name, stem) not in known}
         if self.model not in (None, model):
-            stale.update(self.files.values())
+            stale.update(self.files.items())
             for path in (*writer.folder.glob("sheets/segment-*.png"), *map(writer.folder.joinpath, SUMS)):
                 path.unlink(missing_ok=True)
-        for stem in stale:
-            writer.forget(stem)
+        for name, stem in stale:
+            _forget(writer, name, stem)
         classes = writer.classes
         shown = [classes.given, classes.members, [list(colour) for colour in classes.class_colours]]
         if shown != self.shown:
-            for stem in files.values():
-                writer.forget(stem, ("overlays", "classes"))
+            for name, stem in files.items():
+                _forget(writer, name, stem, ("overlays", "classes"))
         self.model, self.files, self.shown = model, files, shown
         self.write(writer.folder)
+
+
+def _forget(writer: MaskWriter, name: str, stem: str, *kinds: Sequence[str]) -> None:
+    (writer.forget_film if is_video(name) else writer.forget)(stem, *kinds)
 
 
 @dataclass(frozen=True)

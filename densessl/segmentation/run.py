@@ -23,6 +23,8 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
 from densessl.segmentation.diagnosis import read_verdict
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
+from densessl.segmentation.film_masks import FilmMasks
+from densessl.segmentation.films import Items, count_frames
 from densessl.segmentation.finding import Finding, learned_from
 from densessl.segmentation.finish import finish
 from densessl.segmentation.layers import chosen
@@ -33,7 +35,7 @@ from densessl.segmentation.reader import Reader
 from densessl.segmentation.resume import MODEL, Before, State, look, model_hash
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
-from densessl.segmentation.writer import MaskWriter, stems
+from densessl.segmentation.writer import MaskWriter
 
 
 def segment(config: SegmentConfig, progress: Report | None = None, say: Say = tell) -> Summary:
@@ -60,6 +62,10 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
     state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
+    with terminable("SIGTERM ended the run while it counted frames; the same command begins anew."):
+        source = Items(source, config.every, count_frames(source, state.lengths, progress))
+    for name in source.broken:
+        unreadable.add(name, "OpenCV can read no frame of it")
     found, model, saved, features = None, before.model, before.saved, Features()
     if model is None:
         if before.anew:
@@ -68,9 +74,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
             found = Finding(source, *load(), config, folder, store, before.former, unreadable, progress)()
         model, saved, features = found.model, found.saved, found.features
     writer = _settle(config, folder, state, model, saved, found is not None, say)
-    names = [source.name(index) for index in range(len(source))]
-    files = dict(zip(names, stems(names), strict=True))
-    state.follow(writer, model_hash(model, saved), files)
+    state.follow(writer, model_hash(model, saved), source.files)
 
     def reader() -> Reader:
         extractor = load()[0]
@@ -79,10 +83,12 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
 
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
-        run = MaskRun(source, files, writer, config, unreadable, progress, stop, spectral)
+        run = MaskRun(source, writer, config, unreadable, progress, stop, spectral)
         there = len(run.done())
         run.show()
         run.write(reader, model, previously)
+        for film in source.films:
+            FilmMasks(run, film)(lambda: load()[0], model)
         tally, pictures = finish(run)
     classes = writer.classes
     return Summary(
@@ -103,6 +109,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         seconds=time.monotonic() - begun,
         cache=store,
         verdict=read_verdict(folder) if config.model is None else "",
+        notes=tuple(source.notes),
     )
 
 
@@ -172,12 +179,12 @@ def _settle(
     return MaskWriter(folder, _names(config, folder, model.classes, saved), config.probabilities)
 
 
-def _blocks(store: Cache | None, extractor: Extractor, source, config: SegmentConfig) -> list[Blocks]:
-    """Where the cache has the features of all pictures: of those that are learned from, and of the others."""
+def _blocks(store: Cache | None, extractor: Extractor, source: Items, config: SegmentConfig) -> list[Blocks]:
+    """Where the cache has features: of the pictures and frames that are learned from, and of the other pictures."""
     if store is None:
         return []
-    learned = learned_from(len(source), config)
-    others = sorted(set(range(len(source))) - set(learned))
+    learned = learned_from(source, config)
+    others = sorted(set(range(source.pictures)) - set(learned))
     key = features_key(extractor, source)
     return [Blocks(store, key, part) for part in (learned, others) if part]
 
@@ -202,8 +209,10 @@ def check(config: SegmentConfig) -> None:
     _check_classes(config)
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
     least |= {"restarts": 1, "cache_size": 0}
-    least |= {"refine_size": 1, "sharpness": 0, "crops": 0}
+    least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
+    if config.stable >= 1:
+        raise UserError(f"stable={config.stable} keeps nothing but the first frame: give less than 1.")
     stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
     _check_least(config.stego, stego, "stego.")
     if config.stego.dropout >= 1:

@@ -20,7 +20,7 @@ class Summary:
     model; chosen: whether their number was. learned: whether the segments were found here; head: "trained" here or
     "kept" from an earlier run, None without; finding: seconds of finding them once features and head were there.
     seconds: of the whole run. cache: where features were kept, if anywhere. verdict: on STEGO's weights and shifts,
-    where a head was trained.
+    where a head was trained. notes: sentences on the data.
     """
 
     folder: Path
@@ -40,6 +40,7 @@ class Summary:
     seconds: float
     cache: Cache | None
     verdict: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         how = f"{self.method} on the features of {self.backbone}" if self.learned else "a model learned before"
@@ -49,6 +50,7 @@ class Summary:
         lines = [
             f"{self.pictures} {'mask' if self.pictures == 1 else 'masks'}{there} by {how} in {self.seconds:.0f} s.",
             *self._unreadable(),
+            *self.notes,
             *self._segments(),
             f"Share of the pixels per {named}: {shares}",
             *([f"{self.verdict} See {self.folder / 'correspondences.png'}."] if self.verdict else []),

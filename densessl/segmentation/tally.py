@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -21,12 +21,13 @@ class Region:
     """A connected part of a segment in a picture.
 
     share: of the picture. rank: minus the picture's number, so that the first of equals is the greatest. box: left,
-    top, right, bottom as shares of the picture's sides.
+    top, right, bottom as shares of the picture's sides. group: of the picture; of each one region is shown.
     """
 
     share: float
     rank: int
     box: tuple[float, float, float, float]
+    group: int = field(default=-1, compare=False)
 
     @property
     def picture(self) -> int:
@@ -34,7 +35,7 @@ class Region:
 
 
 class Tally:
-    """Pixels and pictures per segment and per class, and the largest regions of each segment, one per picture.
+    """Pixels and pictures per segment and per class, and the largest regions of each segment, one per group.
 
     crops: how many regions are kept per segment, which is all the memory it takes.
     """
@@ -45,8 +46,8 @@ class Tally:
         self.class_images = np.zeros(len(classes.members), dtype=np.int64)
         self.best: list[list[Region]] = [[] for _ in self.table]
 
-    def add(self, picture: int, labels: np.ndarray) -> None:
-        """labels: (H, W) segments of this picture."""
+    def add(self, picture: int, labels: np.ndarray, group: int | None = None) -> None:
+        """labels: (H, W) segments of this picture. group: of pictures that are alike; None: it is one of its own."""
         counts = np.bincount(labels.reshape(-1), minlength=len(self.pixels))
         self.pixels += counts
         self.images += counts > 0
@@ -61,9 +62,18 @@ class Tally:
             # All of the segment in this picture would have to be one region to be among the largest.
             if not count or (len(kept) == self.crops and count / small.size < kept[0].share):
                 continue
-            heapq.heappush(kept, _largest(small == segment, picture))
-            if len(kept) > self.crops:
-                heapq.heappop(kept)
+            self._keep(kept, _largest(small == segment, picture, picture if group is None else group))
+
+    def _keep(self, kept: list[Region], region: Region) -> None:
+        alike = [each for each in kept if each.group == region.group]
+        if alike and alike[0] > region:
+            return
+        for each in alike:
+            kept.remove(each)
+            heapq.heapify(kept)
+        heapq.heappush(kept, region)
+        if len(kept) > self.crops:
+            heapq.heappop(kept)
 
     def regions(self, segment: int) -> list[Region]:
         """The largest regions of a segment, largest first."""
@@ -79,12 +89,12 @@ class Tally:
         return np.array([self.shares[members].sum() for members in self.classes.members])
 
 
-def _largest(inside: np.ndarray, picture: int) -> Region:
+def _largest(inside: np.ndarray, picture: int, group: int) -> Region:
     _, _, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
     left, top, width, height, area = (int(each) for each in stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()])
     high, wide = inside.shape
     box = (left / wide, top / high, (left + width) / wide, (top + height) / high)
-    return Region(area / inside.size, -picture, box)
+    return Region(area / inside.size, -picture, box, group)
 
 
 def write_segments(path: Path, tally: Tally, files: dict[str, str]) -> None:

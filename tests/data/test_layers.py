@@ -263,7 +263,7 @@ def test_frames_of_a_video_are_images_in_whatever_order_they_are_asked_for(tmp_p
 def test_a_video_that_ends_early_has_unreadable_frames(tmp_path):
     write_video(tmp_path / "v.avi", 20)
     source = Videos(str(tmp_path), ["v.avi"])
-    source._starts = np.array([0, 25])  # as a header that promises more than there is
+    source.starts = np.array([0, 25])  # as a header that promises more than there is
     with pytest.raises(UnreadableImage, match="ends before frame 22"):
         source.read(22)
     assert source.read(3).shape == (48, 64, 3)

@@ -35,6 +35,14 @@ def test_the_pictures_with_the_largest_regions_are_kept_in_order():
     assert tally.regions(2) == [] and tally.images.tolist() == [5, 5, 0]
 
 
+def test_of_pictures_that_are_alike_the_largest_region_is_kept():
+    tally = Tally(Classes.unnamed(2), crops=2)
+    for picture, (side, group) in enumerate([(10, 0), (14, 0), (12, 0), (30, 3), (29, 3), (4, 5)]):
+        tally.add(picture, blocks(side), group)
+    assert [each.picture for each in tally.regions(1)] == [3, 1]
+    assert tally.images.tolist() == [6, 6]
+
+
 def test_a_region_of_a_large_mask_lies_where_it_does_in_the_mask():
     labels = np.zeros((2000, 1000), dtype=np.uint16)
     labels[500:1500, 100:300] = 299

@@ -83,6 +83,11 @@ class Concatenated(Source):
         if named and all(classes == named[0] for classes in named):
             self.classes = named[0]
 
+    @property
+    def starts(self) -> list[int]:
+        """The number of each source's first image, and that of all images."""
+        return [int(start) for start in self._starts]
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
 
 from densessl.data import images
+from densessl.data.flow import flow, small_grey
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import files
 from densessl.data.sources.base import Source, Strings, digest, state_of
 from densessl.data.sources.videos import Clips
 from densessl.errors import UserError
 
-FLOW_SIDE = 256  # px of the short side at which flow is computed; larger frames are shrunk
 FLOW_ZERO = 128  # the level of no movement, and of no other: mirrored levels are exact
 OUTSIDE = 255  # the label of what is no class
 
@@ -193,7 +192,7 @@ class Flow(Layer):
     """The optical flow between `fields` + 1 frames centred at each: (u, v) of each field one after another.
 
     In pixels of frames whose short side is at most `FLOW_SIDE`; -bound to bound becomes 1 to 255, and what is more is
-    cut. algorithm: "dis" (inverse search, arXiv 1603.03590) or "farneback".
+    cut. algorithm: of `densessl.data.flow`.
     """
 
     def __init__(self, clips: Clips, fields: int, algorithm: str, bound: float) -> None:
@@ -210,20 +209,14 @@ class Flow(Layer):
 
     def read(self, source: Source, index: int) -> np.ndarray:
         try:
-            frames = [_small_grey(source.read(self.clips.at(index, offset))) for offset in self.offsets]
+            frames = [small_grey(source.read(self.clips.at(index, offset))) for offset in self.offsets]
         except UnreadableImage as error:
             raise UnreadableImage(f"a frame around it: {error}") from None
         if len({frame.shape for frame in frames}) > 1:
             raise UnreadableImage("the frames around it are not of one size")
-        with _one_thread():
-            fields = [self._field(a, b) for a, b in zip(frames[:-1], frames[1:], strict=True)]
+        fields = [flow(a, b, self.algorithm) for a, b in zip(frames[:-1], frames[1:], strict=True)]
         levels = FLOW_ZERO + (np.concatenate(fields, axis=2) * (127 / self.bound)).round()
         return levels.clip(1, 255).astype(np.uint8)
-
-    def _field(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if self.algorithm == "farneback":
-            return cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
-        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(a, b, None)
 
     def flipped(self, values: np.ndarray) -> np.ndarray:
         mirrored = values.copy()
@@ -301,22 +294,3 @@ class Layered(Source):
 
     def _at(self, index: int) -> int:
         return int(self._kept[index])
-
-
-def _small_grey(image: np.ndarray) -> np.ndarray:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    scale = FLOW_SIDE / min(grey.shape)
-    if scale >= 1:
-        return grey
-    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-@contextmanager
-def _one_thread():
-    """OpenCV's flow comes out otherwise with other counts of threads, and a run must repeat wherever it goes on."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)

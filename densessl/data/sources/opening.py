@@ -53,13 +53,25 @@ def _joined(places: Sequence[str], split: str | None) -> Source:
     """The places one after another; files that follow on each other, as the shell makes of photos/*, are one source."""
     sources: list[Source] = []
     firsts: list[str] = []
-    for plain, group in itertools.groupby(places, lambda place: files.is_image(place) and os.path.isfile(place)):
+    for kind, group in itertools.groupby(places, lambda place: _kind(place) if os.path.isfile(place) else None):
         group = list(group)
-        sources += [files.from_paths(group)] if plain else [_open(place, split) for place in group]
-        firsts += group[:1] if plain else group
+        if kind == "images":
+            sources.append(files.from_paths(group))
+        elif kind == "videos":
+            sources.append(_videos(group))
+        else:
+            sources += [_open(place, split) for place in group]
+        firsts += group[:1] if kind in ("images", "videos") else group
     if len(sources) == 1:
         return sources[0]
     return Concatenated(sources, [_prefix(source, place) for source, place in zip(sources, firsts, strict=True)])
+
+
+def _videos(paths: Sequence[str]) -> videos.Videos:
+    """Video files named one by one, below the folder that they share; one that comes again is left out."""
+    absolute = list(dict.fromkeys(os.path.abspath(path) for path in paths))
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    return videos.Videos(root, [Path(os.path.relpath(path, root)).as_posix() for path in absolute])
 
 
 def _open(place: str, split: str | None) -> Source:
@@ -95,8 +107,7 @@ def _open_files(place: str, paths: Sequence[str], split: str | None) -> Source:
         return _tables(root, [os.path.relpath(path, root or ".") for path in chosen], place, split)
     _refuse(split, place)
     if kind == "videos":
-        root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in chosen])
-        return videos.Videos(root, [Path(os.path.relpath(path, root)).as_posix() for path in chosen])
+        return _videos(chosen)
     return shards.Shards(chosen) if kind == "shards" else files.from_paths(chosen)
 
 
@@ -113,11 +124,21 @@ def _open_folder(folder: str, split: str | None) -> Source:
     if kind == "tables":
         return _tables(folder, chosen, folder, split)
     if kind == "images":
-        return _images(folder, chosen, split)
+        return _noting_videos(_images(folder, chosen, split), names, folder)
     if kind == "videos":
         _refuse(split, folder)
         return videos.Videos(folder, chosen)
     return shards.Shards([os.path.join(folder, name) for name in _of_split(chosen, split, folder)[1]])
+
+
+def _noting_videos(source: files.Files, names: Sequence[str], folder: str) -> files.Files:
+    left = sum(videos.is_video(name) for name in names)
+    if left:
+        source.notes.append(
+            f"{left} {'video' if left == 1 else 'videos'} among the pictures of {folder} "
+            f"{'is' if left == 1 else 'are'} left out: name them to have their frames too."
+        )
+    return source
 
 
 def _images(folder: str, names: Sequence[str], split: str | None) -> Source:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +20,8 @@ from densessl.errors import UserError
 
 SUFFIXES = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
 SKIPPED = 32  # frames up to which decoding on is quicker than looking for the next key frame
+DAMAGED = 32  # frames in a row that cannot be decoded before a video is taken to be over
+RATE = 25.0  # frames a second of a video that does not say
 
 
 class Videos(Source):
@@ -31,64 +35,127 @@ class Videos(Source):
     def __init__(self, root: str, names: Sequence[str]) -> None:
         self.root, self.notes = root, []
         counts = {name: _count(os.path.join(root, name)) for name in names}
-        broken = [name for name, count in counts.items() if not count]
-        self._names = [name for name, count in counts.items() if count]
-        if not self._names:
+        self.broken = [name for name, count in counts.items() if not count]
+        self.videos = [name for name, count in counts.items() if count]
+        if not self.videos:
             raise UserError(f"OpenCV can read no frame of {', '.join(names[:3])}: give another video, or its frames.")
-        if broken:
-            some = f"{', '.join(broken[:3])}{' and others' if len(broken) > 3 else ''}"
-            self.notes.append(f"{len(broken)} of {len(names)} videos cannot be read and are left out: {some}.")
-        self._starts = np.cumsum([0, *(counts[name] for name in self._names)])
-        self._open: tuple[int, str, cv2.VideoCapture, int] | None = None
+        if self.broken:
+            some = f"{', '.join(self.broken[:3])}{' and others' if len(self.broken) > 3 else ''}"
+            self.notes.append(f"{len(self.broken)} of {len(names)} videos cannot be read and are left out: {some}.")
+        self.starts = np.cumsum([0, *(counts[name] for name in self.videos)])
+        self._frames = Frames()
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": None}
+        return int(self.starts[-1])
 
     def read(self, index: int) -> np.ndarray:
         video, frame = self._place(index)
-        capture = self._at(self._names[video], frame)
-        found, image = capture.read()
-        if not found:
-            self._open = None
-            raise UnreadableImage(f"the video ends before frame {frame}")
-        self._open = (os.getpid(), self._names[video], capture, frame + 1)
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return self._frames.read(os.path.join(self.root, self.videos[video]), frame)
 
     def read_bytes(self, index: int) -> bytes:
         return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
 
     def name(self, index: int) -> str:
         video, frame = self._place(index)
-        return f"{self._names[video]}/{frame:06}.png"
+        return f"{self.videos[video]}/{frame:06}.png"
 
     def label(self, index: int) -> int | None:
         checked(index, len(self))
         return None
 
     def fingerprint(self) -> str:
-        return digest(part for name in self._names for part in (name, state_of(os.path.join(self.root, name))))
+        return digest(part for name in self.videos for part in (name, state_of(os.path.join(self.root, name))))
 
     def _place(self, index: int) -> tuple[int, int]:
         index = checked(index, len(self))
-        video = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return video, index - int(self._starts[video])
+        video = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return video, index - int(self.starts[video])
 
-    def _at(self, name: str, frame: int) -> cv2.VideoCapture:
-        """An open file whose next frame is this one; it is kept, since neighbours are asked for one after another."""
+
+class Frames:
+    """Frames of video files by their number. The last file stays open, since neighbours are asked for in a row."""
+
+    def __init__(self) -> None:
+        self._open: tuple[int, str, cv2.VideoCapture, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_open": None}
+
+    def read(self, path: str, frame: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; raises `UnreadableImage` where the video ends before."""
+        capture = self._at(path, frame)
+        found, image = capture.read()
+        if not found:
+            self._open = None
+            raise UnreadableImage(f"the video ends before frame {frame}")
+        self._open = (os.getpid(), path, capture, frame + 1)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def _at(self, path: str, frame: int) -> cv2.VideoCapture:
+        """An open file whose next frame is this one."""
         process, opened, capture, position = self._open or (0, "", None, 0)
         # A process that was forked would share the file's position with its parent.
-        if (process, opened) != (os.getpid(), name):
-            capture, position = cv2.VideoCapture(os.path.join(self.root, name)), 0
-        ahead = frame - position
-        if 0 <= ahead <= SKIPPED:
-            for _ in range(ahead):
-                capture.grab()
-        else:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, frame)
+        if (process, opened) != (os.getpid(), path):
+            capture, position = cv2.VideoCapture(path), 0
+        if not 0 <= frame - position <= SKIPPED:
+            # OpenCV looks for no frame beyond those of the header, which may tell of too few.
+            position = max(0, min(frame, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - 1))
+            capture.set(cv2.CAP_PROP_POS_FRAMES, position)
+        for _ in range(frame - position):
+            capture.grab()
         return capture
+
+
+@dataclass(frozen=True)
+class Length:
+    """frames: of a video that can be decoded. told: by its header, 0 where it tells none. rate: of frames a second."""
+
+    frames: int
+    told: int
+    rate: float
+
+
+def measure(path: str, advance: Callable[[int], None] = lambda frames: None) -> Length:
+    """Decode a video once to count its frames, since headers are often wrong, and files cut short.
+
+    The rate is the header's unless the times of the frames contradict it, as in a video of a varying rate.
+    advance: called with the number of frames so far.
+    """
+    capture, frames, last = cv2.VideoCapture(path), 0, 0.0
+    for _ in _decoded(capture):
+        frames += 1
+        last = capture.get(cv2.CAP_PROP_POS_MSEC)
+        advance(frames)
+    told, rate = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+    true = (frames - 1) * 1000 / last if frames > 1 and last > 0 else rate
+    if not (math.isfinite(rate) and 0.95 < rate / (true or 1) < 1.05):
+        rate = true
+    return Length(frames, max(0, told), rate if math.isfinite(rate) and 0 < rate <= 1000 else RATE)
+
+
+def frames_of(path: str, start: int = 0, step: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames of a video one after another, each with its number: (H, W, 3) uint8 RGB.
+
+    start: the first that is wanted. step: of these every so manieth, those whose number it divides. Frames that cannot
+    be decoded are passed over, and count as none, here as in `measure`.
+    """
+    capture = cv2.VideoCapture(path)
+    for number, _ in enumerate(_decoded(capture)):
+        if number < start or number % step:
+            continue
+        found, image = capture.retrieve()
+        if found:
+            yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decoded(capture: cv2.VideoCapture) -> Iterator[None]:
+    failed = 0
+    while failed <= DAMAGED:
+        if capture.grab():
+            failed = 0
+            yield
+        else:
+            failed += 1
 
 
 class Clips:
