@@ -45,7 +45,7 @@ def test_the_figures_are_those_of_the_masks_that_segment_writes(data, tmp_path):
         out = tmp_path / refine
         config = SegmentConfig(
             data=str(data / "images" / "val"), out=str(out), classes=len(CLASSES), method="kmeans", seed=3,
-            refine=refine, refine_size=80, devices="cpu",
+            refine=refine, refine_size=80, devices="cpu", backbone="colour",
         )  # fmt: skip
         segment(config, lambda *told: None)
         total = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
@@ -163,7 +163,7 @@ def test_segments_do_not_depend_on_whether_a_probe_is_learned_beside(data):
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
     config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, steps=5, devices="cpu",
-                           refine="none", stego=StegoConfig(dim=8))  # fmt: skip
+                           refine="none", stego=StegoConfig(dim=8), backbone="colour")  # fmt: skip
     segment(config, lambda *told: None)
     for place in (tmp_path, tmp_path / "model.safetensors"):
         record = judge(data, "refine=[none]", backbone=str(place))

@@ -41,6 +41,7 @@ def settings(data: Path, out: Path, **changes) -> SegmentConfig:
     config = SegmentConfig(
         data=str(data), out=str(out), classes=3, method="kmeans", image_size=48, devices="cpu", refine="none", crops=2
     )
+    config.backbone = None if "model" in changes else "colour"
     for key, value in changes.items():
         setattr(config, key, value)
     return config

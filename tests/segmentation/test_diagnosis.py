@@ -228,6 +228,7 @@ def folder(scenes, tmp_path) -> Path:
 
 def run(folder: Path, out: Path, **changes):
     config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu", crops=0)
+    config.backbone = "colour"
     for key, value in (changes | {"refine": "none"}).items():
         setattr(config, key, value)
     return segment(config, progress=silent)

@@ -38,8 +38,8 @@ def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
         image_size=64,
         devices="cpu",
         refine="none",
-        backbone="colour",
     )
+    config.backbone = None if "model" in changes else "colour"
     for key, value in changes.items():
         setattr(config, key, value)
     return config

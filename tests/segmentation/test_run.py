@@ -35,9 +35,8 @@ def folder(scenes, tmp_path) -> Path:
 
 
 def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
-    config = SegmentConfig(
-        data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu", backbone="colour"
-    )
+    config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu")
+    config.backbone = None if "model" in changes else "colour"
     for key, value in changes.items():
         setattr(config, key, value)
     return config
