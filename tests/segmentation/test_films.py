@@ -191,14 +191,15 @@ def test_a_film_that_is_cut_short_keeps_the_frames_that_can_be_read(tmp_path, na
     assert contents(tmp_path / "out") == before
 
 
-def test_damage_in_the_midst_loses_no_more_than_the_frames_that_it_hit(tmp_path):
+def test_damage_in_the_midst_loses_no_more_than_the_frames_that_it_hit(tmp_path, capfd):
     film = write(tmp_path / "film.avi", shots(40), "MJPG")
     data = bytearray(film.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 300] = np.random.default_rng(1).integers(0, 256, 300).astype(np.uint8).tobytes()
     film.write_bytes(data)
     summary = segment(settings(film, tmp_path / "out"), silent)
-    assert summary.pictures >= 36 and summary.unreadable == 0
+    assert summary.pictures >= 36 and summary.unreadable == 0 and not (tmp_path / "out" / "unreadable.txt").exists()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_file_without_frames_beside_good_ones_and_alone(tmp_path):

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,6 +23,8 @@ SUFFIXES = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".
 SKIPPED = 32  # frames up to which decoding on is quicker than looking for the next key frame
 DAMAGED = 32  # frames in a row that cannot be decoded before a video is taken to be over
 RATE = 25.0  # frames a second of a video that does not say
+# What is wrong with a video is said in sentences of ours. OpenCV looks at this when it opens its first one.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class Videos(Source):
@@ -84,7 +87,8 @@ class Frames:
     def read(self, path: str, frame: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage` where the video ends before."""
         capture = self._at(path, frame)
-        found, image = capture.read()
+        there = next((True for _ in _decoded(capture)), False)
+        found, image = capture.retrieve() if there else (False, None)
         if not found:
             self._open = None
             raise UnreadableImage(f"the video ends before frame {frame}")
@@ -101,8 +105,8 @@ class Frames:
             # OpenCV looks for no frame beyond those of the header, which may tell of too few.
             position = max(0, min(frame, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - 1))
             capture.set(cv2.CAP_PROP_POS_FRAMES, position)
-        for _ in range(frame - position):
-            capture.grab()
+        for _ in islice(_decoded(capture), frame - position):
+            pass
         return capture
 
 
@@ -149,6 +153,7 @@ def frames_of(path: str, start: int = 0, step: int = 1) -> Iterator[tuple[int, n
 
 
 def _decoded(capture: cv2.VideoCapture) -> Iterator[None]:
+    """Go from frame to frame, past those that cannot be decoded, to the end."""
     failed = 0
     while failed <= DAMAGED:
         if capture.grab():
