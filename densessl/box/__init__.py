@@ -14,7 +14,7 @@ from densessl.backbones.load import BOX, load_backbone
 from densessl.backbones.saved import save_backbone
 
 LAYERS = ["colour", -3, -2, -1]  # whose channels, side by side, are the features of a place
-SIDE = 320  # short side in pixels at which it is shown pictures
+SIDE = 256  # short side in pixels at which it is shown pictures
 
 
 def pack(run: str | Path, folder: str | Path = BOX) -> None:
