@@ -39,7 +39,7 @@ from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.probe import learn_probe
 from densessl.evaluation.record import surroundings
 from densessl.files import write_bytes
-from densessl.progress import Progress, Report
+from densessl.progress import Progress, Report, tell
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, StegoConfig
@@ -113,6 +113,8 @@ class SegmentsConfig:
     devices: str = "auto"
     precision: str = "32"
     cache: str | None = None
+    cache_size: float = SegmentConfig.cache_size
+    restarts: int = SegmentConfig.restarts
     stego: StegoConfig = field(default_factory=StegoConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
@@ -353,8 +355,10 @@ def _features(
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    chosen, store = list(map(int, indices)), Cache.of(config.cache, SegmentConfig.cache_size)
+    chosen, store = list(map(int, indices)), Cache.of(config.cache, config.cache_size)
     kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
+    if store is not None and store.trouble:
+        tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:
         name, reason = kept.unreadable[0]
         raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")

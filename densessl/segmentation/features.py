@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl import __version__
+from densessl.data.images import UnreadableImage
 from densessl.errors import RunStopped
 from densessl.segmentation import transform
 from densessl.segmentation.cache import Cache, Kept, Writer
@@ -165,17 +166,18 @@ def extract(
     spill: str | Path | None = None,
     memory: int = MEMORY,
     advance: Callable[[int], None] = lambda done: None,
+    key: str | None = None,
 ) -> Features:
     """The features of these pictures of a source.
 
     cache: where they are looked for, and kept for other runs; None: they are for this run only.
     spill: a folder for the nameless file that holds what exceeds `memory` bytes (system default: the one for
         temporary files); the file vanishes with the process, however that ends.
-    advance: called with the number of pictures done.
+    advance: called with the number of pictures done. key: of `features_key`, where it is known.
     Raises `UserError` when they cannot be stored, `RunStopped` when the backbone gives NaN or infinity.
     """
-    blocks = Blocks(cache, features_key(extractor, source), indices)
-    found = [blocks.read(number) for number in range(len(blocks.parts))]
+    blocks = Blocks(cache, key or features_key(extractor, source), indices)
+    found = [_unless_mended(blocks.read(number), part, source) for number, part in enumerate(blocks.parts)]
     missing = [index for block, part in zip(found, blocks.parts, strict=True) if block is None for index in part]
     there = len(indices) - len(missing)
     if there:
@@ -251,6 +253,17 @@ class BlockWriter:
         whole = self.blocks.whole(self.number, self.writer.size)
         kept = self.writer.settle(self.record, whole)
         return kept and _features(kept)
+
+
+def _unless_mended(block: Features | None, part: Sequence[int], source) -> Features | None:
+    """What is kept of a part, unless a picture that could not be read then can be now."""
+    if block is None or not block.unreadable:
+        return block
+    for index in set(part).difference(block.indices):
+        with suppress(UnreadableImage):
+            source.read(index)
+            return None
+    return block
 
 
 def _name(number: int) -> str:

@@ -24,7 +24,7 @@ from densessl.progress import Report
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
+from densessl.segmentation.features import Blocks, Extractor, Features, extract
 from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
@@ -55,7 +55,8 @@ class Found:
 class Finding:
     """What segments are found with.
 
-    former: the model of an earlier start in the same folder, whose head serves where the settings are the same.
+    key: what features of the pictures depend on, told once, so that a picture that is changed meanwhile confuses
+    nothing. former: the model of an earlier start in the same folder, whose head serves if the settings are the same.
     """
 
     source: Items
@@ -64,6 +65,7 @@ class Finding:
     config: SegmentConfig
     folder: Path
     cache: Cache | None
+    key: str
     former: tuple[Segmenter, Saved] | None
     unreadable: Unreadable
     progress: Report
@@ -102,7 +104,14 @@ class Finding:
             self.progress("Reading features", done, len(indices), "")
 
         kept = extract(
-            self.source, self.extractor, indices, self.config.workers, self.cache, spill=self.folder, advance=advance
+            self.source,
+            self.extractor,
+            indices,
+            self.config.workers,
+            self.cache,
+            spill=self.folder,
+            advance=advance,
+            key=self.key,
         )
         for name, reason in kept.unreadable:
             self.unreadable.add(name, reason)
@@ -129,7 +138,7 @@ class Finding:
 
     def _head_key(self) -> str:
         indices = learned_from(self.source, self.config)
-        features = Blocks(None, features_key(self.extractor, self.source), indices).key
+        features = Blocks(None, self.key, indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
         return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
 

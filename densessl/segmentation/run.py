@@ -59,6 +59,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
     before = look(config, folder)
     _check_names(config, folder, before)
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
+    key = functools.cache(lambda: features_key(load()[0], source))
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
     state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
@@ -71,15 +72,15 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         if before.anew:
             say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
-            found = Finding(source, *load(), config, folder, store, before.former, unreadable, progress)()
+            finding = Finding(source, *load(), config, folder, store, key(), before.former, unreadable, progress)
+            found = finding()
         model, saved, features = found.model, found.saved, found.features
     writer = _settle(config, folder, state, model, saved, found is not None, say)
     state.follow(writer, model_hash(model, saved), source.files)
 
     def reader() -> Reader:
-        extractor = load()[0]
-        blocks = _blocks(store, extractor, source, config)
-        return Reader(source, extractor, features, blocks, config.workers, writing=config.model is None)
+        blocks = [] if store is None else _blocks(store, key(), source, config)
+        return Reader(source, load()[0], features, blocks, config.workers, writing=config.model is None)
 
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
@@ -179,13 +180,10 @@ def _settle(
     return MaskWriter(folder, _names(config, folder, model.classes, saved), config.probabilities)
 
 
-def _blocks(store: Cache | None, extractor: Extractor, source: Items, config: SegmentConfig) -> list[Blocks]:
+def _blocks(store: Cache, key: str, source: Items, config: SegmentConfig) -> list[Blocks]:
     """Where the cache has features: of the pictures and frames that are learned from, and of the other pictures."""
-    if store is None:
-        return []
     learned = learned_from(source, config)
     others = sorted(set(range(source.pictures)) - set(learned))
-    key = features_key(extractor, source)
     return [Blocks(store, key, part) for part in (learned, others) if part]
 
 

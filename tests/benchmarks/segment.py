@@ -5,8 +5,7 @@
 - memory: peak resident memory as the folder grows, with the cache and without; it must not follow.
 
 Each run is a process of its own. The seconds of a stage end with its last report and begin where the stage before
-ended; those of finding the segments are all that come before the masks. Large folders are hard links to the
-photographs under other names.
+ended; those of finding the segments are all that come before the masks.
 """
 
 from __future__ import annotations
@@ -89,15 +88,15 @@ def memory(arguments: argparse.Namespace, scratch: Path) -> None:
 
 
 def linked(data: Path, folder: Path, count: int) -> Path:
-    """A folder of so many pictures, the photographs again and again."""
+    """A folder of so many pictures: copies of the photographs, and links to them under more names."""
     folder.mkdir(parents=True)
     photos = sorted(data.glob("*.jpg"))
     for number in range(count):
-        target = folder / f"{number // len(photos):03}-{photos[number % len(photos)].name}"
-        try:
-            os.link(photos[number % len(photos)], target)
-        except OSError:
-            shutil.copyfile(photos[number % len(photos)], target)
+        target = folder / f"{number:06}.jpg"
+        if number < len(photos):
+            shutil.copyfile(photos[number], target)
+        else:
+            os.link(folder / f"{number % len(photos):06}.jpg", target)
     return folder
 
 

@@ -199,6 +199,17 @@ def test_unreadable_pictures_are_named_also_from_the_cache(scenes, tmp_path):
         assert kept.unreadable == [("001.jpg", "it is cut short")]
 
 
+def test_a_picture_that_can_be_read_again_is_not_given_up(scenes, tmp_path):
+    source, whole = scenes[0], Arrays(list(scenes[0].images))
+    source.images[1] = None
+    extract(source, extractor(), range(4), cache=cache(tmp_path))
+    for _ in range(2):
+        assert same(extract(whole, extractor(), range(4), cache=cache(tmp_path)), extract(whole, extractor(), range(4)))
+    whole.reads.clear()
+    extract(whole, extractor(), range(4), cache=cache(tmp_path))
+    assert whole.reads == []
+
+
 def test_a_folder_that_was_named_and_cannot_be_written_is_the_users_to_mend(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
