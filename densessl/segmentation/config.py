@@ -57,8 +57,8 @@ class SegmentConfig:
     method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
         picture first joined into segments of that picture (`densessl.segmentation.spectral`).
     layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
-        gradients; several side by side, such as [colour,-2,-1]. None for those that the backbone's file names, or the
-        last.
+        gradients; several side by side on the first one's grid, such as [colour,-2,-1]. None for those that the
+        backbone's file names, or the last.
     facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.

@@ -25,9 +25,9 @@ Layers = tuple[int | str, ...]
 class Maps(nn.Module):
     """uint8 images (B, 3, H, W) -> one map (B, C, h, w) of the layers' channels one after another.
 
-    A single layer is left as it is. Of several each place is brought to length 1, and coarser maps are interpolated
-    bilinearly to the size of the finest. facet: the "tokens" of the backbone's layers, or the "keys" of their
-    attention. stride: what the sides of images must be multiples of.
+    A single layer is left as it is. Several are resized to the map of the first (bilinearly, antialiased where they
+    shrink), and each place of each is brought to length 1. facet: the "tokens" of the backbone's layers, or the "keys"
+    of their attention. stride: what the sides of images must be multiples of.
     """
 
     def __init__(self, backbone: nn.Module, layers: Layers = (-1,), facet: str = "tokens") -> None:
@@ -40,9 +40,8 @@ class Maps(nn.Module):
         maps = self._maps(images)
         if len(maps) == 1:
             return maps[0]
-        size = max((map_.shape[2:] for map_ in maps), key=math.prod)
-        wide = [F.interpolate(map_, size=size, mode="bilinear", align_corners=False) for map_ in maps]
-        return torch.cat([F.normalize(each, dim=1) for each in wide], dim=1)
+        size = maps[0].shape[2:]
+        return torch.cat([F.normalize(resized(each, size), dim=1) for each in maps], dim=1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         numbers = [each for each in self.layers if each != COLOUR]
@@ -58,6 +57,13 @@ class Maps(nn.Module):
 
             return key_maps(self.backbone, images, numbers)
         return self.backbone.feature_maps(images, numbers)
+
+
+def resized(map_: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), bilinearly."""
+    if map_.shape[2:] == size:
+        return map_
+    return F.interpolate(map_, size=size, mode="bilinear", align_corners=False, antialias=map_.shape[2] > size[0])
 
 
 def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:

@@ -30,19 +30,19 @@ def test_one_layer_is_left_as_it_is(backbone, images):
         assert torch.equal(Maps(backbone, ("colour",))(images), colours.feature_maps(colours.normalise(images))[0])
 
 
-def test_several_stand_in_the_order_given_each_of_length_1_on_the_finest_grid(backbone, images):
+@pytest.mark.parametrize("layers", [("colour", -1, 2), (2, "colour", -1)])
+def test_several_stand_in_the_order_given_each_of_length_1_on_the_grid_of_the_first(backbone, images, layers):
     with torch.no_grad():
-        found = Maps(backbone, (-1, "colour", 2))(images)
-        coarse, fine = backbone.feature_maps(backbone.normalise(images), (-1, 2))
-        colours = ColourBackbone()
-        coloured = colours.feature_maps(colours.normalise(images))[0]
-    size = max(fine.shape[2:], coloured.shape[2:])
-    assert found.shape == (2, coarse.shape[1] + 42 + fine.shape[1], *size)
-    parts = found.split([coarse.shape[1], 42, fine.shape[1]], dim=1)
-    for part, alone in zip(parts, (coarse, coloured, fine), strict=True):
-        wide = F.interpolate(alone, size=size, mode="bilinear", align_corners=False)
+        found = Maps(backbone, layers)(images)
+        alone = [Maps(backbone, (layer,))(images) for layer in layers]
+    size = alone[0].shape[2:]
+    parts = found.split([each.shape[1] for each in alone], dim=1)
+    for part, map_ in zip(parts, alone, strict=True):
+        shrinks = map_.shape[2] > size[0]
+        wide = F.interpolate(map_, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
         length = wide.norm(dim=1, keepdim=True)
         torch.testing.assert_close(part, wide / length.where(length > 0, 1))  # 0 where no unit of a map speaks
+    assert {tuple(each.shape[2:]) for each in alone} == {(8, 12), (32, 48)}
 
 
 def test_the_cosine_of_two_places_is_the_mean_of_the_layers_cosines(backbone, images):
