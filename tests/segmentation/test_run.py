@@ -177,7 +177,7 @@ def test_the_layers_of_a_backbone_are_counted_in_the_sentence(folder, one_size, 
 def test_a_model_finds_its_backbone_again_at_the_size_that_was_asked_for(folder, tmp_path, monkeypatch):
     asked = []
 
-    def load(spec, image_size):
+    def load(spec, image_size, positions):
         asked.append(image_size)
         return ColourBackbone()
 
