@@ -121,6 +121,8 @@ def test_what_goes_wrong_is_a_sentence_and_a_status(monkeypatch, capsys, error, 
     [
         (["segment", "missing", "--out", "masks"], "missing"),
         (["segment", "x", "--out", "masks", "stegoo.dim=3"], "did you mean 'stego'"),
+        (["segment", "x", "--out", "masks", "--classes", "many"], "classes=many is neither a whole number nor auto."),
+        (["segment", "x", "--out", "masks", "classes=2.5"], "2.5 is neither a whole number nor a word."),
         (["evaluate", "missing", "--data", "missing"], "missing"),
         (["evaluate", "x", "--data", "y", "--protocol", "kn"], "did you mean 'knn'"),
         (["finetune", "missing", "data=missing"], "missing"),

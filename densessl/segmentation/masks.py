@@ -106,7 +106,9 @@ class MaskRun:
             return self.source.name(picture.index), picture.reason
 
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
-            written = spread(act, pictures, threads_of(model.centres.device), self.stop.is_asked)
+            # The eigenvectors of a graph are found by several threads already.
+            threads = 1 if self.spectral else threads_of(model.centres.device)
+            written = spread(act, pictures, threads, self.stop.is_asked)
             for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
                 if reason:
                     self.unreadable.add(name, reason)

@@ -81,4 +81,5 @@ class Summary:
             return []
         if self.cache.trouble:
             return [f"Not all features are kept for other runs: {self.cache.trouble}."]
-        return [f"Features kept for other runs, with other --classes for one: {self.cache}"] if self.cache.ours else []
+        kept = any((self.cache.folder / key).is_dir() for key in self.cache.ours)
+        return [f"Features kept for other runs, with other --classes for one: {self.cache}"] if kept else []

@@ -91,7 +91,8 @@ def test_a_model_that_is_given_uses_what_is_kept_and_keeps_nothing(png_folder, t
     segment(settings(png_folder, tmp_path / "two", **given), silent)
     assert counts == learned
     kept = {path: path.read_bytes() for path in cache_folder.rglob("*.bin")}
-    segment(settings(png_folder / "sub", tmp_path / "three", **given), silent)
+    summary = segment(settings(png_folder / "sub", tmp_path / "three", **given), silent)
+    assert "kept for other runs" not in str(summary)
     assert counts["backbone"] == learned["backbone"] + 1
     assert {path: path.read_bytes() for path in cache_folder.rglob("*.bin")} == kept
 

@@ -69,9 +69,7 @@ def test_an_error_of_one_item_is_raised(threads):
         list(spread(act, range(100), threads))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"refine": "crf", "refine_size": 60}, {"method": "spectral", "probabilities": True}]
-)
+@pytest.mark.parametrize("changes", [{"refine": "crf", "refine_size": 60}, {"method": "kmeans", "probabilities": True}])
 def test_several_threads_make_the_masks_of_one(png_folder, tmp_path, monkeypatch, changes):
     (png_folder / "broken.png").write_text("text")
     segment(settings(png_folder, tmp_path / "one", **changes), silent)
@@ -88,6 +86,6 @@ def test_regions_that_are_not_looked_for_would_not_have_been_among_the_largest()
         labels = np.kron(random.integers(0, 4, (4, 5)), np.ones((9, 9), dtype=np.int64)).astype(np.uint8)
         tally.add(picture, labels)
         for segment_ in np.unique(labels):
-            regions[segment_].append(_largest(labels == segment_, picture))
+            regions[segment_].append(_largest(labels == segment_, picture, picture))
     for segment_, all_of_them in enumerate(regions):
         assert tally.regions(segment_) == sorted(all_of_them, reverse=True)[:3]

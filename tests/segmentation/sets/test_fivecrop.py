@@ -88,12 +88,13 @@ def test_a_ratio_that_is_none(folder, ratio):
 
 
 def test_features_of_crops_are_extracted_and_cached(folder, tmp_path, monkeypatch):
+    from densessl.segmentation.cache import GB, Cache
     from densessl.segmentation.colour import ColourBackbone
     from densessl.segmentation.features import Extractor, extract
 
-    source = FiveCrops(folder).source
+    source, cache = FiveCrops(folder).source, Cache(tmp_path / "cache", GB)
     extractor = Extractor(ColourBackbone(32), 32, "cpu")
-    kept = extract(source, extractor, range(5), cache=tmp_path)
+    kept = extract(source, extractor, range(5), cache=cache)
     monkeypatch.setattr(FiveCropSource, "read", lambda self, index: pytest.fail("a crop was read again"))
-    again = extract(FiveCrops(folder).source, extractor, range(5), cache=tmp_path)
+    again = extract(FiveCrops(folder).source, extractor, range(5), cache=cache)
     assert len(kept) == 5 and torch.equal(kept.tokens(4), again.tokens(4))
