@@ -43,6 +43,7 @@ from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.primaps import PrimapsConfig
 from densessl.segmentation.run import check, extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.train import learn
@@ -69,7 +70,7 @@ class SegmentsConfig:
     learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
         the paper does.
-    methods: of finding segments: kmeans, stego. classes: segments; None is as many as the set has classes.
+    methods: of finding segments: kmeans, stego, primaps. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
@@ -93,6 +94,7 @@ class SegmentsConfig:
     pictures: str | None = None
     image_size: int | None = None
     layer: int = -1
+    window: int = SegmentConfig.window
     batch_size: int = SegmentConfig.batch_size
     steps: int | None = SegmentConfig.steps
     epochs: int = SegmentConfig.epochs
@@ -104,6 +106,7 @@ class SegmentsConfig:
     precision: str = "32"
     cache: str | None = None
     stego: StegoConfig = field(default_factory=StegoConfig)
+    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 
@@ -151,7 +154,8 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if config.baselines:
         for name, other in _others(extractor.backbone, config.seed).items():
             frame, device = extractor.frame.image_size, str(extractor.device)
-            twin = Extractor(other, frame, device, config.precision, config.layer if name == "untrained" else -1)
+            layer = config.layer if name == "untrained" else -1
+            twin = Extractor(other, frame, device, config.precision, layer, config.window)
             baselines[name] = _judge(config, twin, train, test, progress)
     if config.pictures:
         _draw(Path(config.pictures).expanduser(), test, found, baselines)
@@ -183,7 +187,11 @@ def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
 def _check(config: SegmentsConfig) -> None:
     if config.crops not in ("whole", "five"):
         raise UserError(f"crops={config.crops} is not one of: whole, five.")
-    choices = {"methods": ("kmeans", "stego"), "refine": ("none", "crf", "guided"), "judge": ("honest", "official")}
+    choices = {
+        "methods": ("kmeans", "stego", "primaps"),
+        "refine": ("none", "crf", "guided"),
+        "judge": ("honest", "official"),
+    }
     for key, known in choices.items():
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not getattr(config, key):
@@ -253,7 +261,8 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
         return Judged(way, test, _features(config, extractor, test, progress))
     squares, frame = CentreSquares(test, SQUARE), extractor.frame
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
-    shown = Extractor(extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layer)
+    device, layer, window = str(extractor.device), extractor.layer, extractor.window
+    shown = Extractor(extractor.backbone, SQUARE, device, config.precision, layer, window)
     if SQUARE % frame.stride and not frame.fixed:
         raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")
     mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
@@ -314,7 +323,7 @@ def _confusion(
     if refine != "none":
         refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
     total = np.zeros((model.classes, len(judged.labelled.classes)), dtype=np.int64)
-    as_codes = Segmenter(None, model.centres)
+    as_codes = Segmenter(None, model.centres, unit=False)
     count, masks = len(judged.kept), {}
     shown = set(np.linspace(0, count - 1, min(PICTURED, count)).astype(int).tolist())
     for row in range(count):

@@ -14,6 +14,7 @@ from densessl import config as configs
 from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.primaps import PrimapsConfig
 
 
 @dataclass
@@ -51,9 +52,12 @@ class SegmentConfig:
     classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
     backbone: whose features are used; None and "colour" are the fixed colours and gradients.
     model: a model.safetensors of an earlier run: nothing is learned, its segments are written.
-    method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
-        picture first joined into segments of that picture (`densessl.segmentation.spectral`).
+    method: "stego"; "kmeans" on the backbone's features as they are; "primaps", which goes on from there and fits the
+        segments to masks that each picture proposes (`densessl.segmentation.primaps`); or "spectral", k-means with the
+        tokens of each picture first joined into segments of that picture (`densessl.segmentation.spectral`).
     layer: which of the backbone's feature maps, counted as Python counts; -1 is the last.
+    window: side in tokens of the square whose mean feature counts for the place in its middle; 1 takes each token as it
+        is. 3 helps where features are noisy or the map is fine (`densessl.segmentation.train` has figures).
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
@@ -81,6 +85,7 @@ class SegmentConfig:
     model: str | None = None
     method: str = "stego"
     layer: int = -1
+    window: int = 1
     image_size: int | None = None
     batch_size: int = 16
     epochs: int = 10
@@ -103,6 +108,7 @@ class SegmentConfig:
     cache_size: float = 5.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
+    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 

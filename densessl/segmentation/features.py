@@ -36,6 +36,7 @@ LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an op
 class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
+    window: side in tokens of the square whose mean counts for the token in its middle; 1 leaves them as they are.
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
     equal size go together.
     """
@@ -47,11 +48,12 @@ class Extractor:
         device: str = "cpu",
         precision: str = "32",
         layer: int = -1,
+        window: int = 1,
     ) -> None:
         self.backbone = backbone.to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
         self.frame = transform.Frame(fixed[0] if fixed else size, int(backbone.stride), fixed)
-        self.device, self.precision, self.layer = torch.device(device), precision, layer
+        self.device, self.precision, self.layer, self.window = torch.device(device), precision, layer, window
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -73,7 +75,7 @@ class Extractor:
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             maps = self.backbone.feature_maps(self.backbone.normalise(batch), (self.layer,))[0]
-        return maps.float().cpu()
+        return widened(maps.float(), self.window).cpu()
 
     @cached_property
     def weights(self) -> str:
@@ -82,10 +84,17 @@ class Extractor:
 
     def key(self) -> str:
         """What the features depend on beside the picture: weights, layer, size, precision, transform, releases."""
-        shown = f"layer {self.layer}, {self.frame}"
+        shown = f"layer {self.layer}, {self.frame}" + (f", window {self.window}" if self.window > 1 else "")
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
         parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def widened(maps: Tensor, window: int) -> Tensor:
+    """(B, C, h, w): means over squares of an odd side, of the part of them that is in the map."""
+    if window == 1:
+        return maps
+    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
 
 
 def weights_hash(module: nn.Module) -> str:

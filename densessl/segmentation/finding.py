@@ -81,7 +81,7 @@ class Finding:
                 head, how = self._head(features)
                 begun = time.monotonic()
             counted = dataclasses.replace(config, classes=self._count(features, head))
-            model = cluster(features, head, counted, device)
+            model = cluster(features, head, counted, device, progress=self.progress)
         size, settings = self.extractor.frame.image_size, dataclasses.asdict(config)
         saved = Saved(self.spec, self.extractor.weights, size, settings)
         return Found(model, saved, features, how, time.monotonic() - begun)
@@ -139,6 +139,7 @@ class Finding:
         model, saved = self.former
         same = _training(saved.config) == _training(dataclasses.asdict(self.config))
         same = same and saved.config.get("method") == self.config.method and saved.layer == self.extractor.layer
+        same = same and saved.window == self.extractor.window
         same = same and saved.image_size == self.extractor.frame.image_size
         return model.head if same and saved.weights == self.extractor.weights else None
 

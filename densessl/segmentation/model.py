@@ -23,13 +23,14 @@ class Segmenter(nn.Module):
     """Tokens (T, C) of a backbone -> scores (T, K); the best score is the segment.
 
     head: tokens -> codes; None where the features themselves are the codes.
-    centres: (K, dim) directions.
+    centres: (K, dim) directions. unit: scale them to length 1; otherwise a longer one wins more ground.
     """
 
-    def __init__(self, head: StegoHead | None, centres: Tensor) -> None:
+    def __init__(self, head: StegoHead | None, centres: Tensor, unit: bool = True) -> None:
         super().__init__()
         self.head = head
-        self.register_buffer("centres", F.normalize(centres.detach().clone(), dim=1))
+        centres = centres.detach().clone()
+        self.register_buffer("centres", F.normalize(centres, dim=1) if unit else centres)
 
     @property
     def classes(self) -> int:
@@ -40,7 +41,7 @@ class Segmenter(nn.Module):
         return tokens if self.head is None else self.head(tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Scores (T, K): the codes' products with the unit centres.
+        """Scores (T, K): the codes' products with the centres.
 
         The code is not normalised: its length changes no place's best segment, and this way scores may be
         interpolated between tokens exactly as if the codes had been.
@@ -64,6 +65,11 @@ class Saved:
     def layer(self) -> int:
         """Which of the backbone's feature maps it was learned on."""
         return int(self.config.get("layer", -1))
+
+    @property
+    def window(self) -> int:
+        """Over how wide squares its features were averaged."""
+        return int(self.config.get("window", 1))
 
 
 def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:

@@ -28,8 +28,8 @@ FREE = ("out", "workers", "devices", "cache", "cache_size", "unreadable", "names
 MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
-LEARNING = ("classes", "backbone", "model", "method", "layer", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego", "restarts")
+LEARNING = ("classes", "backbone", "model", "method", "layer", "window", "batch_size", "epochs", "steps", "lr", "seed")
+LEARNING += ("learn_from", "stego", "primaps", "restarts")
 
 
 @dataclass

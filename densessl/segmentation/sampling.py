@@ -7,6 +7,7 @@ picture's map bilinearly, the corners of the square being the centres of the cor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,13 @@ def sample(tokens: Tensor, at: Corners) -> Tensor:
     )
     side = round(points**0.5)
     return read.view(batch, side, side, -1).permute(0, 3, 1, 2)
+
+
+def batches(pictures: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Without end: random orders of all pictures, cut into batches; what is left over of an order is dropped."""
+    while True:
+        order = torch.randperm(pictures, generator=generator)
+        yield from order[: pictures - pictures % size].split(size)
 
 
 def negatives(batch: int, generator: torch.Generator) -> Tensor:
