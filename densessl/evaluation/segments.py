@@ -129,13 +129,13 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if config.methods is None:
         config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
     _check(config, bool(given))
-    train = open_labelled(config.data, config.learn_split, progress=progress)
+    train = open_labelled(config.data, config.learn_split, progress=progress) if config.methods else None
     test = open_labelled(config.data, config.split, progress=progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
     found = _judge(config, extractor, train, test, models, progress)
     baselines = {}
-    if config.baselines and config.methods:
+    if config.baselines:
         for name, other in _others(extractor.backbone, config.seed).items():
             whole = name == "untrained"
             twin = Extractor(
@@ -149,14 +149,13 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
             baselines[name] = _judge(config, twin, train, test, {}, progress)
     if config.pictures:
         _draw(Path(config.pictures).expanduser(), test, found, baselines)
-    learned = f"{len(train)} images of {config.learn_split}"
     record = {
         "protocol": "segments",
         "figures": found.figures,
         "backbone": {"spec": spec, "architecture": getattr(extractor.backbone, "architecture", "colour")},
         "data": {
             "data": config.data,
-            "learned from": f"{learned}, without their labels" if config.methods else "nothing: the file has segments",
+            "learned from": _learned_from(config, train),
             "judged": f"{len(test)} images of {config.split}, {len(test.classes)} classes",
         },
         "settings": dataclasses.asdict(config),
@@ -168,6 +167,13 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if baselines:
         record["baselines"] = {name: each.figures for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
+
+
+def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
+    if train is None:
+        return "nothing: the file has segments"
+    but = ", which the linear probes alone are given" if "linear" in config.methods else ""
+    return f"{len(train)} images of {config.learn_split}, without their labels{but}"
 
 
 def _extractor(
@@ -185,8 +191,8 @@ def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) ->
     """The models that can be judged on a set: clusters on any, a linear probe on its own classes; and what to say."""
     models = {title: model for title, (model, _) in given.items()}
     for title, (model, saved) in given.items():
-        names = saved.names or test.classes
-        if model.bias is not None and (model.classes, names) != (len(test.classes), tuple(test.classes)):
+        same = model.classes == len(test.classes) and saved.names in (None, tuple(test.classes))
+        if model.bias is not None and not same:
             del models[title]
     if given and not models:
         raise UserError(f"{UNNAMED} There is nothing else in it.")
@@ -245,12 +251,12 @@ class Found:
 def _judge(
     config: SegmentsConfig,
     extractor: Extractor,
-    train: LabelledImages,
+    train: LabelledImages | None,
     test: LabelledImages,
     given: dict[str, Segmenter],
     progress: Report,
 ) -> Found:
-    """given: models that are judged as they are, beside those that are learned."""
+    """given: models that are judged as they are, beside those that are learned from train, if any."""
     ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
     found = Found({"always the commonest class": ways[0].commonest()})
     found.pairs["features"] = ways[0].pairs(None, config.seed)
@@ -278,14 +284,14 @@ def _judge(
 def _models(
     config: SegmentsConfig,
     extractor: Extractor,
-    train: LabelledImages,
+    train: LabelledImages | None,
     classes: int,
     given: dict[str, Segmenter],
     progress: Report,
 ) -> Iterator[tuple[int, str, Segmenter]]:
     """Yield seed, title and model of all that is judged: what was given, and what each method learns from each seed."""
     yield from ((config.seed, title, model) for title, model in given.items())
-    if not config.methods:
+    if train is None:
         return
     source = FiveCrops(train) if config.crops == "five" else train
     kept, device = _features(config, extractor, source, progress), str(extractor.device)
