@@ -307,7 +307,7 @@ def _models(
     coded = {title: model for title, model in given.items() if model.head is not None and model.bias is None}
     for seed in range(config.seed, config.seed + config.seeds):
         for method in (each for each in config.methods if each != "linear"):
-            model = learn(kept, _segment(config, method, seed, classes), device).model
+            model = learn(kept, _segment(config, method, seed, classes), device, progress).model
             yield seed, method, model
             if linear and model.head is not None:
                 yield probe(method, model, seed)
