@@ -29,6 +29,10 @@ class Layout:
         counts = table.prod(dim=1)
         return cls(table, counts.cumsum(0) - counts)
 
+    def taken(self, pictures: Tensor) -> Layout:
+        """The layout of these pictures of the same table, (B,) numbers, in their order."""
+        return Layout(self.shapes[pictures], self.starts[pictures])
+
     @property
     def owner(self) -> Tensor:
         """(T,) the picture that each token belongs to."""

@@ -3,8 +3,8 @@
     loss = w_intra L(x, x, b_intra) + w_inter L(x, neighbour of x, b_inter) + w_neg mean over negatives L(x, x', b_neg)
            + cluster probe on detached codes
 
-with L as in `densessl.segmentation.correspondence`. Each step draws one set of random points for the picture with
-itself, and one that is shared by the picture, its neighbour and the negatives. One Adam with a group each for head
+with L as in `densessl.segmentation.correspondence`. Each step draws two sets of random points: a picture is always read
+at the first, its neighbour and its negatives at the second. One Adam with a group each for head
 and probe stands for the official code's three optimizers, which Lightning counts as three steps; there is no linear
 probe, since there are no labels.
 
@@ -170,19 +170,16 @@ class Trainer:
         """
         # The official code hands dropped features to the loss too, by a third mask.
         tokens = self.head.drop(tokens, layout.owner, self.generator)
-        here = corners(self.points(len(anchors)), layout)
+        here, points = corners(self.points(len(anchors)), layout), self.points(len(anchors))
         f, s = sample(tokens, here), sample(codes, here)
         yield Compared("pos_intra", f, f, s, s)
-        points = self.points(len(anchors))
-        there = corners(points, layout)
-        f, s = sample(tokens, there), sample(codes, there)
         if self.neighbours.shape[1]:
             g, t = self.neighbour(anchors, points)
             yield Compared("pos_inter", f, g, s, t)
         if len(anchors) > 1:
             for _ in range(self.config.stego.neg_samples):
-                other = negatives(len(anchors), self.generator)
-                yield Compared("neg_inter", f, f[other], s, s[other])
+                there = corners(points, layout.taken(negatives(len(anchors), self.generator)))
+                yield Compared("neg_inter", f, sample(tokens, there), s, sample(codes, there))
 
     def points(self, batch: int) -> Tensor:
         """(B, S * S, 2) uniform in the square from -1 to 1."""
