@@ -23,7 +23,10 @@ import io
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -54,6 +57,18 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """What the file holds; raises `UnreadableImage` for what is no readable file of at most `MAX_BYTES`."""
+    with _opened(path) as file:
+        return file.read()
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of the upright picture of a file, of which the header alone is read; raises `UnreadableImage`."""
+    with _opened(path) as file:
+        return size(file)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever
@@ -61,7 +76,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         if about.st_size > MAX_BYTES:
             raise UnreadableImage(f"it is larger than {MAX_BYTES >> 30} GiB")
         with open(path, "rb") as file:
-            return file.read()
+            yield file
     except (OSError, ValueError) as error:
         raise UnreadableImage((getattr(error, "strerror", None) or str(error)).lower()) from None
 
@@ -97,19 +112,34 @@ def decode_values(data: bytes) -> np.ndarray:
         raise UnreadableImage(_reason(data, error)) from None
 
 
-def frame(data: bytes) -> tuple[int, int, int]:
+def frame(data: bytes | BinaryIO) -> tuple[int, int, int]:
     """(height, width, orientation) of a picture as it is stored, by its header alone; `UnreadableImage` without one.
 
+    data: of a file, or the file itself, of which no more than the header is read.
     orientation: 1 to 8, of EXIF; 5 to 8 turn the picture by a quarter.
     """
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
+        with Image.open(file, formats=_formats()) as picture:
             orientation = picture.getexif().get(_EXIF_ORIENTATION)
             return picture.height, picture.width, orientation if orientation in range(1, 9) else 1
     except UnidentifiedImageError:  # a TIFF that only OpenCV knows, or nothing
-        return (*decode(data).shape[:2], 1)
+        file.seek(0)
+        return (*decode(file.read()).shape[:2], 1)
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
-        raise UnreadableImage(_reason(data, error)) from None
+        file.seek(0)
+        raise UnreadableImage(_reason(file.read(len(_PNG)), error)) from None
+
+
+def size(data: bytes | BinaryIO) -> tuple[int, int]:
+    """(height, width) of the upright picture, by `frame`."""
+    height, width, orientation = frame(data)
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def encode(image: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 RGB as a PNG file, for sources that make theirs."""
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -361,3 +361,20 @@ def test_a_subset_keeps_names_and_labels_and_can_be_given_others(tmp_path):
     assert some.fingerprint() != Subset(source, [0, 2]).fingerprint()
     with pytest.raises(IndexError):
         some.read(2)
+
+
+def test_a_size_is_that_of_the_upright_image_and_needs_no_decoding(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "a" / "1.jpg", exif=exif)
+    Image.new("RGB", (40, 10)).save(tmp_path / "a" / "2.png")
+    (tmp_path / "a" / "3.jpg").write_bytes(b"no picture")
+    source = open_source([str(tmp_path / "a"), str(tmp_path / "a" / "2.png")])
+    sizes = [source.read(index).shape[:2] for index in (0, 1, 3)]
+    monkeypatch.setattr("densessl.data.images.decode", None)
+    assert [source.size(index) for index in (0, 1, 3)] == sizes == [(30, 20), (10, 40), (10, 40)]
+    assert Subset(source, [3]).size(0) == (10, 40)
+    monkeypatch.undo()
+    with pytest.raises(UnreadableImage, match="not an image of a known format"):
+        source.size(2)

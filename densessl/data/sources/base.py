@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densessl.data.images import decode
+from densessl.data import images
 
 
 class Source(ABC):
@@ -44,7 +44,11 @@ class Source(ABC):
 
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
-        return decode(self.read_bytes(index))
+        return images.decode(self.read_bytes(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of the image, without decoding it where its header will do; raises `UnreadableImage`."""
+        return images.size(self.read_bytes(index))
 
 
 class Strings(Sequence[str]):
@@ -98,6 +102,10 @@ class Concatenated(Source):
     def read(self, index: int) -> np.ndarray:
         part, index = self._place(index)
         return self.sources[part].read(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        part, index = self._place(index)
+        return self.sources[part].size(index)
 
     def name(self, index: int) -> str:
         part, index = self._place(index)

@@ -42,6 +42,9 @@ class Files(Source):
     def read_bytes(self, index: int) -> bytes:
         return images.read_bytes(self.path(index))
 
+    def size(self, index: int) -> tuple[int, int]:
+        return images.read_size(self.path(index))
+
     def name(self, index: int) -> str:
         return self._names[checked(index, len(self))]
 

@@ -37,6 +37,9 @@ class Subset(Source):
     def read(self, index: int) -> np.ndarray:
         return self.source.read(self._place(index))
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self.source.size(self._place(index))
+
     def name(self, index: int) -> str:
         return self.source.name(self._place(index))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from pathlib import PurePosixPath
 
-import cv2
 import numpy as np
 
-from densessl.data.images import UnreadableImage, frame
+from densessl.data.images import UnreadableImage, encode
 from densessl.data.sources.base import Source, checked, digest
+from densessl.data.sources.recent import Recent
+
+RECENT = 256 << 20  # bytes of decoded pictures that a process keeps, so that not every tile decodes its picture anew
 
 
 class Tiled(Source):
@@ -21,6 +23,7 @@ class Tiled(Source):
 
     def __init__(self, source: Source, side: int) -> None:
         self.source, self.side = source, side
+        self._recent = Recent(source.read, RECENT)
         self.notes, self.classes = source.notes, source.classes
         sizes = [_size(source, index) for index in range(len(source))]
         self._grids = np.array([(len(_starts(h, side)), len(_starts(w, side))) for h, w in sizes], np.int32)
@@ -32,11 +35,11 @@ class Tiled(Source):
 
     def read(self, index: int) -> np.ndarray:
         picture, top, left = self._place(index)
-        image = self.source.read(picture)
-        return np.ascontiguousarray(image[top : top + self.side, left : left + self.side])
+        image = self._recent(picture)
+        return image[top : top + self.side, left : left + self.side].copy()
 
     def read_bytes(self, index: int) -> bytes:
-        return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
+        return encode(self.read(index))
 
     def name(self, index: int) -> str:
         picture, top, left = self._place(index)
@@ -66,10 +69,9 @@ def tiled(source: Source, side: int | None) -> Source:
 def _size(source: Source, index: int) -> tuple[int, int]:
     """(height, width) of the upright picture; one pixel, which is one tile, where it cannot be told."""
     try:
-        height, width, orientation = frame(source.read_bytes(index))
+        return source.size(index)
     except UnreadableImage:
         return 1, 1
-    return (width, height) if orientation >= 5 else (height, width)
 
 
 def _starts(length: int, side: int) -> list[int]:

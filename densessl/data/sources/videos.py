@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from densessl.data.images import UnreadableImage
+from densessl.data.images import UnreadableImage, encode
 from densessl.data.sources.base import Source, checked, digest, state_of
 from densessl.data.sources.subset import Subset
 from densessl.errors import UserError
@@ -47,6 +47,7 @@ class Videos(Source):
             self.notes.append(f"{len(self.broken)} of {len(names)} videos cannot be read and are left out: {some}.")
         self.starts = np.cumsum([0, *(counts[name] for name in self.videos)])
         self._frames = Frames()
+        self._sizes: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -56,7 +57,14 @@ class Videos(Source):
         return self._frames.read(os.path.join(self.root, self.videos[video]), frame)
 
     def read_bytes(self, index: int) -> bytes:
-        return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
+        return encode(self.read(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Of the first frame of its video."""
+        video, _ = self._place(index)
+        if video not in self._sizes:
+            self._sizes[video] = self.read(int(self.starts[video])).shape[:2]
+        return self._sizes[video]
 
     def name(self, index: int) -> str:
         video, frame = self._place(index)

@@ -6,12 +6,12 @@ STEGO trains on such crops of half the height and width, stored as JPEG; image i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from densessl.data.images import encode
 from densessl.data.sources.base import Source, checked, digest
+from densessl.data.sources.recent import Recent
 from densessl.errors import UserError
 from densessl.segmentation.sets.base import LabelledImages
 
@@ -39,7 +39,7 @@ class FiveCropSource(Source):
             )
         self.source, self.ratio = source, ratio
         self.classes, self.notes = source.classes, source.notes
-        self._read = _Latest(source.read)
+        self._read = Recent(source.read)
 
     def __len__(self) -> int:
         return CROPS * len(self.source)
@@ -49,7 +49,7 @@ class FiveCropSource(Source):
         return crop(self._read(image), which, self.ratio)
 
     def read_bytes(self, index: int) -> bytes:
-        return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
+        return encode(self.read(index))
 
     def name(self, index: int) -> str:
         image, which = divmod(checked(index, len(self)), CROPS)
@@ -69,7 +69,7 @@ class FiveCrops(LabelledImages):
     def __init__(self, of: LabelledImages, ratio: float = 0.5) -> None:
         self.of, self.ratio, self.colours = of, ratio, of.colours
         self.name, self.source = f"{of.name}-fivecrop", FiveCropSource(of.source, ratio)
-        self._labels = _Latest(of.labels)
+        self._labels = Recent(of.labels)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,20 +78,3 @@ class FiveCrops(LabelledImages):
     def labels(self, index: int) -> np.ndarray:
         image, which = divmod(checked(index, len(self)), CROPS)
         return crop(self._labels(image), which, self.ratio)
-
-
-class _Latest:
-    """Remembers what was read last, so that five crops in a row decode their image once; not when pickled."""
-
-    def __init__(self, read: Callable[[int], np.ndarray]) -> None:
-        self._read = read
-        self._kept: tuple[int, np.ndarray] | None = None
-
-    def __call__(self, index: int) -> np.ndarray:
-        kept = self._kept
-        if kept is None or kept[0] != index:
-            kept = self._kept = (index, self._read(index))
-        return kept[1]
-
-    def __reduce__(self):
-        return _Latest, (self._read,)

@@ -6,10 +6,10 @@ images too), and the square in the middle is cut out; what lies beside it is nev
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from densessl.data.images import encode
 from densessl.data.sources.base import Source, digest
 from densessl.segmentation.sets.base import LabelledImages
 
@@ -40,7 +40,7 @@ class CentreSource(Source):
         return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square
 
     def read_bytes(self, index: int) -> bytes:
-        return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
+        return encode(self.read(index))
 
     def name(self, index: int) -> str:
         return self.source.name(index)

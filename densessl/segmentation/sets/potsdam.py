@@ -12,10 +12,9 @@ import io
 import os
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
-from densessl.data.images import UnreadableImage
+from densessl.data.images import UnreadableImage, encode
 from densessl.data.sources import splits
 from densessl.data.sources.files import Files
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
@@ -40,7 +39,10 @@ class Patches(Files):
         return np.ascontiguousarray(values[:, :, :3])
 
     def read_bytes(self, index: int) -> bytes:
-        return cv2.imencode(".png", self.read(index)[:, :, ::-1])[1].tobytes()
+        return encode(self.read(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.read(index).shape[:2]
 
 
 def open_potsdam(root: str, split: str, options: Options) -> LabelledFiles:
