@@ -70,6 +70,7 @@ def segment(
     model: Annotated[
         str | None, typer.Option(help="An earlier run's model, or STEGO's .ckpt: only write masks.")
     ] = None,
+    method: Annotated[str | None, typer.Option(help="stego unless given, kmeans, or spectral: no training.")] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
 ) -> None:
     """Find segments in your images without a label, and write masks.
@@ -78,14 +79,15 @@ def segment(
 
     The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
-    split, probe, method, layers, facet, positions, image_size, batch_size, epochs, steps, lr, restarts, workers, seed,
+    split, probe, layers, facet, positions, image_size, batch_size, epochs, steps, lr, restarts, workers, seed,
     devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco, probabilities,
     cache, cache_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run
 
-    print(run(resolve(images, {"out": out, "classes": classes, "backbone": backbone, "model": model}, recipe)))
+    given = {"out": out, "classes": classes, "backbone": backbone, "model": model, "method": method}
+    print(run(resolve(images, given, recipe)))
 
 
 @app.command()

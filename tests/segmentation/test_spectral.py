@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -22,11 +23,9 @@ from densessl.segmentation.spectral import (
     SpectralConfig,
     affinity,
     colour_affinity,
-    eigengap,
     eigenvectors,
     means_of,
     nearest_cosines,
-    spectral_features,
     spectral_segments,
     spectral_tokens,
 )
@@ -48,20 +47,13 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("groups", [2, 3, 7])
-@pytest.mark.parametrize("given", [True, False])
-def test_blocks_of_a_graph_are_its_segments_and_the_eigengap_counts_them(groups, given):
+def test_blocks_of_a_graph_are_its_segments(groups):
     tokens, truth = planted(groups)
-    config = SpectralConfig(segments=groups if given else None)
+    config = SpectralConfig(segments=groups)
     assert same(spectral_segments(tokens, SHAPE, config=config), truth)
     values, _ = eigenvectors(affinity(tokens, SHAPE, None, config), 10)
     expected = torch.tensor([0.0] * groups + [1.0] * (10 - groups))
     torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
-
-
-def test_the_eigengap_is_the_widest_but_the_first():
-    assert eigengap(torch.tensor([0.0, 0.6, 0.65, 0.9, 0.95])) == 3
-    assert eigengap(torch.tensor([0.0, 0.1, 0.8, 0.9])) == 2
-    assert eigengap(torch.tensor([0.0])) == 1
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -172,37 +164,23 @@ def test_a_segment_has_the_same_class_in_all_pictures():
         features.shapes.append(SHAPE)
         features.arrays.append(tokens.numpy())
         truths.append(truth)
-    seen = []
-    found = spectral_features(features, None, SpectralConfig(segments=2), advance=seen.append)
-    assert seen == [1, 2, 3, 4] and found.indices == features.indices and found.shapes == features.shapes
+    joined = [spectral_tokens(features.tokens(row), SHAPE, config=SpectralConfig(segments=2)) for row in range(4)]
+    found = replace(features, arrays=[each.numpy() for each in joined])
     assert all(len(np.unique(each, axis=0)) == 2 for each in found.arrays)
     model = learn(found, SegmentConfig(data="", out="", method="kmeans", classes=3)).model
     masks = np.concatenate([mask(model, found.tokens(row), SHAPE, SHAPE).ravel() for row in range(4)])
     assert same(masks, torch.cat(truths))
 
 
-def test_pictures_are_asked_for_by_their_index_in_the_source():
-    asked = []
-
-    def picture(index: int) -> np.ndarray:
-        asked.append(index)
-        return np.zeros((6, 6, 3), dtype=np.uint8)
-
-    features = Features([7, 2], [(3, 3), (3, 3)], [np.eye(9, 4, dtype=np.float32)] * 2)
-    spectral_features(features, picture)
-    assert asked == [7, 2]
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (4, 5)])
-@pytest.mark.parametrize("segments", [15, None])
-def test_small_flat_and_empty_pictures_have_segments_too(shape, segments):
+def test_small_flat_and_empty_pictures_have_segments_too(shape):
     n = shape[0] * shape[1]
     image = np.full((9, 9, 3), 77, dtype=np.uint8)
     for tokens in (torch.zeros(n, 3), torch.ones(n, 3), torch.randn(n, 3)):
         for seen in (image, None):
-            found = spectral_segments(tokens, shape, seen, SpectralConfig(segments=segments))
+            found = spectral_segments(tokens, shape, seen, SpectralConfig(segments=15))
             assert found.shape == (n,) and 0 <= int(found.min()) <= int(found.max()) < n
-            assert torch.isfinite(spectral_tokens(tokens, shape, seen, SpectralConfig(segments=segments))).all()
+            assert torch.isfinite(spectral_tokens(tokens, shape, seen, SpectralConfig(segments=15))).all()
 
 
 def test_what_cannot_be_is_said():
