@@ -16,14 +16,14 @@ class StegoHead(nn.Module):
     channels: C of the backbone.
     dim: length of a code; 70 for ViT-S in the paper.
     dropout: share of the channels dropped per picture in training, by independent masks for the two branches.
-    bent: whether there is the second branch; without it this is the official code's projection_type "linear".
+    nonlinear: whether there is the second branch; without it this is the official code's projection_type "linear".
     """
 
-    def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1, bent: bool = True) -> None:
+    def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1, nonlinear: bool = True) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, dim)
-        self.hidden = nn.Linear(channels, channels) if bent else None
-        self.out = nn.Linear(channels, dim) if bent else None
+        self.hidden = nn.Linear(channels, channels) if nonlinear else None
+        self.out = nn.Linear(channels, dim) if nonlinear else None
         self.dropout = dropout
 
     def forward(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -32,11 +32,11 @@ class StegoHead(nn.Module):
         owner: (T,) the picture each token belongs to, by which channels are dropped in training; None: all of one.
         generator: source of the masks, on the CPU.
         """
-        straight = self.linear(self.drop(tokens, owner, generator))
+        linear = self.linear(self.drop(tokens, owner, generator))
         if self.hidden is None:
-            return straight
-        bent = self.out(F.relu(self.hidden(self.drop(tokens, owner, generator))))
-        return straight + bent
+            return linear
+        nonlinear = self.out(F.relu(self.hidden(self.drop(tokens, owner, generator))))
+        return linear + nonlinear
 
     def drop(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Drop whole channels per picture (dropout2d) in training; the identity in evaluation."""

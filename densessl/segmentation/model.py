@@ -113,7 +113,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
             "channels": head.linear.in_features,
             "dim": head.linear.out_features,
             "dropout": head.dropout,
-            "bent": head.hidden is not None,
+            "nonlinear": head.hidden is not None,
         },
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
