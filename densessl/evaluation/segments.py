@@ -47,6 +47,7 @@ from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
+from densessl.segmentation.primaps import PrimapsConfig
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import check, extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
@@ -75,8 +76,8 @@ class SegmentsConfig:
     learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
         the paper does.
-    methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
-        none beside a file of segments. classes: segments; None is as many as the set has classes.
+    methods: of finding segments: kmeans, stego, primaps; and linear, a probe that labels teach. None is kmeans and
+        stego, or none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
@@ -102,6 +103,7 @@ class SegmentsConfig:
     layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
+    window: int = SegmentConfig.window
     batch_size: int = SegmentConfig.batch_size
     steps: int | None = SegmentConfig.steps
     epochs: int = SegmentConfig.epochs
@@ -116,6 +118,7 @@ class SegmentsConfig:
     cache_size: float = SegmentConfig.cache_size
     restarts: int = SegmentConfig.restarts
     stego: StegoConfig = field(default_factory=StegoConfig)
+    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 
@@ -145,6 +148,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
                 config.precision,
                 extractor.layers if whole else (-1,),
                 extractor.facet if whole else "tokens",
+                config.window,
             )
             baselines[name] = _judge(config, twin, train, test, {}, progress)
     if config.pictures:
@@ -210,7 +214,7 @@ def _check(config: SegmentsConfig, given: bool) -> None:
     if config.crops not in ("whole", "five"):
         raise UserError(f"crops={config.crops} is not one of: whole, five.")
     choices = {
-        "methods": ("kmeans", "stego", "linear"),
+        "methods": ("kmeans", "stego", "primaps", "linear"),
         "refine": ("none", "crf", "guided"),
         "judge": ("honest", "official"),
     }
@@ -322,7 +326,13 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
     squares, frame = CentreSquares(test, SQUARE), extractor.frame
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     shown = Extractor(
-        extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
+        extractor.backbone,
+        SQUARE,
+        str(extractor.device),
+        config.precision,
+        extractor.layers,
+        extractor.facet,
+        extractor.window,
     )
     if SQUARE % frame.stride and not frame.fixed:
         raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")

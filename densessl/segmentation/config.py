@@ -14,6 +14,7 @@ from densessl import config as configs
 from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.primaps import PrimapsConfig
 
 
 @dataclass
@@ -54,14 +55,17 @@ class SegmentConfig:
     model: a model.safetensors of an earlier run, or a .ckpt of STEGO's authors: nothing is learned, its segments are
         written.
     probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
-    method: "stego"; "kmeans" on the backbone's features as they are; or "spectral", the same with the tokens of each
-        picture first joined into segments of that picture (`densessl.segmentation.spectral`).
+    method: "stego"; "kmeans" on the backbone's features as they are; "primaps", which goes on from there and fits the
+        segments to masks that each picture proposes (`densessl.segmentation.primaps`); or "spectral", k-means with the
+        tokens of each picture first joined into segments of that picture (`densessl.segmentation.spectral`).
     layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
         gradients; several side by side on the first one's grid, such as [colour,-2,-1]. None for those that the
         backbone's file names, or the last.
     facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
+    window: side in tokens of the square whose mean feature counts for the place in its middle; 1 takes each token as it
+        is. 3 helps where features are noisy or the map is fine (`densessl.segmentation.train` has figures).
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
@@ -95,6 +99,7 @@ class SegmentConfig:
     layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
+    window: int = 1
     image_size: int | None = None
     batch_size: int = 16
     epochs: int = 10
@@ -119,6 +124,7 @@ class SegmentConfig:
     cache_size: float = 5.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
+    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 

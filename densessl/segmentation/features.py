@@ -38,6 +38,7 @@ LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an op
 class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
+    window: side in tokens of the square whose mean counts for the token in its middle; 1 leaves them as they are.
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
     equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
     """
@@ -50,12 +51,14 @@ class Extractor:
         precision: str = "32",
         layers: Layers = (-1,),
         facet: str = "tokens",
+        window: int = 1,
     ) -> None:
         self.backbone = backbone
         self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
         self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
+        self.window = window
         self.together = 1 if self.device.type == "cpu" else 32
 
     @torch.no_grad()
@@ -76,7 +79,7 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return self.maps(batch).float().cpu()
+            return widened(self.maps(batch).float(), self.window).cpu()
 
     @cached_property
     def weights(self) -> str:
@@ -84,12 +87,19 @@ class Extractor:
         return weights_hash(self.backbone)
 
     def key(self) -> str:
-        """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
+        """What the features depend on beside the picture: weights, layers, window, size, precision, releases."""
         positions = getattr(self.backbone, "options", {}).get("positions", "timm")
-        shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
+        shown = f"layers {self.layers}, {self.facet}, positions {positions}, window {self.window}, {self.frame}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
         parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def widened(maps: Tensor, window: int) -> Tensor:
+    """(B, C, h, w): means over squares of an odd side, of the part of them that is in the map."""
+    if window == 1:
+        return maps
+    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
 
 
 def weights_hash(module: nn.Module) -> str:

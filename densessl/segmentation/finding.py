@@ -86,7 +86,7 @@ class Finding:
                 begun = time.monotonic()
             counted = dataclasses.replace(config, classes=self._count(features, head))
             self.progress("Finding segments", 0, 1, "")
-            model = cluster(features, head, counted, device)
+            model = cluster(features, head, counted, device, progress=self.progress)
             self.progress("Finding segments", 1, 1, "")
         seconds = time.monotonic() - begun
         if model.head is not None:
@@ -158,6 +158,7 @@ class Finding:
         same = _training(saved.config) == _training(dataclasses.asdict(self.config))
         same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
         same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
+        same = same and saved.window == self.extractor.window
         same = same and saved.image_size == self.extractor.frame.image_size
         return model.head if same and saved.weights == self.extractor.weights else None
 

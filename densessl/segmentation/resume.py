@@ -31,7 +31,7 @@ MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe")
+LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window", "primaps")
 
 
 @dataclass

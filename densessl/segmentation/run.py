@@ -191,7 +191,7 @@ def check(config: SegmentConfig) -> None:
     """Raise `UserError` for a value that cannot be."""
     _device(config.devices)
     choices = {
-        "method": ("stego", "kmeans", "spectral"),
+        "method": ("stego", "kmeans", "primaps", "spectral"),
         "precision": ("32", "bf16"),
         "refine": ("crf", "guided", "none"),
         "facet": ("tokens", "keys"),
@@ -202,6 +202,8 @@ def check(config: SegmentConfig) -> None:
         given = str(getattr(config, key))
         if given not in known:
             raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
+    if config.window < 1 or config.window % 2 == 0:
+        raise UserError(f"window={config.window} has no middle: give an odd number, such as 3, or 1 for none.")
     if config.stego.clusters not in ("kmeans", "probe"):
         raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
     _check_classes(config)
@@ -273,7 +275,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     if facet == "keys":
         _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet)
+    window = config.window if saved is None else saved.window
+    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet, window)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "

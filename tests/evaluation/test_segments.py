@@ -77,6 +77,13 @@ def test_several_seeds_pictures_and_baselines(data, tmp_path):
     assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
 
 
+def test_prototypes_of_wide_features_are_judged_as_all_else_is(data):
+    settings = ("methods=[kmeans,primaps]", "refine=[none]", "seeds=1", "steps=40", "primaps.lr=0.05")
+    plain, wide = (judge(data, *settings, f"window={window}")["figures"] for window in (1, 3))
+    assert {"kmeans", "primaps", "features", "always the commonest class"} == plain.keys()
+    assert plain["kmeans"] != plain["primaps"] and plain["features"] != wide["features"]
+
+
 def test_the_official_way_stands_beside_the_honest_one(data):
     record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "judge=[honest,official]", "crops=five")
     figures = record["figures"]
@@ -103,7 +110,7 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
     [
         ("judge=[official,none]", "judge=.*honest, official"),
         ("crops=six", "crops=six is not one of: whole, five"),
-        ("methods=[kmean]", "give one or more of kmeans, stego"),
+        ("methods=[kmean]", "give one or more of kmeans, stego, primaps"),
         ("refine=[]", "give one or more of none, crf, guided"),
         ("seeds=0", "too small"),
         ("split=test", "test"),

@@ -91,6 +91,16 @@ def test_kept_features_equal_those_computed_directly_bit_by_bit(scenes, tmp_path
         assert torch.equal(kept.tokens(row).T.reshape(map_.shape), map_)
 
 
+def test_a_window_takes_the_mean_of_the_tokens_in_it_that_the_map_has(scenes):
+    source, _ = scenes
+    plain = extract(source, extractor(), range(2))
+    found = extract(source, Extractor(ColourBackbone(), 64, window=5), range(2))
+    for row, (h, w) in enumerate(plain.shapes):
+        map_ = plain.tokens(row).double().unflatten(0, (h, w))
+        slow = [map_[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean((0, 1)) for y in range(h) for x in range(w)]
+        torch.testing.assert_close(found.tokens(row), torch.stack(slow).float())
+
+
 def test_workers_do_not_change_the_features(scenes):
     source, _ = scenes
     assert same(extract(source, extractor(), range(4)), extract(source, extractor(), range(4), workers=2))
@@ -129,7 +139,7 @@ def test_a_cache_is_used_again_and_never_stale(scenes, tmp_path):
     assert source.reads == []
     other = extractor()
     other.backbone.spread[0, 0] = 1.0
-    for changed in (other, extractor(image_size=72)):
+    for changed in (other, extractor(image_size=72), Extractor(ColourBackbone(), 64, window=3)):
         found = extract(source, changed, range(4), cache=cache(tmp_path))
         assert same(found, extract(source, changed, range(4)))
         assert not same(found, extract(source, extractor(), range(4)))

@@ -114,7 +114,7 @@ def test_a_run_killed_while_it_changes_the_segments_leaves_none_of_one_for_the_o
         expected = contents(tmp_path / "fresh")
     segment(settings(png_folder, out), silent)
 
-    def killed(*arguments):
+    def killed(*arguments, **named):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

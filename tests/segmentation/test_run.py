@@ -89,6 +89,17 @@ def test_spectral_joins_the_tokens_of_a_picture_and_its_model_does_so_again(fold
     assert all(np.array_equal(again[name], joined[name]) for name in joined)
 
 
+def test_a_model_keeps_the_window_that_its_features_are_averaged_over(folder, tmp_path):
+    shared = {"method": "kmeans", "refine": "none"}
+    segment(settings(folder, tmp_path / "plain", **shared), progress=silent)
+    segment(settings(folder, tmp_path / "wide", window=3, **shared), progress=silent)
+    model = str(tmp_path / "wide")
+    segment(settings(folder, tmp_path / "again", model=model, image_size=None, refine="none"), progress=silent)
+    plain, wide, again = (masks(tmp_path / name) for name in ("plain", "wide", "again"))
+    assert any(not np.array_equal(plain[name], wide[name]) for name in plain)
+    assert all(np.array_equal(again[name], wide[name]) for name in wide)
+
+
 def test_the_saved_config_runs_again_to_the_same_masks(folder, tmp_path):
     segment(settings(folder, tmp_path / "one"), progress=silent)
     config = build(SegmentConfig, read_yaml(tmp_path / "one" / "config.yaml", "segment"))
@@ -119,6 +130,7 @@ def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
         ({"devices": "cpu:2"}, "devices=cpu:2, but segments are found by one process: give cpu"),
         ({"devices": "gpus"}, "devices=gpus is not one of"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"window": 2}, "window=2 has no middle: give an odd number"),
         ({"model": "/nowhere/model.safetensors"}, "no model at"),
         ({"out": "/proc/nothing/here"}, "could not be written"),
     ],
