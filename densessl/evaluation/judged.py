@@ -24,6 +24,10 @@ from densessl.segmentation.sets import LabelledImages
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
 PICTURED = 4  # images whose masks are kept
+POLICIES = {
+    "honest": {"absent": "all", "unmatched": "wrong"},
+    "official": {"absent": "official", "unmatched": "out"},
+}
 
 
 @dataclass
@@ -51,8 +55,8 @@ class Judged:
 
     def scores(self, confusion: np.ndarray, named: bool = False) -> dict[str, float]:
         """mIoU and accuracy of a confusion matrix (segments, classes); named: segment i is class i, none is matched."""
-        policy = {"absent": "official", "unmatched": "out"} if self.way == "official" else {}
-        found = segmentation_scores(confusion, np.arange(len(confusion)) if named else None, **policy)
+        assignment = np.arange(len(confusion)) if named else None
+        found = segmentation_scores(confusion, assignment, **POLICIES[self.way])
         return {"miou": found.miou, "accuracy": found.accuracy}
 
     def confusion(

@@ -1,11 +1,12 @@
 """Segments found without labels, held against label maps: one matching over the whole set, for several seeds.
 
 The segments are learned from `learn_split` without its labels and written for `split`. Judged are two ways, beside each
-other. "honest": whole pictures at their own size; every labelled pixel counts, every class that the labels have, and
-every segment: those that no class is matched to are wrong. "official", as STEGO's code has it (eb4d6b5): the central
-square at 320 px, codes averaged with those of the mirrored picture; pixels of segments without a class are left out,
-and so are classes that are neither in the labels nor predicted. Nothing is chosen by labels: the last step is judged in
-both (the official code keeps the step that scores best on the labels).
+other. "honest": whole pictures at their own size; every labelled pixel counts, every class of the set, and every
+segment: those that no class is matched to are wrong, and a class without a pixel in the labels has an IoU of 0, whether
+it is predicted or not (over fewer images mIoU can only fall by that). "official", as STEGO's code has it (eb4d6b5): the
+central square at 320 px, codes averaged with those of the mirrored picture; pixels of segments without a class are left
+out, and so are classes that are neither in the labels nor predicted. Nothing is chosen by labels: the last step is
+judged in both (the official code keeps the step that scores best on the labels).
 
 Beside mIoU and accuracy stands how well the cosine of features, and of what was learned from them, tells pairs of
 places of one class from others (`cooccurrence`). The method "linear" alone sees labels, those of `learn_split`: it is
@@ -54,8 +55,8 @@ from densessl.segmentation.train import learn
 
 SQUARE = 320  # pixels of a side of what the official way judges
 RULES = {
-    "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the labels "
-    "and every segment counted, the last step",
+    "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the set (0 for "
+    "one without labelled pixels) and every segment counted, the last step",
     "official": f"central squares at {SQUARE} px, codes averaged with those of the mirrored picture, one Hungarian "
     "matching per seed, segments without a class left out, classes neither labelled nor predicted left out, the last "
     "step",

@@ -53,7 +53,7 @@ def test_the_figures_are_those_of_the_masks_that_segment_writes(data, tmp_path):
             truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
             found = cv2.imread(str(out / "labels" / path.name), cv2.IMREAD_UNCHANGED)
             total += confusion_matrix(found, np.where(truth == 255, -1, truth), *total.shape)
-        scores = segmentation_scores(total)
+        scores = segmentation_scores(total, absent="all")
         assert record["figures"][title] == {
             "miou": pytest.approx(scores.miou),
             "accuracy": pytest.approx(scores.accuracy),
@@ -82,6 +82,26 @@ def test_the_official_way_stands_beside_the_honest_one(data):
     figures = record["figures"]
     assert {"honest: kmeans", "official: kmeans"} <= figures.keys() and record["rule"].keys() == {"honest", "official"}
     assert figures["honest: kmeans"] != figures["official: kmeans"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_honest_way_is_never_more_lenient_than_the_official_one(named):
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        segments, classes = (4, 4) if named else random.integers(2, 6, 2)
+        confusion = random.integers(0, 30, (segments, classes)) * (random.random((segments, classes)) < 0.6)
+        confusion[:, random.random(classes) < 0.3] = 0
+        confusion[0, 0] += 1
+        honest, official = (Judged(way, None, None).scores(confusion, named) for way in ("honest", "official"))
+        assert honest["miou"] <= official["miou"] + 1e-12 and honest["accuracy"] <= official["accuracy"] + 1e-12
+
+
+def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():
+    # Class 2 is predicted where class 1 is; a linear probe has it too, as its third class.
+    confusion = np.array([[4, 0, 0], [0, 4, 0], [0, 2, 0]])
+    for named in (False, True):
+        found = Judged("honest", None, None).scores(confusion, named)
+        assert found == {"miou": pytest.approx((1 + 4 / 6 + 0) / 3), "accuracy": pytest.approx(8 / 10)}
 
 
 def test_codes_of_mirrored_pictures_are_turned_back(data):
@@ -176,7 +196,7 @@ def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
         truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
         found = cv2.imread(str(tmp_path / "val" / "labels" / path.name), cv2.IMREAD_UNCHANGED)
         total += confusion_matrix(found, np.where(truth == 255, -1, truth), *total.shape)
-    assert record["figures"]["model"]["miou"] == pytest.approx(segmentation_scores(total).miou)
+    assert record["figures"]["model"]["miou"] == pytest.approx(segmentation_scores(total, absent="all").miou)
     both = judge(data, "refine=[none]", "seeds=1", "methods=[kmeans,linear]", backbone=str(tmp_path))["figures"]
     assert both["model"] == record["figures"]["model"]
     assert {"kmeans", "linear probe of features", "linear probe of model"} <= both.keys()
