@@ -28,21 +28,19 @@ from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
-from torch import nn
 
 from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
-from densessl.evaluation.baselines import random_twin
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.evaluation.judged import Judged, as_classes, over_runs, precisions
 from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.probe import learn_probe
 from densessl.evaluation.record import surroundings
+from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report, tell
 from densessl.segmentation.cache import Cache
-from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor, Features, extract
@@ -55,8 +53,8 @@ from densessl.segmentation.train import learn
 
 SQUARE = 320  # pixels of a side of what the official way judges
 RULES = {
-    "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the set (0 for "
-    "one without labelled pixels) and every segment counted, the last step",
+    "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the set (0 "
+    "for one without labelled pixels) and every segment counted, the last step",
     "official": f"central squares at {SQUARE} px, codes averaged with those of the mirrored picture, one Hungarian "
     "matching per seed, segments without a class left out, classes neither labelled nor predicted left out, the last "
     "step",
@@ -79,7 +77,8 @@ class SegmentsConfig:
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
         none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
-    seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights.
+    seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights, whose
+        batch norms have the statistics of training pictures.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
         labels and the first seed's masks; None for none.
     probe_lr: Adam's, for linear. The others are those of `densessl segment`.
@@ -130,24 +129,16 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if config.methods is None:
         config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
     _check(config, bool(given))
-    train = open_labelled(config.data, config.learn_split, progress=progress) if config.methods else None
+    needed = config.methods or config.baselines
+    train = open_labelled(config.data, config.learn_split, progress=progress) if needed else None
     test = open_labelled(config.data, config.split, progress=progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
     found = _judge(config, extractor, train, test, models, progress)
-    baselines = {}
+    others, baselines = {}, {}
     if config.baselines:
-        for name, other in _others(extractor.backbone, config.seed).items():
-            whole = name == "untrained"
-            twin = Extractor(
-                other,
-                extractor.frame.image_size,
-                str(extractor.device),
-                config.precision,
-                extractor.layers if whole else (-1,),
-                extractor.facet if whole else "tokens",
-            )
-            baselines[name] = _judge(config, twin, train, test, {}, progress)
+        others = twins(extractor, train.source, _chosen(config, train), config.seed, progress)
+        baselines = {name: _judge(config, other.extractor, train, test, {}, progress) for name, other in others.items()}
     if config.pictures:
         _draw(Path(config.pictures).expanduser(), test, found, baselines)
     record = {
@@ -166,12 +157,12 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if notes:
         record["notes"] = notes
     if baselines:
-        record["baselines"] = {name: each.figures for name, each in baselines.items()}
+        record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
 
 
 def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
-    if train is None:
+    if not config.methods:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
     return f"{len(train)} images of {config.learn_split}, without their labels{but}"
@@ -198,13 +189,6 @@ def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) ->
     if given and not models:
         raise UserError(f"{UNNAMED} There is nothing else in it.")
     return models, [UNNAMED] if len(models) < len(given) else []
-
-
-def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
-    """Networks to hold a backbone against: the same with random weights, and colours and gradients."""
-    if isinstance(backbone, ColourBackbone):
-        return {}
-    return {"untrained": random_twin(backbone, seed), "colours and gradients": ColourBackbone()}
 
 
 def _check(config: SegmentsConfig, given: bool) -> None:
@@ -292,7 +276,7 @@ def _models(
 ) -> Iterator[tuple[int, str, Segmenter]]:
     """Yield seed, title and model of all that is judged: what was given, and what each method learns from each seed."""
     yield from ((config.seed, title, model) for title, model in given.items())
-    if train is None:
+    if not config.methods:
         return
     source = FiveCrops(train) if config.crops == "five" else train
     kept, device = _features(config, extractor, source, progress), str(extractor.device)
@@ -348,6 +332,12 @@ def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str,
     write_bytes(folder / "panel.png", panel_picture(rows, ["image", "labels", *columns], test.classes, test.colours))
 
 
+def _chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
+    """The numbers of the images that `limit` leaves of a set."""
+    count = len(labelled)
+    return list(range(count)) if config.limit is None else list(map(int, drawn(count, config.limit, config.seed)))
+
+
 def _features(
     config: SegmentsConfig,
     extractor: Extractor,
@@ -356,14 +346,14 @@ def _features(
     source: Source | None = None,
 ) -> Features:
     """Of a set's images, or of what `source` makes of them."""
-    indices = drawn(len(labelled), config.limit, config.seed) if config.limit else range(len(labelled))
+    indices = _chosen(config, labelled)
     count = len(indices)
 
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    chosen, store = list(map(int, indices)), Cache.of(config.cache, config.cache_size)
-    kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
+    store = Cache.of(config.cache, config.cache_size)
+    kept = extract(source or labelled.source, extractor, indices, config.workers, store, advance=advance)
     if store is not None and store.trouble:
         tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:

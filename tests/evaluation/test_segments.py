@@ -14,9 +14,12 @@ from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.segments import Judged, SegmentsConfig
+from densessl.evaluation.twins import twins
+from densessl.progress import silent
 from densessl.segmentation.config import SegmentConfig, StegoConfig
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.run import segment
+from densessl.segmentation.sets import open_labelled
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,33 @@ def test_several_seeds_pictures_and_baselines(data, tmp_path):
     assert 0 < figures["stego"]["miou"] < 1 and figures["stego"]["miou_deviation"] > 0
     assert 0 < figures["features"]["chance_across"] < figures["features"]["ap_across"] < 1
     assert record["baselines"].keys() == {"untrained", "colours and gradients"}
+    assert "batch norms with the statistics of up to 1024 training images" in record["baselines"]["untrained"]["what"]
     for name in ("curves.png", "panel.png"):
         assert cv2.imread(str(tmp_path / "pictures" / name)).std() > 10
     assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
+
+
+def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_pictures(data):
+    from densessl.backbones import create_backbone
+
+    network = create_backbone("resnet18", 32, {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1], "stem_width": 8})
+    source = open_labelled(f"folder:{data}", "train").source
+    twin = twins(Extractor(network, 32), source, [0, 2, 3, 5], 1, silent)["untrained"].extractor
+    shown = []
+    for index in (0, 2, 3, 5):
+        image = twin.frame.show(source.read(index))
+        left = (image.shape[1] - 32) // 2
+        shown.append(torch.from_numpy(image[:, left : left + 32].copy()).permute(2, 0, 1))
+    seen, hook = [], lambda module, given, made: seen.append(given[0])
+    norm = next(part for part in twin.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    norm.register_forward_hook(hook)
+    with torch.no_grad():
+        twin.maps(torch.stack(shown))
+    assert not norm.training
+    torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, seen[0].transpose(0, 1).flatten(1).var(1), rtol=1e-4, atol=1e-5)
+    last = [part for part in twin.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)][-1]
+    assert float(last.running_mean.abs().max()) > 0
 
 
 def test_the_official_way_stands_beside_the_honest_one(data):
