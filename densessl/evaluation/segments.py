@@ -71,7 +71,8 @@ class SegmentsConfig:
 
     backbone: a spec of `load_backbone`, "colour", or a file of segments: a .ckpt of STEGO's authors, or what
         `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
-    learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
+    learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
+        all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
         the paper does.
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
@@ -148,7 +149,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         "data": {
             "data": config.data,
             "learned from": _learned_from(config, train),
-            "judged": f"{len(test)} images of {config.split}, {len(test.classes)} classes",
+            "judged": f"{_counted(config, test)} of {config.split}, {len(test.classes)} classes",
         },
         "settings": dataclasses.asdict(config),
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
@@ -165,7 +166,13 @@ def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
     if not config.methods:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
-    return f"{len(train)} images of {config.learn_split}, without their labels{but}"
+    crops = ", five crops of each" if config.crops == "five" else ""
+    return f"{_counted(config, train)} of {config.learn_split}{crops}, without their labels{but}"
+
+
+def _counted(config: SegmentsConfig, labelled: LabelledImages) -> str:
+    used, count = len(_chosen(config, labelled)), len(labelled)
+    return f"{used} images" if used == count else f"{used} of the {count} images, drawn by seed {config.seed},"
 
 
 def _extractor(
@@ -333,9 +340,11 @@ def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str,
 
 
 def _chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
-    """The numbers of the images that `limit` leaves of a set."""
-    count = len(labelled)
-    return list(range(count)) if config.limit is None else list(map(int, drawn(count, config.limit, config.seed)))
+    """The numbers of what `limit` leaves of a set: so many images, or all crops of so many."""
+    crops = labelled.crops
+    count = len(labelled) // crops
+    chosen = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
+    return [crops * image + crop for image in chosen for crop in range(crops)]
 
 
 def _features(

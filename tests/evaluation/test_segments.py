@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from densessl.config import build, read_yaml, recipes
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
-from densessl.evaluation import evaluate
+from densessl.evaluation import evaluate, segments
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.segments import Judged, SegmentsConfig
 from densessl.evaluation.twins import twins
@@ -102,6 +102,20 @@ def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_p
     torch.testing.assert_close(norm.running_var, seen[0].transpose(0, 1).flatten(1).var(1), rtol=1e-4, atol=1e-5)
     last = [part for part in twin.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)][-1]
     assert float(last.running_mean.abs().max()) > 0
+
+
+@pytest.mark.parametrize("crops", ["whole", "five"])
+def test_limit_counts_images_and_the_record_says_how_many_were_used(data, monkeypatch, crops):
+    used = []
+    extracted = segments.extract
+    monkeypatch.setattr(segments, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
+    record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "limit=2", f"crops={crops}")
+    judged, learned = used
+    assert len(judged) == 2 and len({each // 5 if crops == "five" else each for each in learned}) == 2
+    assert len(learned) == (10 if crops == "five" else 2)
+    said = "2 of the 6 images, drawn by seed 0, of train" + (", five crops of each" if crops == "five" else "")
+    assert record["data"]["learned from"] == f"{said}, without their labels"
+    assert record["data"]["judged"] == f"2 of the 6 images, drawn by seed 0, of val, {len(CLASSES)} classes"
 
 
 def test_the_official_way_stands_beside_the_honest_one(data):
