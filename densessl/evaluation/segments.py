@@ -130,11 +130,10 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if config.methods is None:
         config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
     _check(config, bool(given))
-    needed = config.methods or config.baselines
-    train = open_labelled(config.data, config.learn_split, progress=progress) if needed else None
-    test = open_labelled(config.data, config.split, progress=progress)
+    train, test = _sets(config, progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
+    _check_square(config, extractor)
     found = _judge(config, extractor, train, test, models, progress)
     others, baselines = {}, {}
     if config.baselines:
@@ -160,6 +159,31 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if baselines:
         record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
+
+
+def _sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
+    """What is learned from, if anything, and what is judged; of as many classes."""
+
+    def opened(split: str, classes: int | None = None) -> LabelledImages:
+        return open_labelled(config.data, split, classes=classes, progress=progress)
+
+    test = opened(config.split)
+    if not (config.methods or config.baselines):
+        return None, test
+    train = opened(config.learn_split)
+    counts = len(train.classes), len(test.classes)
+    if counts[0] != counts[1]:
+        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
+        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
+    return train, test
+
+
+def _check_square(config: SegmentsConfig, extractor: Extractor) -> None:
+    stride = extractor.frame.stride
+    if "official" in config.judge and SQUARE % stride and not extractor.frame.fixed:
+        raise UserError(
+            f"judge=official shows {SQUARE} px, which a stride of {stride} does not divide: give judge=[honest]."
+        )
 
 
 def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
@@ -311,13 +335,11 @@ def _models(
 def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
     if way == "honest":
         return Judged(way, test, _features(config, extractor, test, progress))
-    squares, frame = CentreSquares(test, SQUARE), extractor.frame
+    squares = CentreSquares(test, SQUARE)
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     shown = Extractor(
         extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
     )
-    if SQUARE % frame.stride and not frame.fixed:
-        raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")
     mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
     return Judged(way, squares, _features(config, shown, squares, progress), mirrored)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -220,6 +222,36 @@ def test_segments_do_not_depend_on_whether_a_probe_is_learned_beside(data):
     alone = judge(data, "methods=[stego]", *settings)["figures"]
     beside = judge(data, "methods=[linear,stego]", *settings)["figures"]
     assert beside["stego"] == alone["stego"] and beside["codes of stego"] == alone["codes of stego"]
+
+
+@pytest.fixture
+def uneven(data, tmp_path):
+    """The same scenes without names of classes; the last class is in train alone."""
+    root = tmp_path / "uneven"
+    shutil.copytree(data, root)
+    (root / "classes.txt").unlink()
+    for path in (root / "labels" / "val").iterdir():
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), np.where(labels == len(CLASSES) - 1, 255, labels))
+    return root
+
+
+def test_classes_that_nobody_named_are_counted_over_both_parts(uneven):
+    for split, count in (("train", len(CLASSES)), ("val", len(CLASSES) - 1)):
+        assert len(open_labelled(f"folder:{uneven}", split).classes) == count
+    record = judge(uneven, "methods=[linear]", "refine=[none]", "seeds=1", "image_size=32")
+    assert f"{len(CLASSES)} classes" in record["data"]["judged"]
+    assert 0 < record["figures"]["linear probe of features"]["miou"] <= (len(CLASSES) - 1) / len(CLASSES)
+
+
+def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_features(data, tmp_path, monkeypatch):
+    from densessl.backbones import create_backbone, save_backbone
+
+    network = create_backbone("vit_tiny_patch16_224", 28, {"patch_size": 14, "depth": 1})
+    save_backbone(network, tmp_path / "run", {"method": "none"})
+    monkeypatch.setattr(segments, "extract", lambda *given, **more: pytest.fail("features were read"))
+    with pytest.raises(UserError, match="320 px, which a stride of 14 does not divide"):
+        judge(data, "judge=[honest,official]", backbone=str(tmp_path / "run"))
 
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
