@@ -40,7 +40,7 @@ from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report, tell
-from densessl.segmentation.cache import Cache
+from densessl.segmentation.cache import Cache, lists
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor, Features, extract
@@ -71,6 +71,7 @@ class SegmentsConfig:
 
     backbone: a spec of `load_backbone`, "colour", or a file of segments: a .ckpt of STEGO's authors, or what
         `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
+    ignore: the value of a `folder:`'s maps that is no class; None is 255. Its classes are named by its classes.txt.
     learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
         all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
@@ -87,6 +88,7 @@ class SegmentsConfig:
 
     backbone: str = MISSING
     data: str = MISSING
+    ignore: int | None = None
     learn_split: str = "train"
     split: str = "val"
     limit: int | None = None
@@ -130,7 +132,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if config.methods is None:
         config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
     _check(config, bool(given))
-    train, test = _sets(config, progress)
+    train, test = open_sets(config, progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
     _check_square(config, extractor)
@@ -161,11 +163,13 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
 
 
-def _sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
+def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
     """What is learned from, if anything, and what is judged; of as many classes."""
 
     def opened(split: str, classes: int | None = None) -> LabelledImages:
-        return open_labelled(config.data, split, classes=classes, progress=progress)
+        return open_labelled(
+            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
+        )
 
     test = opened(config.split)
     if not (config.methods or config.baselines):

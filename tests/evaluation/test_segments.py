@@ -15,7 +15,7 @@ from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
 from densessl.evaluation import evaluate, segments
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
-from densessl.evaluation.segments import Judged, SegmentsConfig
+from densessl.evaluation.segments import Judged, SegmentsConfig, open_sets
 from densessl.evaluation.twins import twins
 from densessl.progress import silent
 from densessl.segmentation.config import SegmentConfig, StegoConfig
@@ -242,6 +242,30 @@ def test_classes_that_nobody_named_are_counted_over_both_parts(uneven):
     record = judge(uneven, "methods=[linear]", "refine=[none]", "seeds=1", "image_size=32")
     assert f"{len(CLASSES)} classes" in record["data"]["judged"]
     assert 0 < record["figures"]["linear probe of features"]["miou"] <= (len(CLASSES) - 1) / len(CLASSES)
+
+
+def test_the_value_of_no_class_can_be_told(data, tmp_path):
+    shutil.copytree(data, tmp_path / "other")
+    for path in (tmp_path / "other" / "labels").rglob("*.png"):
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), np.where(labels == 255, 99, labels))
+    settings = ("methods=[kmeans]", "refine=[none]", "seeds=1", "image_size=32")
+    with pytest.raises(UserError, match="holds 99 at column 0 of row 0"):
+        judge(tmp_path / "other", *settings)
+    assert judge(tmp_path / "other", *settings, "ignore=99")["figures"] == judge(data, *settings)["figures"]
+
+
+def test_cocostuffs_list_is_made_once_and_kept_in_the_users_cache(tmp_path, cache_folder):
+    for folder in ("images", "annotations"):
+        (tmp_path / folder / "val2017").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images" / "val2017" / "a.jpg"), np.zeros((360, 360, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "annotations" / "val2017" / "a.png"), np.full((360, 360), 154, np.uint8))
+    config = SegmentsConfig(backbone="colour", data=f"cocostuff27:{tmp_path}", methods=[])
+    for told in (1, 0):
+        said = []
+        _, test = open_sets(config, lambda *each: said.append(each))
+        assert len(test) == 1 and len(said) == told
+    assert [path.suffix for path in cache_folder.iterdir()] == [".txt"]
 
 
 def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_features(data, tmp_path, monkeypatch):
