@@ -22,6 +22,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ from omegaconf import MISSING
 from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
+from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
-from densessl.evaluation.judged import Judged, as_classes, over_runs, precisions
+from densessl.evaluation.judged import Judged, over_runs, precisions
 from densessl.evaluation.panels import curves_picture, panel_picture
-from densessl.evaluation.probe import learn_probe
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
@@ -47,10 +48,10 @@ from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
-from densessl.segmentation.run import check, extractor_of
+from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
-from densessl.segmentation.train import learn
 
+PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges
 RULES = {
     "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the set (0 "
@@ -142,7 +143,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         others = twins(extractor, train.source, _chosen(config, train), config.seed, progress)
         baselines = {name: _judge(config, other.extractor, train, test, {}, progress) for name, other in others.items()}
     if config.pictures:
-        _draw(Path(config.pictures).expanduser(), test, found, baselines)
+        _draw(Path(config.pictures).expanduser(), found, baselines)
     record = {
         "protocol": "segments",
         "figures": found.figures,
@@ -207,16 +208,19 @@ def _extractor(
     config: SegmentsConfig, given: dict[str, tuple[Segmenter, Saved]], classes: int
 ) -> tuple[Extractor, str]:
     """The backbone that features are taken from; with a file of segments its own."""
-    run = _segment(config, "kmeans", config.seed, classes)
+    run = segment_settings(config, "kmeans", config.seed, classes)
     if not given:
         return extractor_of(run)
     _, saved = next(iter(given.values()))
     return extractor_of(dataclasses.replace(run, backbone=None, model=config.backbone), saved)
 
 
-def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Segmenter], list[str]]:
+def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Candidate], list[str]]:
     """The models that can be judged on a set: clusters on any, a linear probe on its own classes; and what to say."""
-    models = {title: model for title, (model, _) in given.items()}
+    models = {
+        title: Candidate(title, model, saved.config.get("method") == "spectral")
+        for title, (model, saved) in given.items()
+    }
     for title, (model, saved) in given.items():
         same = model.classes == len(test.classes) and saved.names in (None, tuple(test.classes))
         if model.bias is not None and not same:
@@ -244,25 +248,15 @@ def _check(config: SegmentsConfig, given: bool) -> None:
             raise UserError(f"{key}={value} is too small: give {bound} or more.")
 
 
-def _segment(config: SegmentsConfig, method: str, seed: int, classes: int) -> SegmentConfig:
-    """The run of `densessl segment` that the protocol asks for."""
-    shared = {each.name for each in dataclasses.fields(SegmentConfig)} & {
-        each.name for each in dataclasses.fields(config)
-    }
-    # Those of the same name that say something else.
-    taken = {name: getattr(config, name) for name in shared - {"refine", "split", "classes", "seed", "crops"}}
-    run = SegmentConfig(**taken | {"out": "", "method": method, "seed": seed, "classes": config.classes or classes})
-    check(run)
-    return run
-
-
 @dataclass
 class Found:
     """What was found of one backbone: figures by name, pairs of places by features and kind, masks to look at.
 
-    masks: by method, of a few images, as classes; of the first seed and the last refinement.
+    judged: the images, of the first way. masks: by method, of a few of them, as classes; of the first seed and the last
+        refinement.
     """
 
+    judged: LabelledImages
     figures: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, dict[str, Pairs]] = field(default_factory=dict)
     masks: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
@@ -273,67 +267,67 @@ def _judge(
     extractor: Extractor,
     train: LabelledImages | None,
     test: LabelledImages,
-    given: dict[str, Segmenter],
+    given: dict[str, Candidate],
     progress: Report,
 ) -> Found:
     """given: models that are judged as they are, beside those that are learned from train, if any."""
     ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
-    found = Found({"always the commonest class": ways[0].commonest()})
+    found = Found(ways[0].labelled, {"always the commonest class": ways[0].commonest()})
     found.pairs["features"] = ways[0].pairs(None, config.seed)
     found.figures["features"] = precisions(found.pairs["features"])
+    refinements = {each: _refinement(config, each) for each in config.refine}
+    pictured = _pictured(config, test) if config.pictures else []
     scores: dict[str, list[dict[str, float]]] = {}
-    for seed, title, model in _models(config, extractor, train, len(test.classes), given, progress):
-        model, named = model.to(extractor.device).eval(), model.bias is not None
-        for judged, refine in product(ways, config.refine):
-            refinement = None
-            if refine != "none":
-                refinement = Refinement(refine, config.refine_size, config.sharpness, config.crf)
-            confusion, masks = judged.confusion(model, refinement, progress, f"{title}, seed {seed}")
-            way = judged.way if len(ways) > 1 else ""
-            scores.setdefault(_titled(way, title, refine), []).append(judged.scores(confusion, named))
-            if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
-                found.masks[_titled("", title, refine)] = as_classes(masks, confusion, named)
-        if model.head is not None and not named:
-            pairs = ways[0].pairs(model, config.seed)
-            found.pairs.setdefault(f"codes of {title}", pairs)
-            scores.setdefault(f"codes of {title}", []).append(precisions(pairs))
+    for seed, candidates in _candidates(config, extractor, train, given, progress):
+        for judged in ways:
+            stage = f"Masks, seed {seed}" + (f", {judged.way}" if len(ways) > 1 else "")
+            masks = judged.judge(candidates, refinements, pictured, partial(progress, stage), config.seed)
+            for each, refine in product(candidates, refinements):
+                made, title = masks[each.title, refine], _titled(each.title, refine)
+                way = f"{judged.way}: " if len(ways) > 1 else ""
+                scores.setdefault(way + title, []).append(judged.scores(made.confusion, each.named))
+                if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
+                    found.masks[title] = made.as_classes(each.named)
+        for each in (each for each in candidates if each.coded):
+            pairs = ways[0].pairs(each.model, config.seed)
+            found.pairs.setdefault(f"codes of {each.title}", pairs)
+            scores.setdefault(f"codes of {each.title}", []).append(precisions(pairs))
     found.figures |= {title: over_runs(each) for title, each in scores.items()}
     return found
 
 
-def _models(
+def _candidates(
     config: SegmentsConfig,
     extractor: Extractor,
     train: LabelledImages | None,
-    classes: int,
-    given: dict[str, Segmenter],
+    given: dict[str, Candidate],
     progress: Report,
-) -> Iterator[tuple[int, str, Segmenter]]:
-    """Yield seed, title and model of all that is judged: what was given, and what each method learns from each seed."""
-    yield from ((config.seed, title, model) for title, model in given.items())
+) -> Iterator[tuple[int, list[Candidate]]]:
+    """Yield each seed with all that is judged of it; what was given is judged once, with the first."""
+    seeds, first = range(config.seed, config.seed + config.seeds), list(given.values())
     if not config.methods:
+        yield config.seed, _ready(first, extractor)
         return
     source = FiveCrops(train) if config.crops == "five" else train
-    kept, device = _features(config, extractor, source, progress), str(extractor.device)
+    learner = Learner(config, extractor, _features(config, extractor, source, progress), source, progress)
+    for seed in seeds:
+        yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)
 
-    def probe(title: str, model: Segmenter | None, seed: int) -> tuple[int, str, Segmenter]:
-        batch = min(config.batch_size, len(kept))
-        steps = config.epochs * (len(kept) // batch) if config.steps is None else config.steps
-        head = None if model is None else model.head
-        made = learn_probe(kept, source, extractor.frame, head, steps, batch, config.probe_lr, seed, device, progress)
-        return seed, f"linear probe of {title}", made
 
-    linear = "linear" in config.methods
-    coded = {title: model for title, model in given.items() if model.head is not None and model.bias is None}
-    for seed in range(config.seed, config.seed + config.seeds):
-        for method in (each for each in config.methods if each != "linear"):
-            model = learn(kept, _segment(config, method, seed, classes), device, progress).model
-            yield seed, method, model
-            if linear and model.head is not None:
-                yield probe(method, model, seed)
-        if linear:
-            yield probe("features", None, seed)
-            yield from (probe(title, model, seed) for title, model in coded.items())
+def _ready(candidates: list[Candidate], extractor: Extractor) -> list[Candidate]:
+    for each in candidates:
+        each.model.to(extractor.device).eval()
+    return candidates
+
+
+def _refinement(config: SegmentsConfig, method: str) -> Refinement | None:
+    return None if method == "none" else Refinement(method, config.refine_size, config.sharpness, config.crf)
+
+
+def _pictured(config: SegmentsConfig, test: LabelledImages) -> list[int]:
+    """The images of the panel."""
+    images = _chosen(config, test)
+    return [images[place] for place in np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(int)]
 
 
 def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
@@ -348,21 +342,23 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
     return Judged(way, squares, _features(config, shown, squares, progress), mirrored)
 
 
-def _titled(way: str, method: str, refine: str) -> str:
-    return f"{way}: ".removeprefix(": ") + method + ("" if refine == "none" else f", {refine}")
+def _titled(title: str, refine: str) -> str:
+    return title if refine == "none" else f"{title}, {refine}"
 
 
-def _draw(folder: Path, test: LabelledImages, found: Found, baselines: dict[str, Found]) -> None:
+def _draw(folder: Path, found: Found, baselines: dict[str, Found]) -> None:
+    judged = found.judged
     pairs = {**found.pairs, **{f"{name}, features": each.pairs["features"] for name, each in baselines.items()}}
     write_bytes(folder / "curves.png", curves_picture(pairs))
     columns = {f"{name}: {method}": masks for name, each in baselines.items() for method, masks in each.masks.items()}
     columns |= found.masks
-    indices = sorted(next(iter(found.masks.values())))
+    indices = list(next(iter(found.masks.values())))
     rows = [
-        [test.source.read(index), test.labels(index), *(masks[index] for masks in columns.values())]
+        [judged.source.read(index), judged.labels(index), *(masks[index] for masks in columns.values())]
         for index in indices
     ]
-    write_bytes(folder / "panel.png", panel_picture(rows, ["image", "labels", *columns], test.classes, test.colours))
+    panel = panel_picture(rows, ["image", "labels", *columns], judged.classes, judged.colours)
+    write_bytes(folder / "panel.png", panel)
 
 
 def _chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
