@@ -17,11 +17,12 @@ from torch import Tensor
 from densessl.evaluation.candidates import Candidate
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
 from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import MEMORY, Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.spectral import spectral_tokens
+from densessl.segmentation.tables import Holder
 
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
@@ -132,17 +133,35 @@ class Judged:
         truths = (self.truth(row) for row in range(len(self.kept)))
         return self.scores(sum(np.bincount(truth[truth >= 0], minlength=classes) for truth in truths)[None])
 
-    def pairs(self, model: Segmenter | None, seed: int) -> dict[str, Pairs]:
-        """Pairs of places within images and across, by the features or a model's codes; the same places for both."""
-        generator = torch.Generator().manual_seed(seed)
+    def pairs(
+        self,
+        model: Segmenter | None,
+        seed: int,
+        report: Callable[[int, int, str], None] = lambda *told: None,
+        memory: int = MEMORY,
+    ) -> dict[str, Pairs]:
+        """Pairs of places within images and across, by the features or a model's codes; the same places for both.
+
+        report: told the images done, of how many. memory: bytes of the places' vectors; more lie in a file.
+        """
+        generator, holder = torch.Generator().manual_seed(seed), Holder(None, memory)
         places, found = [], {"within images": Pairs(), "across images": Pairs()}
-        for row in range(len(self.kept)):
+        count = len(self.kept)
+        for row in range(count):
             map_ = self.codes(model, row).float().cpu().T.unflatten(1, self.kept.shapes[row])
-            places.append(sample_places(map_, self.truth(row), PLACES, generator))
-        for row, (features, labels) in enumerate(places):
-            within(found["within images"], features, labels)
-            for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
-                across(found["across images"], features, labels, *places[int(partner)])
+            vectors, labels = sample_places(map_, self.truth(row), PLACES, generator)
+            within(found["within images"], vectors, labels)
+            places.append((holder.hold(np.ascontiguousarray(vectors)), labels))
+            report(row + 1, count, "")
+
+        def held(row: int) -> tuple[Tensor, Tensor]:
+            vectors, labels = places[row]
+            return torch.from_numpy(np.array(vectors)), labels
+
+        for row in range(count):
+            own = held(row)
+            for partner in (torch.randperm(count - 1, generator=generator)[:PARTNERS] + row + 1) % count:
+                across(found["across images"], *own, *held(int(partner)))
         return found
 
 

@@ -273,7 +273,7 @@ def _judge(
     """given: models that are judged as they are, beside those that are learned from train, if any."""
     ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
     found = Found(ways[0].labelled, {"always the commonest class": ways[0].commonest()})
-    found.pairs["features"] = ways[0].pairs(None, config.seed)
+    found.pairs["features"] = ways[0].pairs(None, config.seed, partial(progress, "Pairs of places, features"))
     found.figures["features"] = precisions(found.pairs["features"])
     refinements = {each: _refinement(config, each) for each in config.refine}
     pictured = _pictured(config, test) if config.pictures else []
@@ -289,7 +289,8 @@ def _judge(
                 if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
                     found.masks[title] = made.as_classes(each.named)
         for each in (each for each in candidates if each.coded):
-            pairs = ways[0].pairs(each.model, config.seed)
+            stage = f"Pairs of places, codes of {each.title}, seed {seed}"
+            pairs = ways[0].pairs(each.model, config.seed, partial(progress, stage))
             found.pairs.setdefault(f"codes of {each.title}", pairs)
             scores.setdefault(f"codes of {each.title}", []).append(precisions(pairs))
     found.figures |= {title: over_runs(each) for title, each in scores.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from densessl.data.sources.files import Files
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
 from densessl.evaluation import evaluate, segments
+from densessl.evaluation.cooccurrence import BINS, sample_places
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.segments import Judged, SegmentsConfig, open_sets
 from densessl.evaluation.twins import twins
@@ -147,6 +149,34 @@ def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():
     for named in (False, True):
         found = Judged("honest", None, None).scores(confusion, named)
         assert found == {"miou": pytest.approx((1 + 4 / 6 + 0) / 3), "accuracy": pytest.approx(8 / 10)}
+
+
+def test_pairs_are_the_same_whether_their_vectors_lie_in_memory_or_in_a_file(data, tmp_path, monkeypatch):
+    labelled = open_labelled(f"folder:{data}", "val")
+    shape = (4, 5)
+    kept = Features(list(range(6)), [shape] * 6, [torch.randn(20, 7).numpy() for _ in range(6)])
+    judged = Judged("honest", labelled, kept)
+    # Places and partners drawn from one generator, places of all images first, compared one by one.
+    generator = torch.Generator().manual_seed(4)
+    places = [
+        sample_places(kept.tokens(row).T.unflatten(1, shape), labelled.labels(row), 100, generator) for row in range(6)
+    ]
+    same, other = np.zeros(BINS, int), np.zeros(BINS, int)
+    for row, (vectors, labels) in enumerate(places):
+        for partner in (torch.randperm(5, generator=generator)[:5] + row + 1) % 6:
+            cosine = ((vectors @ places[partner][0].T + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
+            alike = labels[:, None] == places[partner][1]
+            same += np.bincount(cosine[alike], minlength=BINS)
+            other += np.bincount(cosine[~alike], minlength=BINS)
+    files = []
+    opened = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: files.append(1) or opened(**given))
+    for memory, spilled in ((1 << 20, 0), (5000, 1)):
+        found = judged.pairs(None, 4, memory=memory)
+        assert len(files) == spilled
+        np.testing.assert_array_equal(found["across images"].same, same)
+        np.testing.assert_array_equal(found["across images"].other, other)
+        assert found["within images"].same.sum() + found["within images"].other.sum() == 6 * 100 * 99 // 2
 
 
 def test_codes_of_mirrored_pictures_are_turned_back(data):
