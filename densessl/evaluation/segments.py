@@ -19,6 +19,7 @@ its linear probe; methods that are asked for are learned beside it, on the featu
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,26 +31,25 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from densessl.data.sources import Source
-from densessl.data.sources.subset import drawn
+from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.evaluation.judged import Judged, over_runs, precisions
+from densessl.evaluation.labelled import chosen, counted, features_of, open_sets
 from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
-from densessl.progress import Progress, Report, tell
-from densessl.segmentation.cache import Cache, lists
+from densessl.progress import Progress, Report
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.features import Extractor
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
-from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages
 
 PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -83,7 +83,8 @@ class SegmentsConfig:
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights, whose
         batch norms have the statistics of training pictures.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
-        labels and the first seed's masks; None for none.
+        labels and the first seed's masks; None for none. panel: the names of those images, with or without suffix; None
+        is four of them, evenly spread.
     probe_lr: Adam's, for linear. The others are those of `densessl segment`.
     """
 
@@ -102,6 +103,7 @@ class SegmentsConfig:
     seed: int = 0
     baselines: bool = False
     pictures: str | None = None
+    panel: list[str] | None = None
     image_size: int | None = None
     layers: Any = None
     facet: str = "tokens"
@@ -137,13 +139,14 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
     _check_square(config, extractor)
+    _pictured(config, test)
     found = _judge(config, extractor, train, test, models, progress)
     others, baselines = {}, {}
     if config.baselines:
-        others = twins(extractor, train.source, _chosen(config, train), config.seed, progress)
+        others = twins(extractor, train.source, chosen(config, train), config.seed, progress)
         baselines = {name: _judge(config, other.extractor, train, test, {}, progress) for name, other in others.items()}
     if config.pictures:
-        _draw(Path(config.pictures).expanduser(), found, baselines)
+        _draw(Path(config.pictures).expanduser(), found, baselines, _pictured(config, test))
     record = {
         "protocol": "segments",
         "figures": found.figures,
@@ -151,7 +154,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         "data": {
             "data": config.data,
             "learned from": _learned_from(config, train),
-            "judged": f"{_counted(config, test)} of {config.split}, {len(test.classes)} classes",
+            "judged": f"{counted(config, test)} of {config.split}, {len(test.classes)} classes",
         },
         "settings": dataclasses.asdict(config),
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
@@ -162,25 +165,6 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if baselines:
         record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
-
-
-def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
-    """What is learned from, if anything, and what is judged; of as many classes."""
-
-    def opened(split: str, classes: int | None = None) -> LabelledImages:
-        return open_labelled(
-            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
-        )
-
-    test = opened(config.split)
-    if not (config.methods or config.baselines):
-        return None, test
-    train = opened(config.learn_split)
-    counts = len(train.classes), len(test.classes)
-    if counts[0] != counts[1]:
-        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
-        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
-    return train, test
 
 
 def _check_square(config: SegmentsConfig, extractor: Extractor) -> None:
@@ -196,12 +180,7 @@ def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
     crops = ", five crops of each" if config.crops == "five" else ""
-    return f"{_counted(config, train)} of {config.learn_split}{crops}, without their labels{but}"
-
-
-def _counted(config: SegmentsConfig, labelled: LabelledImages) -> str:
-    used, count = len(_chosen(config, labelled)), len(labelled)
-    return f"{used} images" if used == count else f"{used} of the {count} images, drawn by seed {config.seed},"
+    return f"{counted(config, train)} of {config.learn_split}{crops}, without their labels{but}"
 
 
 def _extractor(
@@ -242,6 +221,8 @@ def _check(config: SegmentsConfig, given: bool) -> None:
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not (getattr(config, key) or (key == "methods" and given)):
             raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
+    if config.panel is not None and not (config.panel and config.pictures):
+        raise UserError("panel names the images that panel.png shows: give one or more, and pictures=FOLDER for it.")
     for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:
@@ -276,7 +257,7 @@ def _judge(
     found.pairs["features"] = ways[0].pairs(None, config.seed, partial(progress, "Pairs of places, features"))
     found.figures["features"] = precisions(found.pairs["features"])
     refinements = {each: _refinement(config, each) for each in config.refine}
-    pictured = _pictured(config, test) if config.pictures else []
+    pictured = _pictured(config, test)
     scores: dict[str, list[dict[str, float]]] = {}
     for seed, candidates in _candidates(config, extractor, train, given, progress):
         for judged in ways:
@@ -310,7 +291,7 @@ def _candidates(
         yield config.seed, _ready(first, extractor)
         return
     source = FiveCrops(train) if config.crops == "five" else train
-    learner = Learner(config, extractor, _features(config, extractor, source, progress), source, progress)
+    learner = Learner(config, extractor, features_of(config, extractor, source, progress), source, progress)
     for seed in seeds:
         yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)
 
@@ -326,69 +307,48 @@ def _refinement(config: SegmentsConfig, method: str) -> Refinement | None:
 
 
 def _pictured(config: SegmentsConfig, test: LabelledImages) -> list[int]:
-    """The images of the panel."""
-    images = _chosen(config, test)
+    """The numbers of the panel's images; raises `UserError` for a name that none of those that are judged has."""
+    images = chosen(config, test)
+    if not config.pictures:
+        return []
+    if config.panel is not None:
+        number = {test.source.name(image): image for image in images}
+        number |= {os.path.splitext(name)[0]: image for name, image in number.items()}
+        for name in config.panel:
+            if name not in number:
+                raise UserError(
+                    f"panel: there is no image {name!r} among the {len(images)} of {config.split} that are judged"
+                    f"{nearest(name, number)}"
+                )
+        return [number[name] for name in config.panel]
     return [images[place] for place in np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(int)]
 
 
 def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
     if way == "honest":
-        return Judged(way, test, _features(config, extractor, test, progress))
+        return Judged(way, test, features_of(config, extractor, test, progress))
     squares = CentreSquares(test, SQUARE)
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     shown = Extractor(
         extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
     )
-    mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
-    return Judged(way, squares, _features(config, shown, squares, progress), mirrored)
+    mirrored = features_of(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
+    return Judged(way, squares, features_of(config, shown, squares, progress), mirrored)
 
 
 def _titled(title: str, refine: str) -> str:
     return title if refine == "none" else f"{title}, {refine}"
 
 
-def _draw(folder: Path, found: Found, baselines: dict[str, Found]) -> None:
+def _draw(folder: Path, found: Found, baselines: dict[str, Found], indices: list[int]) -> None:
     judged = found.judged
     pairs = {**found.pairs, **{f"{name}, features": each.pairs["features"] for name, each in baselines.items()}}
     write_bytes(folder / "curves.png", curves_picture(pairs))
     columns = {f"{name}: {method}": masks for name, each in baselines.items() for method, masks in each.masks.items()}
     columns |= found.masks
-    indices = list(next(iter(found.masks.values())))
     rows = [
         [judged.source.read(index), judged.labels(index), *(masks[index] for masks in columns.values())]
         for index in indices
     ]
     panel = panel_picture(rows, ["image", "labels", *columns], judged.classes, judged.colours)
     write_bytes(folder / "panel.png", panel)
-
-
-def _chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
-    """The numbers of what `limit` leaves of a set: so many images, or all crops of so many."""
-    crops = labelled.crops
-    count = len(labelled) // crops
-    chosen = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
-    return [crops * image + crop for image in chosen for crop in range(crops)]
-
-
-def _features(
-    config: SegmentsConfig,
-    extractor: Extractor,
-    labelled: LabelledImages,
-    progress: Report,
-    source: Source | None = None,
-) -> Features:
-    """Of a set's images, or of what `source` makes of them."""
-    indices = _chosen(config, labelled)
-    count = len(indices)
-
-    def advance(done: int) -> None:
-        progress("Reading features", done, count, "")
-
-    store = Cache.of(config.cache, config.cache_size)
-    kept = extract(source or labelled.source, extractor, indices, config.workers, store, advance=advance)
-    if store is not None and store.trouble:
-        tell(f"Not all features are kept for other runs: {store.trouble}.")
-    if kept.unreadable:
-        name, reason = kept.unreadable[0]
-        raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
-    return kept

@@ -15,10 +15,12 @@ from densessl.config import build, read_yaml, recipes
 from densessl.data.sources.files import Files
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
-from densessl.evaluation import evaluate, segments
+from densessl.evaluation import evaluate, labelled, segments
 from densessl.evaluation.cooccurrence import BINS, sample_places
+from densessl.evaluation.judged import Judged
+from densessl.evaluation.labelled import open_sets
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
-from densessl.evaluation.segments import Judged, SegmentsConfig, open_sets
+from densessl.evaluation.segments import SegmentsConfig
 from densessl.evaluation.twins import twins
 from densessl.progress import silent
 from densessl.segmentation import crf
@@ -87,6 +89,21 @@ def test_several_seeds_pictures_and_baselines(data, tmp_path):
     assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
 
 
+def test_the_panel_shows_the_images_that_were_named_in_their_order(data, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(segments, "panel_picture", lambda rows, *more: drawn.append(rows) or b"")
+    settings = ("methods=[kmeans]", "refine=[none]", "seeds=1", f"pictures={tmp_path}", "image_size=32")
+    judge(data, *settings, "panel=[104.png,101]")
+    assert [len(row) for row in drawn[0]] == [3, 3]
+    for row, name in zip(drawn[0], ("104", "101"), strict=True):
+        image = cv2.imread(str(data / "images" / "val" / f"{name}.png"))[:, :, ::-1]
+        np.testing.assert_array_equal(row[0], image)
+        assert row[1].shape == row[2].shape == image.shape[:2]
+    monkeypatch.setattr(labelled, "extract", lambda *given, **more: pytest.fail("features were read"))
+    with pytest.raises(UserError, match="no image '1004' among the 6 of val that are judged.*104"):
+        judge(data, *settings, "panel=[1004]")
+
+
 def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_pictures(data):
     from densessl.backbones import create_backbone
 
@@ -113,8 +130,8 @@ def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_p
 @pytest.mark.parametrize("crops", ["whole", "five"])
 def test_limit_counts_images_and_the_record_says_how_many_were_used(data, monkeypatch, crops):
     used = []
-    extracted = segments.extract
-    monkeypatch.setattr(segments, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
+    extracted = labelled.extract
+    monkeypatch.setattr(labelled, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
     record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "limit=2", f"crops={crops}")
     judged, learned = used
     assert len(judged) == 2 and len({each // 5 if crops == "five" else each for each in learned}) == 2
@@ -152,14 +169,13 @@ def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():
 
 
 def test_pairs_are_the_same_whether_their_vectors_lie_in_memory_or_in_a_file(data, tmp_path, monkeypatch):
-    labelled = open_labelled(f"folder:{data}", "val")
-    shape = (4, 5)
+    scenes, shape = open_labelled(f"folder:{data}", "val"), (4, 5)
     kept = Features(list(range(6)), [shape] * 6, [torch.randn(20, 7).numpy() for _ in range(6)])
-    judged = Judged("honest", labelled, kept)
+    judged = Judged("honest", scenes, kept)
     # Places and partners drawn from one generator, places of all images first, compared one by one.
     generator = torch.Generator().manual_seed(4)
     places = [
-        sample_places(kept.tokens(row).T.unflatten(1, shape), labelled.labels(row), 100, generator) for row in range(6)
+        sample_places(kept.tokens(row).T.unflatten(1, shape), scenes.labels(row), 100, generator) for row in range(6)
     ]
     same, other = np.zeros(BINS, int), np.zeros(BINS, int)
     for row, (vectors, labels) in enumerate(places):
@@ -204,6 +220,7 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
         ("split=test", "test"),
         ("layers=3", "layers=3"),
         ("classes=1", "classes=1"),
+        ("panel=[100]", "pictures=FOLDER"),
     ],
 )
 def test_mistakes_are_sentences(data, setting, words):
@@ -333,7 +350,7 @@ def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_f
 
     network = create_backbone("vit_tiny_patch16_224", 28, {"patch_size": 14, "depth": 1})
     save_backbone(network, tmp_path / "run", {"method": "none"})
-    monkeypatch.setattr(segments, "extract", lambda *given, **more: pytest.fail("features were read"))
+    monkeypatch.setattr(labelled, "extract", lambda *given, **more: pytest.fail("features were read"))
     with pytest.raises(UserError, match="320 px, which a stride of 14 does not divide"):
         judge(data, "judge=[honest,official]", backbone=str(tmp_path / "run"))
 
