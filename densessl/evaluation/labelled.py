@@ -45,8 +45,8 @@ def chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
     """The numbers of what `limit` leaves of a set: so many images, or all crops of so many."""
     crops = labelled.crops
     count = len(labelled) // crops
-    chosen = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
-    return [crops * image + crop for image in chosen for crop in range(crops)]
+    images = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
+    return [crops * image + crop for image in images for crop in range(crops)]
 
 
 def features_of(
