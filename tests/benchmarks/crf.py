@@ -1,6 +1,6 @@
 """Our CRF beside pydensecrf, in one process: `python tests/benchmarks/crf.py [--photos 20] [--threads 1]`.
 
-Both refine the same masks of photographs, those that `densessl segment` would: segments by k-means on the features of the
+Both refine the same masks of photographs, as `densessl segment` does: segments by k-means on the features of the
 backbone in the box, probabilities of sharpness 2, pictures of 320 px at most, the kernels and the 10 steps of STEGO's
 evaluation. Agreement is the share of pixels that have one label by both; beside it stands the share whose label the CRF
 changed at all, without which agreement says little. Both take turns, picture by picture, so that whatever else the
