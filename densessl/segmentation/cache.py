@@ -42,6 +42,14 @@ def default_folder() -> Path | None:
     return None
 
 
+def lists(cache: str | None) -> Path | None:
+    """Where lists that took long to make are kept, small as they are, for the setting `cache`: its folder, else the
+    default one, whether it keeps features or not; nowhere for "none"."""
+    if cache is not None and cache.lower() in ("none", "false"):
+        return None
+    return default_folder() if cache in (None, "auto") else Path(cache).expanduser()
+
+
 @dataclass
 class Kept:
     """A file of an entry, open, whose bytes are as they were written.

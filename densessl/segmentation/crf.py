@@ -47,21 +47,34 @@ def mean_field(probabilities: Tensor, images: Tensor, config: CRFConfig | None =
     probabilities: summing to 1 over K; below 1e-5 they count as that. images: (B, 3, H, W) in [0, 255], RGB; floating
     or uint8, on the same device. All of a batch are filtered in one lattice.
     """
-    config = config or CRFConfig()
     _check(probabilities, images)
-    batch, classes, height, width = probabilities.shape
-    unary = probabilities.float().clamp(min=LEAST).log()
-    bilateral = Bilateral(images, config.colour_reach, config.colour_deviation)
-    window = _window(config.position_deviation, min(height, width)).to(unary)
-    # What a pixel gathers is divided by the roots of its own and of the other's sum of weights.
-    position_norm = (_gaussian(torch.ones_like(unary[:1, :1]), window) + 1e-20).rsqrt()
-    colour_norm = (bilateral(torch.ones_like(unary[:, :1])) + 1e-20).rsqrt()
-    found = unary.softmax(1)
-    for _ in range(config.iterations):
-        near = position_norm * _gaussian(position_norm * found, window)
-        alike = colour_norm * bilateral(colour_norm * found)
-        found = (unary + config.position_weight * near + config.colour_weight * alike).softmax(1)
-    return found
+    return MeanField(images, config)(probabilities)
+
+
+class MeanField:
+    """`mean_field` of images whose lattice is made once, for any number of probabilities."""
+
+    @torch.no_grad()
+    def __init__(self, images: Tensor, config: CRFConfig | None = None) -> None:
+        self.images, self.config = images, config or CRFConfig()
+        one = torch.ones(len(images), 1, *images.shape[2:], device=images.device)
+        self._bilateral = Bilateral(images, self.config.colour_reach, self.config.colour_deviation)
+        self._window = _window(self.config.position_deviation, min(images.shape[2:])).to(one)
+        # What a pixel gathers is divided by the roots of its own and of the other's sum of weights.
+        self._position_norm = (_gaussian(one[:1], self._window) + 1e-20).rsqrt()
+        self._colour_norm = (self._bilateral(one) + 1e-20).rsqrt()
+
+    @torch.no_grad()
+    def __call__(self, probabilities: Tensor) -> Tensor:
+        _check(probabilities, self.images)
+        config = self.config
+        unary = probabilities.float().clamp(min=LEAST).log()
+        found = unary.softmax(1)
+        for _ in range(config.iterations):
+            near = self._position_norm * _gaussian(self._position_norm * found, self._window)
+            alike = self._colour_norm * self._bilateral(self._colour_norm * found)
+            found = (unary + config.position_weight * near + config.colour_weight * alike).softmax(1)
+        return found
 
 
 @torch.no_grad()

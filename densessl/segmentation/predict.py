@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,11 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.data.resize import resize
-from densessl.segmentation.crf import CRFConfig, guided, mean_field
+from densessl.segmentation.crf import CRFConfig, MeanField, guided
 from densessl.segmentation.model import Segmenter
 
 # Scores upsampled at a time, in numbers: 64 MiB.
 CHUNK = 1 << 24
+
+
+class Guide:
+    """A picture (H, W, 3) uint8 RGB at the size at which masks follow its edges, for any number of masks.
+
+    size: longest side in pixels; a smaller picture is left as it is. pixels: (1, 3, h, w) uint8.
+    """
+
+    def __init__(self, image: np.ndarray, size: int, crf: CRFConfig, device: torch.device) -> None:
+        scale = min(1.0, size / max(image.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        self.pixels, self.crf = torch.from_numpy(resize(image, height, width)).permute(2, 0, 1)[None].to(device), crf
+
+    @cached_property
+    def field(self) -> MeanField:
+        return MeanField(self.pixels, self.crf)
 
 
 @dataclass(frozen=True)
@@ -32,19 +49,20 @@ class Refinement:
     sharpness: float
     crf: CRFConfig
 
-    def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray) -> Tensor:
-        """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, at its own size or smaller."""
-        scale = min(1.0, self.size / max(image.shape[:2]))
-        size = [max(1, round(side * scale)) for side in image.shape[:2]]
-        guide = torch.from_numpy(resize(image, *size)).permute(2, 0, 1)[None].to(tokens.device)
+    def guide(self, image: np.ndarray, device: torch.device) -> Guide:
+        return Guide(image, self.size, self.crf, device)
+
+    def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray | Guide) -> Tensor:
+        """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, or of its guide, at its own size or smaller."""
+        guide = image if isinstance(image, Guide) else self.guide(image, tokens.device)
         codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
-        codes = F.interpolate(codes, size, mode="bilinear", align_corners=False)
+        codes = F.interpolate(codes, guide.pixels.shape[2:], mode="bilinear", align_corners=False)
         probabilities = model.log_odds(codes, self.sharpness).softmax(1)
         if self.method == "none":
             return probabilities[0]
         if self.method == "guided":
-            return guided(probabilities, guide)[0]
-        return mean_field(probabilities, guide, self.crf)[0]
+            return guided(probabilities, guide.pixels)[0]
+        return guide.field(probabilities)[0]
 
 
 def mask(
@@ -52,13 +70,13 @@ def mask(
     tokens: Tensor,
     shape: tuple[int, int],
     size: tuple[int, int],
-    image: np.ndarray | None = None,
+    image: np.ndarray | Guide | None = None,
     refinement: Refinement | None = None,
 ) -> np.ndarray:
     """The segment of every pixel, (H, W) uint8, or uint16 when there are more than 256 segments.
 
     tokens: (h * w, C) of the backbone's map of `shape` (h, w), which covers the picture. size: (H, W) of the picture.
-    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB.
+    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB, or its guide where there are several masks.
     """
     return best(scores(model, tokens, shape, image, refinement), size)
 
@@ -68,7 +86,7 @@ def scores(
     model: Segmenter,
     tokens: Tensor,
     shape: tuple[int, int],
-    image: np.ndarray | None = None,
+    image: np.ndarray | Guide | None = None,
     refinement: Refinement | None = None,
 ) -> Tensor:
     """(K, h, w) scores of the segments, on the backbone's map or at the size of the refinement; as for `mask`."""

@@ -26,11 +26,9 @@ moves from the middle.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -41,6 +39,7 @@ from densessl.errors import UserError
 from densessl.progress import Report, silent
 from densessl.segmentation.features import Features
 from densessl.segmentation.kmeans import best_spherical_kmeans
+from densessl.segmentation.plots import png
 
 MOST = 20  # segments that are tried
 SAMPLE = 2048  # tokens of a repeat
@@ -85,10 +84,7 @@ class Sweep:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best", fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-        data = io.BytesIO()
-        with matplotlib.rc_context({"font.family": "DejaVu Sans"}):  # which matplotlib brings: alike on every machine
-            figure.savefig(data, format="png", dpi=130)
-        return data.getvalue()
+        return png(figure)
 
 
 def sweep(

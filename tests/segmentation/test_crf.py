@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from densessl.data.synthetic import scene
 from densessl.errors import UserError
-from densessl.segmentation.crf import CRFConfig, guided, mean_field
+from densessl.segmentation.crf import CRFConfig, MeanField, guided, mean_field
 from densessl.segmentation.lattice import Lattice
 
 
@@ -96,6 +96,15 @@ def test_a_batch_is_its_images_one_by_one():
     together = mean_field(*(torch.cat(each) for each in zip(*pairs, strict=True)))
     for place, pair in enumerate(pairs):
         torch.testing.assert_close(together[place : place + 1], mean_field(*pair), rtol=1e-4, atol=1e-5)
+
+
+def test_a_lattice_that_is_made_once_refines_as_one_for_each():
+    (first, image), (second, _) = scores_and_image(4, 32), scores_and_image(6, 32, 1)
+    field = MeanField(image)
+    for p in (first, second, first):
+        torch.testing.assert_close(field(p), mean_field(p, image), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="are needed"):
+        field(first[..., :16])
 
 
 def test_mean_field_labels_as_pydensecrf_does():

@@ -1,0 +1,73 @@
+"""The images with label maps that a protocol of segments learns from and judges: which of them, and their features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from densessl.data.sources import Source
+from densessl.data.sources.subset import drawn
+from densessl.errors import UserError
+from densessl.progress import Report, tell
+from densessl.segmentation.cache import Cache, lists
+from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.sets import LabelledImages, open_labelled
+
+if TYPE_CHECKING:
+    from densessl.evaluation.segments import SegmentsConfig
+
+
+def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
+    """What is learned from, if anything, and what is judged; of as many classes."""
+
+    def opened(split: str, classes: int | None = None) -> LabelledImages:
+        return open_labelled(
+            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
+        )
+
+    test = opened(config.split)
+    if not (config.methods or config.baselines):
+        return None, test
+    train = opened(config.learn_split)
+    counts = len(train.classes), len(test.classes)
+    if counts[0] != counts[1]:
+        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
+        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
+    return train, test
+
+
+def counted(config: SegmentsConfig, labelled: LabelledImages) -> str:
+    """How many images of a set are used, in words."""
+    used, count = len(chosen(config, labelled)), len(labelled)
+    return f"{used} images" if used == count else f"{used} of the {count} images, drawn by seed {config.seed},"
+
+
+def chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
+    """The numbers of what `limit` leaves of a set: so many images, or all crops of so many."""
+    crops = labelled.crops
+    count = len(labelled) // crops
+    images = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
+    return [crops * image + crop for image in images for crop in range(crops)]
+
+
+def features_of(
+    config: SegmentsConfig,
+    extractor: Extractor,
+    labelled: LabelledImages,
+    progress: Report,
+    source: Source | None = None,
+) -> Features:
+    """Of a set's images, or of what `source` makes of them."""
+    indices = chosen(config, labelled)
+    count = len(indices)
+
+    def advance(done: int) -> None:
+        progress("Reading features", done, count, "")
+
+    store = Cache.of(config.cache, config.cache_size)
+    kept = extract(source or labelled.source, extractor, indices, config.workers, store, advance=advance)
+    if store is not None and store.trouble:
+        tell(f"Not all features are kept for other runs: {store.trouble}.")
+    if kept.unreadable:
+        name, reason = kept.unreadable[0]
+        raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
+    return kept
