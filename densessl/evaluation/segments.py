@@ -50,6 +50,7 @@ from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import check, extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.squares import Squares
 from densessl.segmentation.train import learn
 
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -99,6 +100,7 @@ class SegmentsConfig:
     baselines: bool = False
     pictures: str | None = None
     image_size: int | None = None
+    tile: int | None = None
     layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
@@ -145,6 +147,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
                 config.precision,
                 extractor.layers if whole else (-1,),
                 extractor.facet if whole else "tokens",
+                config.tile,
             )
             baselines[name] = _judge(config, twin, train, test, {}, progress)
     if config.pictures:
@@ -218,6 +221,8 @@ def _check(config: SegmentsConfig, given: bool) -> None:
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not (getattr(config, key) or (key == "methods" and given)):
             raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
+    if config.tile is not None and ("linear" in config.methods or "official" in config.judge):
+        raise UserError("methods=[linear] and judge=[official] take no tile: leave one of the two out.")
     for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:
@@ -294,7 +299,7 @@ def _models(
     if train is None:
         return
     source = FiveCrops(train) if config.crops == "five" else train
-    kept, device = _features(config, extractor, source, progress), str(extractor.device)
+    kept, device = _features(config, extractor, source, progress, learning=True), str(extractor.device)
 
     def probe(title: str, model: Segmenter | None, seed: int) -> tuple[int, str, Segmenter]:
         batch = min(config.batch_size, len(kept))
@@ -353,16 +358,21 @@ def _features(
     labelled: LabelledImages,
     progress: Report,
     source: Source | None = None,
+    learning: bool = False,
 ) -> Features:
-    """Of a set's images, or of what `source` makes of them."""
+    """Of a set's images, or of what `source` makes of them; for learning by way of tiles, of squares of them."""
+    source = source or labelled.source
     indices = drawn(len(labelled), config.limit, config.seed) if config.limit else range(len(labelled))
+    if learning and extractor.tiled:
+        source, extractor = Squares(source, extractor.frame, list(map(int, indices)), config.seed), extractor.of_tiles()
+        indices = range(len(source))
     count = len(indices)
 
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
     chosen, store = list(map(int, indices)), Cache.of(config.cache, config.cache_size)
-    kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
+    kept = extract(source, extractor, chosen, config.workers, store, advance=advance)
     if store is not None and store.trouble:
         tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:

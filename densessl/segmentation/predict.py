@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,13 @@ from torch import Tensor
 
 from densessl.data.resize import resize
 from densessl.segmentation.crf import CRFConfig, guided, mean_field
+from densessl.segmentation.layers import resized
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.tiles import Bands
 
 # Scores upsampled at a time, in numbers: 64 MiB.
 CHUNK = 1 << 24
+MOST = 1280  # pixels of the longest side at which masks are refined unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Refinement:
     """How masks are made to follow the picture's edges.
 
     method: "crf" or "guided" (`densessl.segmentation.crf`), or "none" for the probabilities as they are.
-    size: longest side in pixels at which that is done.
+    size: longest side in pixels at which that is done; that of the map where it is larger, up to `MOST`.
     sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation. A linear probe has its
     own probabilities.
     """
@@ -34,12 +38,24 @@ class Refinement:
 
     def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray) -> Tensor:
         """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, at its own size or smaller."""
-        scale = min(1.0, self.size / max(image.shape[:2]))
-        size = [max(1, round(side * scale)) for side in image.shape[:2]]
-        guide = torch.from_numpy(resize(image, *size)).permute(2, 0, 1)[None].to(tokens.device)
+        size = self._at(shape, image)
         codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
         codes = F.interpolate(codes, size, mode="bilinear", align_corners=False)
-        probabilities = model.log_odds(codes, self.sharpness).softmax(1)
+        return self._refined(model.log_odds(codes, self.sharpness).softmax(1), image)
+
+    @torch.inference_mode()
+    def follow(self, probabilities: Tensor, image: np.ndarray) -> Tensor:
+        """The same of probabilities (K, h, w) on the backbone's map."""
+        return self._refined(resized(probabilities[None], self._at(probabilities.shape[1:], image)), image)
+
+    def _at(self, shape: Sequence[int], image: np.ndarray) -> tuple[int, int]:
+        longest = max(self.size, min(max(shape), MOST))
+        scale = min(1.0, longest / max(image.shape[:2]))
+        return tuple(max(1, round(side * scale)) for side in image.shape[:2])
+
+    def _refined(self, probabilities: Tensor, image: np.ndarray) -> Tensor:
+        size = probabilities.shape[2:]
+        guide = torch.from_numpy(resize(image, *size)).permute(2, 0, 1)[None].to(probabilities.device)
         if self.method == "none":
             return probabilities[0]
         if self.method == "guided":
@@ -79,17 +95,29 @@ def scores(
 
 
 @torch.inference_mode()
+def tiled_scores(model: Segmenter, bands: Bands, sharpness: float) -> Tensor:
+    """(K, h, w) probabilities of the segments on the map of a picture that is seen through tiles.
+
+    Of the map itself, whose channels may be hundreds, some rows are held at a time.
+    """
+    parts = []
+    for band in bands:
+        codes = model.codes(band.flatten(1).T.to(model.centres.device)).float()
+        parts.append(model.log_odds(codes.T.reshape(1, -1, *band.shape[1:]), sharpness).softmax(1)[0])
+    return torch.cat(parts, dim=1)
+
+
+@torch.inference_mode()
 def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
     """The segment of the best score at every pixel, of scores (K, h, w) that are interpolated to `size` (H, W).
 
     The codes are interpolated bilinearly (align_corners=False) and the nearest centre is taken. As scores are linear in
     codes, it is scores that are interpolated, which costs less and gives the same; some rows at a time.
     """
-    columns = _linear(scores, dim=2, size=size[1])
     height = max(1, CHUNK // (len(scores) * size[1]))
     rows = torch.arange(size[0], device=scores.device).split(height)
     # On a CPU `argmax` over the first dimension takes five times as long, and is the same.
-    parts = [_linear(columns, dim=1, size=size[0], places=chunk).max(dim=0).indices for chunk in rows]
+    parts = [_rows(scores, size, chunk).max(dim=0).indices for chunk in rows]
     return torch.cat(parts).cpu().numpy().astype(np.uint8 if len(scores) <= 256 else np.uint16)
 
 
@@ -106,12 +134,26 @@ def probabilities(
     return (shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)
 
 
-def _linear(scores: Tensor, dim: int, size: int, places: Tensor | None = None) -> Tensor:
-    """Interpolate `dim` to `size` places, pixel centres aligned, or to those of them that are asked for."""
+def _rows(scores: Tensor, size: tuple[int, int], rows: Tensor) -> Tensor:
+    """Of scores (K, h, w) interpolated to `size` some rows that follow each other."""
+    reach = scores.shape[1] / size[0]
+    low = max(0, int((rows[0] + 0.5) * reach - 0.5) - 1)
+    high = int((rows[-1] + 0.5) * reach - 0.5) + 3
+    part = _linear(scores[:, low:high], dim=2, size=size[1])
+    return _linear(part, dim=1, size=size[0], places=rows, whole=scores.shape[1], first=low)
+
+
+def _linear(
+    scores: Tensor, dim: int, size: int, places: Tensor | None = None, whole: int | None = None, first: int = 0
+) -> Tensor:
+    """Interpolate `dim` to `size` places, pixel centres aligned, or to those of them that are asked for.
+
+    whole, first: the length of `dim` and the place where these scores begin in it, if they are but a part.
+    """
     places = torch.arange(size, device=scores.device) if places is None else places
-    length = scores.shape[dim]
+    length = whole or scores.shape[dim]
     place = ((places.double() + 0.5) * length / size - 0.5).clamp(0, length - 1)
     low = place.floor().long()
     high = (low + 1).clamp(max=length - 1)
     share = (place - low).to(scores.dtype).view([-1 if each == dim else 1 for each in range(scores.ndim)])
-    return torch.lerp(scores.index_select(dim, low), scores.index_select(dim, high), share)
+    return torch.lerp(scores.index_select(dim, low - first), scores.index_select(dim, high - first), share)
