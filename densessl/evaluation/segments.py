@@ -135,6 +135,11 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     test = open_labelled(config.data, config.split, progress=progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
+    if extractor.tiled and ("linear" in config.methods or "official" in config.judge):
+        raise UserError(
+            "methods=[linear] and judge=[official] take no tile, neither one that is given nor that of a model: leave "
+            "one of the two out."
+        )
     found = _judge(config, extractor, train, test, models, progress)
     baselines = {}
     if config.baselines:
@@ -147,7 +152,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
                 config.precision,
                 extractor.layers if whole else (-1,),
                 extractor.facet if whole else "tokens",
-                config.tile,
+                extractor.frame.tile if extractor.tiled else None,
             )
             baselines[name] = _judge(config, twin, train, test, {}, progress)
     if config.pictures:
@@ -221,8 +226,6 @@ def _check(config: SegmentsConfig, given: bool) -> None:
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not (getattr(config, key) or (key == "methods" and given)):
             raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
-    if config.tile is not None and ("linear" in config.methods or "official" in config.judge):
-        raise UserError("methods=[linear] and judge=[official] take no tile: leave one of the two out.")
     for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:
