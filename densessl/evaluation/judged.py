@@ -117,7 +117,7 @@ class Judged:
             for each in candidates:
                 codes = self.codes(each.model, row, (image, seed) if each.spectral else None)
                 if refinement and guide is None:
-                    guide = refinement.guide(image, codes.device)
+                    guide = refinement.guide(image, codes.device, self.kept.shapes[row])
                 for name, refine in refinements.items():
                     labels = mask(each.model.of_codes(), codes, self.kept.shapes[row], truth.shape, guide, refine)
                     masks = found[each.title, name]

@@ -11,6 +11,7 @@ from densessl.progress import Report, tell
 from densessl.segmentation.cache import Cache, lists
 from densessl.segmentation.features import Extractor, Features, extract
 from densessl.segmentation.sets import LabelledImages, open_labelled
+from densessl.segmentation.squares import Squares
 
 if TYPE_CHECKING:
     from densessl.evaluation.segments import SegmentsConfig
@@ -57,14 +58,30 @@ def features_of(
     source: Source | None = None,
 ) -> Features:
     """Of a set's images, or of what `source` makes of them."""
-    indices = chosen(config, labelled)
+    return _read(config, extractor, source or labelled.source, chosen(config, labelled), progress)
+
+
+def learned_features(
+    config: SegmentsConfig, extractor: Extractor, labelled: LabelledImages, progress: Report
+) -> Features:
+    """What is learned from: features of a set's images or, by way of tiles, of squares of them."""
+    source, indices = labelled.source, chosen(config, labelled)
+    if extractor.tiled:
+        source, extractor = Squares(source, extractor.frame, indices, config.seed), extractor.of_tiles()
+        indices = list(range(len(source)))
+    return _read(config, extractor, source, indices, progress)
+
+
+def _read(
+    config: SegmentsConfig, extractor: Extractor, source: Source, indices: list[int], progress: Report
+) -> Features:
     count = len(indices)
 
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
     store = Cache.of(config.cache, config.cache_size)
-    kept = extract(source or labelled.source, extractor, indices, config.workers, store, advance=advance)
+    kept = extract(source, extractor, indices, config.workers, store, advance=advance)
     if store is not None and store.trouble:
         tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:

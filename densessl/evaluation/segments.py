@@ -36,7 +36,7 @@ from densessl.errors import UserError
 from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.evaluation.judged import Judged, over_runs, precisions
-from densessl.evaluation.labelled import chosen, counted, features_of, open_sets
+from densessl.evaluation.labelled import chosen, counted, features_of, learned_features, open_sets
 from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
@@ -105,6 +105,7 @@ class SegmentsConfig:
     pictures: str | None = None
     panel: list[str] | None = None
     image_size: int | None = None
+    tile: int | None = None
     layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
@@ -138,7 +139,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     train, test = open_sets(config, progress)
     models, notes = _fitting(given, test)
     extractor, spec = _extractor(config, given, len(test.classes))
-    _check_square(config, extractor)
+    _check_shown(config, extractor)
     _pictured(config, test)
     found = _judge(config, extractor, train, test, models, progress)
     others, baselines = {}, {}
@@ -167,7 +168,13 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
 
 
-def _check_square(config: SegmentsConfig, extractor: Extractor) -> None:
+def _check_shown(config: SegmentsConfig, extractor: Extractor) -> None:
+    """Raise `UserError` where the backbone cannot be shown pictures in the way that is asked for."""
+    if extractor.tiled and ("linear" in config.methods or "official" in config.judge):
+        raise UserError(
+            "methods=[linear] and judge=[official] take no tile, neither one that is given nor that of a model: leave "
+            "one of the two out."
+        )
     stride = extractor.frame.stride
     if "official" in config.judge and SQUARE % stride and not extractor.frame.fixed:
         raise UserError(
@@ -291,7 +298,7 @@ def _candidates(
         yield config.seed, _ready(first, extractor)
         return
     source = FiveCrops(train) if config.crops == "five" else train
-    learner = Learner(config, extractor, features_of(config, extractor, source, progress), source, progress)
+    learner = Learner(config, extractor, learned_features(config, extractor, source, progress), source, progress)
     for seed in seeds:
         yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)
 

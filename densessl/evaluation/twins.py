@@ -14,6 +14,7 @@ from densessl.progress import Report
 from densessl.segmentation import transform
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.features import Extractor
+from densessl.segmentation.squares import Squares
 
 TOGETHER = 32  # pictures of a batch whose statistics batch norms take
 
@@ -36,19 +37,26 @@ def twins(extractor: Extractor, source: Source, images: Sequence[int], seed: int
     if isinstance(backbone, ColourBackbone):
         return {}
     network, part = random_twin(backbone, seed), [images[place] for place in drawn(len(images), FITTED, seed)]
-    untrained = Extractor(network, *shown, extractor.layers, extractor.facet)
-    normed = fit_batch_norms(network, lambda: look(untrained, source, part, progress))
+    tile = extractor.frame.tile if extractor.tiled else None
+    untrained = Extractor(network, *shown, extractor.layers, extractor.facet, tile)
+    seen = untrained
+    if tile:
+        source, seen = Squares(source, untrained.frame, part, seed), untrained.of_tiles()
+        part = range(len(source))
+    normed = fit_batch_norms(network, lambda: look(seen, source, part, progress))
     what = f"{backbone.architecture} with random weights of seed {seed}"
     return {
         "untrained": Twin(untrained, f"{what}, {normed}" if normed else what),
-        "colours and gradients": Twin(Extractor(ColourBackbone(), *shown), "42 numbers a place, not learned"),
+        "colours and gradients": Twin(
+            Extractor(ColourBackbone(), *shown, tile=tile), "42 numbers a place, not learned"
+        ),
     }
 
 
 def look(extractor: Extractor, source: Source, images: Sequence[int], progress: Report) -> None:
     """Show an extractor the central squares of pictures, a batch at a time: those of a batch must be of one size."""
     alone, extractor.together = extractor.together, TOGETHER
-    side, batch = extractor.frame.size(1, 1), []
+    side, batch = (extractor.frame.tile,) * 2 if extractor.tiled else extractor.frame.size(1, 1), []
     for done, picture in enumerate(transform.pictures(source, images, extractor.frame), start=1):
         square = None if picture.image is None else central(picture.image, side)
         batch += [] if square is None else [square]

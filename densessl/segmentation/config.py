@@ -62,11 +62,15 @@ class SegmentConfig:
     facet: the "tokens" of that layer or, of a ViT, the "keys" of its attention.
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
-    image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
+    image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's). With `tile`
+        that of the whole picture, and None is its own size.
+    tile: None, or the side in pixels of the squares through which the backbone sees a picture of any size, which lie
+        over each other (`densessl.segmentation.tiles`); segments are then learned from such squares, up to 1024.
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
-    refine_size: longest side in pixels at which that is done.
+    refine_size: longest side in pixels at which that is done; that of the backbone's map where it is larger, up to
+        1280.
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
     every: of a film each frame gets a mask, or of so many one: every=5 takes frames 0, 5, 10 and so on.
     stable: share of the frames before in what decides a frame's mask, brought along with the motion, so that labels do
@@ -96,6 +100,7 @@ class SegmentConfig:
     facet: str = "tokens"
     positions: str | None = None
     image_size: int | None = None
+    tile: int | None = None
     batch_size: int = 16
     epochs: int = 10
     steps: int | None = 400

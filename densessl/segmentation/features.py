@@ -8,6 +8,7 @@ have to round what is not kept as well.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -30,6 +31,7 @@ from densessl.segmentation.cache import Cache, Kept, Writer
 from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
+from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
@@ -39,7 +41,8 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
+    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`. tile: None, or the
+    side of the tiles through which a picture is seen, at the size that `image_size` says or at its own.
     """
 
     def __init__(
@@ -50,11 +53,14 @@ class Extractor:
         precision: str = "32",
         layers: Layers = (-1,),
         facet: str = "tokens",
+        tile: int | None = None,
     ) -> None:
         self.backbone = backbone
         self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
         self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
+        if tile is not None:
+            self.frame = tile_frame(tile, image_size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
 
@@ -65,13 +71,39 @@ class Extractor:
         for position, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(position)
         maps: list[Tensor] = [torch.empty(0)] * len(images)
-        for positions in sizes.values():
+        for shape, positions in sizes.items():
+            if self.tiled and self.frame.cuts(*shape[:2]):
+                for position in positions:
+                    maps[position] = self.bands(images[position], "a picture").joined()
+                continue
             for start in range(0, len(positions), self.together):
                 chosen = positions[start : start + self.together]
                 for position, each in zip(chosen, self._run([images[i] for i in chosen]), strict=True):
                     maps[position] = each
         return maps
 
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures are seen through tiles."""
+        return isinstance(self.frame, TileFrame)
+
+    def bands(self, image: np.ndarray, name: str) -> Bands:
+        """The map of a picture (H, W, 3) uint8 of this name, as it is, through tiles; some rows at a time."""
+        return Bands(self._run, self.frame, self._cells, image, name, self.together)
+
+    def of_tiles(self) -> Extractor:
+        """The same for pictures that are one tile each, or smaller, and are shown as they are."""
+        other = copy.copy(self)
+        other.frame = self.frame.of_tiles()
+        return other
+
+    @cached_property
+    def _cells(self) -> int:
+        """Of the map to a stride."""
+        side = self.frame.tile
+        return self._run([np.zeros((side, side, 3), np.uint8)]).shape[2] * self.maps.stride // side
+
+    @torch.no_grad()
     def _run(self, images: Sequence[np.ndarray]) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"

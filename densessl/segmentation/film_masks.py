@@ -14,7 +14,7 @@ from densessl.data.resize import resize
 from densessl.data.sources.videos import measure
 from densessl.errors import UserError
 from densessl.files import writing
-from densessl.segmentation.features import Extractor, table_of
+from densessl.segmentation.features import Extractor
 from densessl.segmentation.films import Film
 from densessl.segmentation.masks import MaskRun, Scored
 from densessl.segmentation.model import Segmenter
@@ -56,9 +56,7 @@ class FilmMasks:
 
         def act(frame: tuple[int, np.ndarray]) -> Scored:
             index, image = frame
-            map_ = extractor([extractor.frame.show(image)])[0]
-            tokens = torch.from_numpy(table_of(map_, run.source.name(index)))
-            return run.score(model, Read(index, image, tuple(map_.shape[1:]), tokens), fine=bool(share))
+            return run.score(model, Read.of(index, image, run.source.name(index), extractor), fine=bool(share))
 
         frames = self._wanted(first, last, everyone=bool(share))
         for scored in spread(act, frames, threads_of(model.centres.device), run.stop.is_asked):

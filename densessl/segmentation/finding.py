@@ -24,10 +24,11 @@ from densessl.progress import Report
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.features import Blocks, Extractor, Features, extract
+from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
 from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
+from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
 from densessl.segmentation.train import check_enough, cluster, learn, train
 
@@ -56,7 +57,8 @@ class Finding:
     """What segments are found with.
 
     key: what features of the pictures depend on, told once, so that a picture that is changed meanwhile confuses
-    nothing. former: the model of an earlier start in the same folder, whose head serves if the settings are the same.
+    nothing; of squares it is told here. former: the model of an earlier start in the same folder, whose head serves if
+    the settings are the same.
     """
 
     source: Items
@@ -69,6 +71,14 @@ class Finding:
     former: tuple[Segmenter, Saved] | None
     unreadable: Unreadable
     progress: Report
+
+    def __post_init__(self) -> None:
+        self.indices = learned_from(self.source, self.config)
+        self.pictures, self.seeing, self.count = self.source, self.extractor, len(self.indices)
+        if self.extractor.tiled:
+            self.pictures = Squares(self.source, self.extractor.frame, self.indices, self.config.seed)
+            self.indices, self.seeing = list(range(len(self.pictures))), self.extractor.of_tiles()
+            self.key = features_key(self.seeing, self.pictures)
 
     def __call__(self) -> Found:
         config, device = self.config, str(self.extractor.device)
@@ -98,14 +108,14 @@ class Finding:
         return Found(model, saved, features, how, seconds)
 
     def _features(self) -> Features:
-        indices = learned_from(self.source, self.config)
+        indices = self.indices
 
         def advance(done: int) -> None:
             self.progress("Reading features", done, len(indices), "")
 
         kept = extract(
-            self.source,
-            self.extractor,
+            self.pictures,
+            self.seeing,
             indices,
             self.config.workers,
             self.cache,
@@ -117,10 +127,10 @@ class Finding:
             self.unreadable.add(name, reason)
         if kept.unreadable:
             self.unreadable.write(self.folder)
-        self.unreadable.check(len(indices), self.config.unreadable)
+        self.unreadable.check(self.count, self.config.unreadable)
         if not len(kept):
             raise UserError(
-                f"None of the {len(indices)} pictures in {self.config.data} can be read: see "
+                f"None of the {self.count} pictures in {self.config.data} can be read: see "
                 f"{self.folder / 'unreadable.txt'}."
             )
         return kept
@@ -137,8 +147,7 @@ class Finding:
         return head, "trained"
 
     def _head_key(self) -> str:
-        indices = learned_from(self.source, self.config)
-        features = Blocks(None, self.key, indices).key
+        features = Blocks(None, self.key, self.indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
         return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
 
@@ -158,7 +167,7 @@ class Finding:
         same = _training(saved.config) == _training(dataclasses.asdict(self.config))
         same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
         same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
-        same = same and saved.image_size == self.extractor.frame.image_size
+        same = same and (saved.image_size, saved.tile) == (self.extractor.frame.image_size, self.config.tile)
         return model.head if same and saved.weights == self.extractor.weights else None
 
     def _count(self, features: Features, head: StegoHead | None) -> int:

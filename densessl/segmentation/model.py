@@ -71,13 +71,14 @@ class Segmenter(nn.Module):
 class Saved:
     """What a model file says of its origin.
 
-    backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved.
+    backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved. image_size: None
+    where pictures were seen at their own size, through tiles.
     names: of the segments, where they are known.
     """
 
     backbone: str
     weights: str
-    image_size: int
+    image_size: int | None
     config: dict
     names: tuple[str, ...] | None = None
 
@@ -90,6 +91,11 @@ class Saved:
     def facet(self) -> str:
         """What of that layer: its tokens, or the keys of its attention."""
         return str(self.config.get("facet", "tokens"))
+
+    @property
+    def tile(self) -> int | None:
+        """The side of the tiles through which pictures were seen, if they were."""
+        return self.config.get("tile")
 
     @property
     def positions(self) -> str | None:
@@ -137,7 +143,7 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
         saved = Saved(
             backbone=record["backbone"],
             weights=record["weights"],
-            image_size=int(record["image_size"]),
+            image_size=None if record["image_size"] is None else int(record["image_size"]),
             config=dict(record["config"]),
             names=tuple(map(str, names)) if names else None,
         )

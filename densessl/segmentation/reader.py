@@ -14,17 +14,30 @@ from torch import Tensor
 from densessl.data.sources import Source
 from densessl.segmentation import transform
 from densessl.segmentation.features import Blocks, BlockWriter, Extractor, Features, table_of
+from densessl.segmentation.tiles import Bands
 
 
 @dataclass
 class Read:
-    """A picture (H, W, 3) uint8 with its tokens (h * w, C), or `reason` where it cannot be read."""
+    """A picture (H, W, 3) uint8 with its tokens (h * w, C), or `reason` where it cannot be read.
+
+    bands: its map in the place of tokens, where it is seen through tiles.
+    """
 
     index: int
     image: np.ndarray | None = None
     shape: tuple[int, int] = (0, 0)
     tokens: Tensor | None = None
     reason: str = ""
+    bands: Bands | None = None
+
+    @classmethod
+    def of(cls, index: int, image: np.ndarray, name: str, extractor: Extractor) -> Read:
+        """With what a backbone makes of the picture of this name."""
+        if extractor.tiled:
+            return cls(index, image, bands=extractor.bands(image, name))
+        map_ = extractor([extractor.frame.show(image)])[0]
+        return cls(index, image, tuple(map_.shape[1:]), torch.from_numpy(table_of(map_, name)))
 
 
 @dataclass
@@ -102,8 +115,7 @@ class Reader:
             if writer:
                 writer.skip(name, picture.reason)
             return Read(picture.index, reason=picture.reason)
-        map_ = self.extractor([self.extractor.frame.show(picture.image)])[0]
-        shape, table = tuple(map_.shape[1:]), table_of(map_, name)
+        read = Read.of(picture.index, picture.image, name, self.extractor)
         if writer:
-            writer.add(picture.index, shape, table)
-        return Read(picture.index, picture.image, shape, torch.from_numpy(table))
+            writer.add(read.index, read.shape, read.tokens.numpy())
+        return read

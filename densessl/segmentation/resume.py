@@ -174,6 +174,7 @@ def check_same(
         free += LEARNING if state.model else ()
         before.image_size = before.image_size or saved.image_size
         now.image_size = now.image_size or saved.image_size
+        before.tile, now.tile = before.tile or saved.tile, now.tile or saved.tile
     changed = configs.differences(before, OmegaConf.structured(now), free)
     if changed:
         raise UserError(

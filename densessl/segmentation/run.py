@@ -79,8 +79,11 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
     state.follow(writer, model_hash(model, saved), source.files)
 
     def reader() -> Reader:
+        extractor = load()[0]
+        if extractor.tiled:  # maps that no cache has room for, and features of squares
+            return Reader(source, extractor, Features(), workers=config.workers)
         blocks = [] if store is None else _blocks(store, key(), source, config)
-        return Reader(source, load()[0], features, blocks, config.workers, writing=config.model is None)
+        return Reader(source, extractor, features, blocks, config.workers, writing=config.model is None)
 
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
@@ -204,9 +207,11 @@ def check(config: SegmentConfig) -> None:
             raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
     if config.stego.clusters not in ("kmeans", "probe"):
         raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
+    if config.tile is not None and config.method == "spectral":
+        raise UserError("method=spectral joins all places of a picture in one graph, and takes no tile: leave it out.")
     _check_classes(config)
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
-    least |= {"restarts": 1, "cache_size": 0}
+    least |= {"restarts": 1, "cache_size": 0, "tile": 1}
     least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
     if config.stable >= 1:
@@ -259,7 +264,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     spec = config.backbone or (saved.backbone if saved else "box")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
-        asked = config.image_size or (saved.config.get("image_size") if saved else None)
+        tile = config.tile or (saved.tile if saved else None)
+        asked = tile or config.image_size or (saved.config.get("image_size") if saved else None)
         backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
         if saved is None or config.backbone:
@@ -273,7 +279,7 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     if facet == "keys":
         _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet)
+    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet, tile)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "
