@@ -40,7 +40,7 @@ they are, without the first, and into 15 segments or fewer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -219,4 +219,4 @@ def spectral_features(
         image = picture(features.indices[row]) if picture else None
         arrays.append(spectral_tokens(features.tokens(row), shape, image, config, seed).numpy())
         advance(row + 1)
-    return replace(features, arrays=arrays)
+    return Features(features.indices, features.shapes, arrays, features.unreadable)

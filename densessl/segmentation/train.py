@@ -227,12 +227,12 @@ def cluster(
 
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
-    """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
-    share = max(1, SAMPLE // len(features))
+    """Unit codes (N, dim) of random tokens on the CPU, as many from each of `Features.some`, some 32,768 in all."""
+    rows = features.some(generator)
+    share = max(1, SAMPLE // len(rows))
     model = Segmenter(head, torch.zeros(1, 1)).to(device)
     codes = []
-    for row in range(len(features)):
-        tokens = features.tokens(row)
+    for tokens in features.each(rows):
         chosen = torch.randperm(len(tokens), generator=generator)[:share]
         codes.append(codes_of(model, tokens[chosen].to(device)).cpu())
     return torch.nn.functional.normalize(torch.cat(codes), dim=1)
