@@ -38,18 +38,20 @@ from densessl.evaluation.judged import Judged, as_classes, over_runs, precisions
 from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.probe import learn_probe
 from densessl.evaluation.record import surroundings
+from densessl.evaluation.squares import check_square, learned_images
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report, tell
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
+from densessl.segmentation.remade import features_of
 from densessl.segmentation.run import check, extractor_of
-from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages, open_labelled
 from densessl.segmentation.train import learn
 
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -63,6 +65,10 @@ RULES = {
 PROBED = (
     "the linear probes learn from the labels of the learned split, by Adam at probe_lr for as many steps as the head"
 )
+OTHER_INPUTS = (
+    "The official way judges squares whose pixels are copies, and what was learned here saw whole pictures resized by "
+    "area: inputs=square learns from such squares too."
+)
 UNNAMED = "The linear probe of the file was left out: it knows other classes than the set has."
 
 
@@ -74,7 +80,8 @@ class SegmentsConfig:
         `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
     learn_split, split: learned from, and judged. limit: images of each, drawn by the seed; None for all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
-        the paper does.
+        the paper does. inputs: the "whole" of each is learned from, resized by area, or the "square" in its middle, of
+        `image_size` pixels that are each a copy of one, which is what the official code learns from and judges.
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
         none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
@@ -91,6 +98,7 @@ class SegmentsConfig:
     limit: int | None = None
     judge: list[str] = field(default_factory=lambda: ["honest"])
     crops: str = "whole"
+    inputs: str = "whole"
     methods: list[str] | None = None
     refine: list[str] = field(default_factory=lambda: ["none", "crf"])
     classes: int | None = None
@@ -114,6 +122,7 @@ class SegmentsConfig:
     precision: str = "32"
     cache: str | None = None
     cache_size: float = SegmentConfig.cache_size
+    keep_size: float = SegmentConfig.keep_size
     restarts: int = SegmentConfig.restarts
     stego: StegoConfig = field(default_factory=StegoConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
@@ -162,6 +171,8 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
         "seed": config.seed,
     }
+    if train is not None and config.inputs == "whole" and "official" in config.judge:
+        notes.append(OTHER_INPUTS)
     if notes:
         record["notes"] = notes
     if baselines:
@@ -173,7 +184,9 @@ def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
     if train is None:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
-    return f"{len(train)} images of {config.learn_split}, without their labels{but}"
+    crops = ", five crops of each" if config.crops == "five" else ""
+    shown = ", the square in the middle, copied pixel by pixel" if config.inputs == "square" else ", all of it"
+    return f"{len(train)} images of {config.learn_split}{crops}{shown}, without their labels{but}"
 
 
 def _extractor(
@@ -207,8 +220,9 @@ def _others(backbone: nn.Module, seed: int) -> dict[str, nn.Module]:
 
 
 def _check(config: SegmentsConfig, given: bool) -> None:
-    if config.crops not in ("whole", "five"):
-        raise UserError(f"crops={config.crops} is not one of: whole, five.")
+    for key, known in {"crops": ("whole", "five"), "inputs": ("whole", "square")}.items():
+        if getattr(config, key) not in known:
+            raise UserError(f"{key}={getattr(config, key)} is not one of: {', '.join(known)}.")
     choices = {
         "methods": ("kmeans", "stego", "linear"),
         "refine": ("none", "crf", "guided"),
@@ -293,7 +307,7 @@ def _models(
     yield from ((config.seed, title, model) for title, model in given.items())
     if train is None:
         return
-    source = FiveCrops(train) if config.crops == "five" else train
+    source = learned_images(train, config.crops, config.inputs, extractor.frame)
     kept, device = _features(config, extractor, source, progress), str(extractor.device)
 
     def probe(title: str, model: Segmenter | None, seed: int) -> tuple[int, str, Segmenter]:
@@ -324,8 +338,7 @@ def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: Labell
     shown = Extractor(
         extractor.backbone, SQUARE, str(extractor.device), config.precision, extractor.layers, extractor.facet
     )
-    if SQUARE % frame.stride and not frame.fixed:
-        raise UserError(f"judge=official shows {SQUARE} px, which a stride of {frame.stride} does not divide.")
+    check_square(SQUARE, frame, "judge=official")
     mirrored = _features(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
     return Judged(way, squares, _features(config, shown, squares, progress), mirrored)
 
@@ -362,7 +375,16 @@ def _features(
         progress("Reading features", done, count, "")
 
     chosen, store = list(map(int, indices)), Cache.of(config.cache, config.cache_size)
-    kept = extract(source or labelled.source, extractor, chosen, config.workers, store, advance=advance)
+    kept = features_of(
+        source or labelled.source,
+        extractor,
+        chosen,
+        config.workers,
+        store,
+        spill=store.folder if store else None,
+        advance=advance,
+        keep=config.keep_size,
+    )
     if store is not None and store.trouble:
         tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:
