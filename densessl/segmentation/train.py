@@ -9,10 +9,11 @@ and probe stands for the official code's three optimizers, which Lightning count
 probe, since there are no labels.
 
 Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops (for those there
-is `inputs=square` of `densessl evaluate`); negatives are other pictures of the batch by a random cycle, so that none stands twice in one draw; a batch never holds a picture
-twice; the segments are k-means on the trained codes by default; with `clusters=probe` they are the paper's probe,
-which starts from k-means++ and is not trained otherwise. With two pictures the neighbour is also the only negative;
-with one picture, the terms with neighbours and negatives fall away and it is compared with itself alone.
+is `inputs=square` of `densessl evaluate`); negatives are other pictures of the batch by a random cycle, so that none
+stands twice in one draw; a batch never holds a picture twice; the segments are k-means on the trained codes by
+default; with `clusters=probe` they are the paper's probe, which starts from k-means++ and is not trained otherwise.
+With two pictures the neighbour is also the only negative; with one picture, the terms with neighbours and negatives
+fall away and it is compared with itself alone.
 """
 
 from __future__ import annotations
