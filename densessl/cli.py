@@ -81,7 +81,7 @@ def segment(
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
     split, probe, layers, facet, positions, image_size, tile, batch_size, epochs, steps, lr, restarts, workers, seed,
     devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco, probabilities,
-    cache, cache_size, unreadable, stego.*, crf.*.
+    cache, cache_size, keep_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run

@@ -8,10 +8,12 @@ from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
 from densessl.progress import Report, tell
+from densessl.segmentation import remade
 from densessl.segmentation.cache import Cache, lists
-from densessl.segmentation.features import Extractor, Features, extract
-from densessl.segmentation.sets import LabelledImages, open_labelled
+from densessl.segmentation.features import Extractor, Features
+from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.squares import Squares
+from densessl.segmentation.transform import Frame
 
 if TYPE_CHECKING:
     from densessl.evaluation.segments import SegmentsConfig
@@ -50,6 +52,27 @@ def chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
     return [crops * image + crop for image in images for crop in range(crops)]
 
 
+def learned_images(train: LabelledImages, crops: str, inputs: str, frame: Frame) -> LabelledImages:
+    """The images of a set, or five crops of each; "square" `inputs` are the squares that `frame` shows as they are.
+
+    Raises `UserError` where the backbone's stride does not divide the square.
+    """
+    train = FiveCrops(train) if crops == "five" else train
+    if inputs == "whole":
+        return train
+    check_square(frame.image_size, frame, "inputs=square")
+    return CentreSquares(train, frame.image_size)
+
+
+def check_square(size: int, frame: Frame, asked: str) -> None:
+    """Raise `UserError` where squares of `size` pixels, `asked` for by this setting, would have to be resized."""
+    if size % frame.stride and not frame.fixed:
+        raise UserError(
+            f"{asked} shows {size} px, which a stride of {frame.stride} does not divide: leave it out, or give another "
+            "backbone."
+        )
+
+
 def features_of(
     config: SegmentsConfig,
     extractor: Extractor,
@@ -81,7 +104,16 @@ def _read(
         progress("Reading features", done, count, "")
 
     store = Cache.of(config.cache, config.cache_size)
-    kept = extract(source, extractor, indices, config.workers, store, advance=advance)
+    kept = remade.features_of(
+        source,
+        extractor,
+        indices,
+        config.workers,
+        store,
+        spill=store.folder if store else None,
+        advance=advance,
+        keep=config.keep_size,
+    )
     if store is not None and store.trouble:
         tell(f"Not all features are kept for other runs: {store.trouble}.")
     if kept.unreadable:

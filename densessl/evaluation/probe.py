@@ -61,7 +61,7 @@ def learn_probe(
     maps_of = _remembered(labelled, frame)
     for step in range(steps):
         rows = next(order).tolist()
-        codes = [codes_of(coder, features.tokens(row).to(device)).clone() for row in rows]
+        codes = [codes_of(coder, tokens.to(device)).clone() for tokens in features.each(rows)]
         scores = [probe(each).T.unflatten(1, features.shapes[row]) for each, row in zip(codes, rows, strict=True)]
         maps = [maps_of(features.indices[row]).to(device, torch.int64) for row in rows]
         optimizer.zero_grad()

@@ -36,7 +36,15 @@ from densessl.errors import UserError
 from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.evaluation.judged import Judged, over_runs, precisions
-from densessl.evaluation.labelled import chosen, counted, features_of, learned_features, open_sets
+from densessl.evaluation.labelled import (
+    check_square,
+    chosen,
+    counted,
+    features_of,
+    learned_features,
+    learned_images,
+    open_sets,
+)
 from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
@@ -49,7 +57,7 @@ from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
-from densessl.segmentation.sets import CentreSource, CentreSquares, FiveCrops, LabelledImages
+from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
 
 PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -62,6 +70,10 @@ RULES = {
 }
 PROBED = (
     "the linear probes learn from the labels of the learned split, by Adam at probe_lr for as many steps as the head"
+)
+OTHER_INPUTS = (
+    "The official way judges squares whose pixels are copies, and what was learned here saw whole pictures resized by "
+    "area: inputs=square learns from such squares too."
 )
 UNNAMED = "The linear probe of the file was left out: it knows other classes than the set has."
 
@@ -76,7 +88,8 @@ class SegmentsConfig:
     learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
         all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
-        the paper does.
+        the paper does. inputs: the "whole" of each is learned from, resized by area, or the "square" in its middle, of
+        `image_size` pixels that are each a copy of one, which is what the official code learns from and judges.
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
         none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
@@ -96,6 +109,7 @@ class SegmentsConfig:
     limit: int | None = None
     judge: list[str] = field(default_factory=lambda: ["honest"])
     crops: str = "whole"
+    inputs: str = "whole"
     methods: list[str] | None = None
     refine: list[str] = field(default_factory=lambda: ["none", "crf"])
     classes: int | None = None
@@ -121,6 +135,7 @@ class SegmentsConfig:
     precision: str = "32"
     cache: str | None = None
     cache_size: float = SegmentConfig.cache_size
+    keep_size: float = SegmentConfig.keep_size
     restarts: int = SegmentConfig.restarts
     stego: StegoConfig = field(default_factory=StegoConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
@@ -161,6 +176,8 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
         "seed": config.seed,
     }
+    if config.methods and config.inputs == "whole" and "official" in config.judge:
+        notes.append(OTHER_INPUTS)
     if notes:
         record["notes"] = notes
     if baselines:
@@ -170,16 +187,14 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
 
 def _check_shown(config: SegmentsConfig, extractor: Extractor) -> None:
     """Raise `UserError` where the backbone cannot be shown pictures in the way that is asked for."""
-    if extractor.tiled and ("linear" in config.methods or "official" in config.judge):
+    squares = "official" in config.judge or config.inputs == "square"
+    if extractor.tiled and ("linear" in config.methods or squares):
         raise UserError(
-            "methods=[linear] and judge=[official] take no tile, neither one that is given nor that of a model: leave "
-            "one of the two out."
+            "methods=[linear], inputs=square and judge=[official] take no tile, neither one that is given nor that of a "
+            "model: leave one of the two out."
         )
-    stride = extractor.frame.stride
-    if "official" in config.judge and SQUARE % stride and not extractor.frame.fixed:
-        raise UserError(
-            f"judge=official shows {SQUARE} px, which a stride of {stride} does not divide: give judge=[honest]."
-        )
+    if "official" in config.judge:
+        check_square(SQUARE, extractor.frame, "judge=official")
 
 
 def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
@@ -187,7 +202,8 @@ def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
     crops = ", five crops of each" if config.crops == "five" else ""
-    return f"{counted(config, train)} of {config.learn_split}{crops}, without their labels{but}"
+    shown = ", the square in the middle, copied pixel by pixel" if config.inputs == "square" else ", all of it"
+    return f"{counted(config, train)} of {config.learn_split}{crops}{shown}, without their labels{but}"
 
 
 def _extractor(
@@ -217,8 +233,9 @@ def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) ->
 
 
 def _check(config: SegmentsConfig, given: bool) -> None:
-    if config.crops not in ("whole", "five"):
-        raise UserError(f"crops={config.crops} is not one of: whole, five.")
+    for key, known in {"crops": ("whole", "five"), "inputs": ("whole", "square")}.items():
+        if getattr(config, key) not in known:
+            raise UserError(f"{key}={getattr(config, key)} is not one of: {', '.join(known)}.")
     choices = {
         "methods": ("kmeans", "stego", "linear"),
         "refine": ("none", "crf", "guided"),
@@ -297,7 +314,7 @@ def _candidates(
     if not config.methods:
         yield config.seed, _ready(first, extractor)
         return
-    source = FiveCrops(train) if config.crops == "five" else train
+    source = learned_images(train, config.crops, config.inputs, extractor.frame)
     learner = Learner(config, extractor, learned_features(config, extractor, source, progress), source, progress)
     for seed in seeds:
         yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)

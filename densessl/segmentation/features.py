@@ -35,6 +35,7 @@ from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
+SAMPLED = 2048  # pictures that a sample of tokens is taken from, at most
 
 
 class Extractor:
@@ -154,14 +155,32 @@ class Features:
     def channels(self) -> int:
         return self.arrays[0].shape[1]
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the tables are kept, so that asking for one costs nothing."""
+        return True
+
     def tokens(self, row: int) -> Tensor:
         """(h * w, C) of one picture, a copy."""
         return torch.from_numpy(np.array(self.arrays[row]))
+
+    def each(self, rows: Sequence[int]) -> Iterator[Tensor]:
+        """Yield `tokens` of these pictures, in order."""
+        yield from map(self.tokens, rows)
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         """The tokens of several pictures one after another, and where each lies."""
         tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
         return tokens, Layout.of([self.shapes[row] for row in rows])
+
+    def some(self, generator: torch.Generator) -> Sequence[int]:
+        """The rows that a sample of tokens is taken from: all, or `SAMPLED` of them where there are more.
+
+        Tokens of so many pictures say what those of all would, which may have to be made for it.
+        """
+        if len(self) <= SAMPLED:
+            return range(len(self))
+        return sorted(torch.randperm(len(self), generator=generator)[:SAMPLED].tolist())
 
     def add(self, other: Features) -> None:
         """Put the pictures of another after these."""
@@ -176,8 +195,10 @@ class Features:
 def nearest_neighbours(pooled: Tensor, k: int = 7, block: int = 1024) -> Tensor:
     """(n, min(k, n - 1)) the pictures most like each picture, itself left out, nearest first.
 
-    pooled: (n, C) mean features; compared by their cosine, `block` rows at a time.
+    pooled: (n, C) mean features; compared by their cosine, `block` rows at a time, fewer beyond 65,536 pictures, so
+    that no more than 256 MiB of cosines are there at a time.
     """
+    block = max(1, min(block, (1 << 26) // max(1, len(pooled))))
     unit = F.normalize(pooled, dim=1)
     k = min(k, len(unit) - 1)
     found = []
@@ -199,6 +220,7 @@ def extract(
     memory: int = MEMORY,
     advance: Callable[[int], None] = lambda done: None,
     key: str | None = None,
+    pooled: bool = False,
 ) -> Features:
     """The features of these pictures of a source.
 
@@ -206,9 +228,10 @@ def extract(
     spill: a folder for the nameless file that holds what exceeds `memory` bytes (system default: the one for
         temporary files); the file vanishes with the process, however that ends.
     advance: called with the number of pictures done. key: of `features_key`, where it is known.
+    pooled: keep the mean token of each picture in place of its table, which is (1, C) then; the shapes stay the maps'.
     Raises `UserError` when they cannot be stored, `RunStopped` when the backbone gives NaN or infinity.
     """
-    blocks = Blocks(cache, key or features_key(extractor, source), indices)
+    blocks = Blocks(cache, key or features_key(extractor, source), indices, pooled)
     found = [_unless_mended(blocks.read(number), part, source) for number, part in enumerate(blocks.parts)]
     missing = [index for block, part in zip(found, blocks.parts, strict=True) if block is None for index in part]
     there = len(indices) - len(missing)
@@ -229,15 +252,22 @@ def features_key(extractor: Extractor, source) -> str:
 class Blocks:
     """The features of some pictures in a cache, an entry of several files: what a killed run had done is not lost.
 
-    key: of the entry. parts: the pictures of each file, in order. Without a cache nothing is found and nothing is kept.
+    key: of the entry. parts: the pictures of each file, in order. pooled: of each picture its mean token alone. Without
+    a cache nothing is found and nothing is kept.
     """
 
-    def __init__(self, cache: Cache | None, key: str, indices: Sequence[int]) -> None:
-        self.cache, self.count = cache, len(indices)
-        self.key = hashlib.sha256(f"{key} {','.join(map(str, indices))}".encode()).hexdigest()[:32]
+    def __init__(self, cache: Cache | None, key: str, indices: Sequence[int], pooled: bool = False) -> None:
+        self.cache, self.count, self.pooled = cache, len(indices), pooled
+        of = f"{key}{' pooled' if pooled else ''} {','.join(map(str, indices))}"
+        self.key = hashlib.sha256(of.encode()).hexdigest()[:32]
         size = max(LEAST, -(-len(indices) // MOST))
         self.parts = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
         self.known = {}  # bytes of the files that are there, by number
+
+    def there(self) -> bool:
+        """Whether the cache has all parts, as far as can be seen without reading them."""
+        entry = self.cache and self.cache.folder / self.key
+        return bool(entry) and all((entry / _name(number)).exists() for number in range(len(self.parts)))
 
     def read(self, number: int) -> Features | None:
         """The features of a part; None where they are not there as they were written."""
@@ -245,7 +275,7 @@ class Blocks:
         if not kept:
             return None
         self.known[number] = kept.size
-        return _features(kept)
+        return _features(kept, self.pooled)
 
     def write(self, number: int) -> BlockWriter:
         """Begin the file of a part; a context that leaves nothing behind unless it was settled."""
@@ -272,7 +302,7 @@ class BlockWriter:
         self.writer.__exit__(*error)
 
     def add(self, index: int, shape: tuple[int, int], table: np.ndarray) -> None:
-        """table: (h * w, C) float32 of a map of this shape."""
+        """table: (h * w, C) float32 of a map of this shape, or (1, C), its mean."""
         self.record["pictures"].append([index, *shape, table.shape[1]])
         self.writer.add(table)
 
@@ -284,7 +314,7 @@ class BlockWriter:
         """Finish; what was written, where it could be."""
         whole = self.blocks.whole(self.number, self.writer.size)
         kept = self.writer.settle(self.record, whole)
-        return kept and _features(kept)
+        return kept and _features(kept, self.blocks.pooled)
 
 
 def _unless_mended(block: Features | None, part: Sequence[int], source) -> Features | None:
@@ -302,11 +332,11 @@ def _name(number: int) -> str:
     return f"{number:03}.bin"
 
 
-def _features(kept: Kept) -> Features:
+def _features(kept: Kept, pooled: bool) -> Features:
     features, offset = Features(unreadable=[tuple(each) for each in kept.record["unreadable"]]), 0
     for index, height, width, channels in kept.record["pictures"]:
-        table = Table(kept.file, offset, (height * width, channels))
-        offset += 4 * height * width * channels
+        table = Table(kept.file, offset, (1 if pooled else height * width, channels))
+        offset += 4 * table.shape[0] * channels
         features.indices.append(index)
         features.shapes.append((height, width))
         features.arrays.append(table)
@@ -324,6 +354,8 @@ def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder)
                     writer.skip(name, reason)
                 continue
             table, shape = table_of(map_, name), tuple(map_.shape[1:])
+            if blocks.pooled:
+                table = table.mean(axis=0, keepdims=True)
             block.indices.append(index)
             block.shapes.append(shape)
             block.arrays.append(holder.hold(table))

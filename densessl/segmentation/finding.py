@@ -20,14 +20,15 @@ from safetensors.torch import load, save
 from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.files import write_bytes, write_text
-from densessl.progress import Report
+from densessl.progress import Report, Say, tell
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.features import Blocks, Extractor, Features, extract, features_key
+from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
+from densessl.segmentation.remade import features_of
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
 from densessl.segmentation.train import check_enough, cluster, learn, train
@@ -71,6 +72,7 @@ class Finding:
     former: tuple[Segmenter, Saved] | None
     unreadable: Unreadable
     progress: Report
+    say: Say = tell
 
     def __post_init__(self) -> None:
         self.indices = learned_from(self.source, self.config)
@@ -113,7 +115,7 @@ class Finding:
         def advance(done: int) -> None:
             self.progress("Reading features", done, len(indices), "")
 
-        kept = extract(
+        kept = features_of(
             self.pictures,
             self.seeing,
             indices,
@@ -122,6 +124,9 @@ class Finding:
             spill=self.folder,
             advance=advance,
             key=self.key,
+            keep=self.config.keep_size,
+            elsewhere="another --out",
+            say=self.say,
         )
         for name, reason in kept.unreadable:
             self.unreadable.add(name, reason)

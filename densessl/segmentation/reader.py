@@ -44,8 +44,9 @@ class Read:
 class Reader:
     """What tokens are read from and, where neither has them, computed with.
 
-    kept: features at hand. blocks: of the cache, those of all pictures together. writing: whether a part of them that
-    is computed here is kept in the cache; one of which some masks are there already is not computed for its sake.
+    kept: features, which are used if they are at hand. blocks: of the cache, those of all pictures together. writing:
+    whether a part of them that is computed here is kept in the cache; one of which some masks are there already is not
+    computed for its sake.
     """
 
     source: Source
@@ -60,7 +61,7 @@ class Reader:
 
         unreadable: reasons by name of those that are known not to be readable, which are not asked for.
         """
-        at_hand = {index: row for row, index in enumerate(self.kept.indices)}
+        at_hand = {index: row for row, index in enumerate(self.kept.indices)} if self.kept.at_hand else {}
         parts = list(self._parts([index for index in wanted if index not in at_hand]))
         first = [index for index in wanted if index in at_hand]
         order = first + [index for *_, some in parts for index in some]

@@ -26,7 +26,8 @@ from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.writer import MaskWriter
 
 # Settings that change no mask: a run may go on with others than it began with.
-FREE = ("out", "workers", "devices", "cache", "cache_size", "unreadable", "names", "crops", "coco", "probabilities")
+FREE = ("out", "workers", "devices", "cache", "cache_size", "keep_size", "unreadable", "names", "crops", "coco")
+FREE += ("probabilities",)
 MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.

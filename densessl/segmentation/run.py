@@ -72,7 +72,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         if before.anew:
             say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
-            finding = Finding(source, *load(), config, folder, store, key(), before.former, unreadable, progress)
+            finding = Finding(source, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
             found = finding()
         model, saved, features = found.model, found.saved, found.features
     writer = _settle(config, folder, state, model, saved, found is not None, say)
@@ -211,7 +211,7 @@ def check(config: SegmentConfig) -> None:
         raise UserError("method=spectral joins all places of a picture in one graph, and takes no tile: leave it out.")
     _check_classes(config)
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
-    least |= {"restarts": 1, "cache_size": 0, "tile": 1}
+    least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}
     least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
     if config.stable >= 1:

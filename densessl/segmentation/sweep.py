@@ -131,11 +131,11 @@ def check_choice(features: Features, most: int = MOST) -> None:
 def sampled(
     features: Features, count: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """Unit tokens (N, C), or their codes, as many from each picture; `count` or a few more, where there are so many."""
-    share = -(-count // len(features))
+    """Unit tokens (N, C), or their codes, as many from each of `Features.some`; `count` or a few more, if there are."""
+    rows = features.some(generator)
+    share = -(-count // len(rows))
     tokens = []
-    for row in range(len(features)):
-        of_picture = features.tokens(row)
+    for of_picture in features.each(rows):
         of_picture = of_picture[torch.randperm(len(of_picture), generator=generator)[:share]]
         tokens.append(of_picture if codes is None else codes(of_picture))
     return F.normalize(torch.cat(tokens), dim=1)

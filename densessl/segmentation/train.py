@@ -8,11 +8,12 @@ at the first, its neighbour and its negatives at the second. One Adam with a gro
 and probe stands for the official code's three optimizers, which Lightning counts as three steps; there is no linear
 probe, since there are no labels.
 
-Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops; negatives are
-other pictures of the batch by a random cycle, so that none stands twice in one draw; a batch never holds a picture
-twice; the segments are k-means on the trained codes by default; with `clusters=probe` they are the paper's probe,
-which starts from k-means++ and is not trained otherwise. With two pictures the neighbour is also the only negative;
-with one picture, the terms with neighbours and negatives fall away and it is compared with itself alone.
+Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops (for those there
+is `inputs=square` of `densessl evaluate`); negatives are other pictures of the batch by a random cycle, so that none
+stands twice in one draw; a batch never holds a picture twice; the segments are k-means on the trained codes by
+default; with `clusters=probe` they are the paper's probe, which starts from k-means++ and is not trained otherwise.
+With two pictures the neighbour is also the only negative; with one picture, the terms with neighbours and negatives
+fall away and it is compared with itself alone.
 """
 
 from __future__ import annotations
@@ -224,12 +225,12 @@ def cluster(
 
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
-    """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
-    share = max(1, SAMPLE // len(features))
+    """Unit codes (N, dim) of random tokens on the CPU, as many from each of `Features.some`, some 32,768 in all."""
+    rows = features.some(generator)
+    share = max(1, SAMPLE // len(rows))
     model = Segmenter(head, torch.zeros(1, 1)).to(device)
     codes = []
-    for row in range(len(features)):
-        tokens = features.tokens(row)
+    for tokens in features.each(rows):
         chosen = torch.randperm(len(tokens), generator=generator)[:share]
         codes.append(codes_of(model, tokens[chosen].to(device)).cpu())
     return torch.nn.functional.normalize(torch.cat(codes), dim=1)

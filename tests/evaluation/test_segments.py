@@ -351,7 +351,7 @@ def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_f
     network = create_backbone("vit_tiny_patch16_224", 28, {"patch_size": 14, "depth": 1})
     save_backbone(network, tmp_path / "run", {"method": "none"})
     monkeypatch.setattr(labelled, "extract", lambda *given, **more: pytest.fail("features were read"))
-    with pytest.raises(UserError, match="320 px, which a stride of 14 does not divide"):
+    with pytest.raises(UserError, match="judge=official shows 320 px, which a stride of 14 does not divide"):
         judge(data, "judge=[honest,official]", backbone=str(tmp_path / "run"))
 
 
