@@ -9,6 +9,7 @@ have to round what is not kept as well.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
+    equal size go together. Several threads may call it, and take turns. layers, facet: of which of its maps; see
+    `densessl.segmentation.layers`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Extractor:
         self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
+        self._turn = threading.Lock()  # a BEiT holds the grid of the images that it is shown
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Tensor]:
@@ -75,7 +78,7 @@ class Extractor:
     def _run(self, images: Sequence[np.ndarray]) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+        with self._turn, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             return self.maps(batch).float().cpu()
 
     @cached_property

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from densessl.progress import silent
-from densessl.segmentation import segment
+from densessl.segmentation import masks, segment
+from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.names import Classes
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.tally import Tally, _largest
+from tests.segmentation.filming import settings as film_settings
+from tests.segmentation.filming import shots, write
 from tests.segmentation.runs import contents, settings
 
 
@@ -77,6 +80,29 @@ def test_several_threads_make_the_masks_of_one(png_folder, tmp_path, monkeypatch
         monkeypatch.setattr(f"densessl.segmentation.{module}.threads_of", lambda device="cpu": 3)
     summary = segment(settings(png_folder, tmp_path / "three", **changes), silent)
     assert contents(tmp_path / "three") == contents(tmp_path / "one") and summary.unreadable == 1
+
+
+@pytest.mark.parametrize("method", ["kmeans", "spectral"])
+def test_the_backbone_and_the_graphs_of_a_film_stay_in_one_thread(tmp_path, monkeypatch, method):
+    film, seen = write(tmp_path / "film.mp4", shots(6)), {"backbone": set(), "graphs": set()}
+    maps, joined = ColourBackbone.feature_maps, masks.spectral_tokens
+
+    def feature_maps(self, *arguments):
+        seen["backbone"].add(threading.current_thread())
+        return maps(self, *arguments)
+
+    def spectral_tokens(*arguments, **named):
+        seen["graphs"].add(threading.current_thread())
+        return joined(*arguments, **named)
+
+    segment(film_settings(film, tmp_path / "one", method=method), silent)
+    monkeypatch.setattr(masks, "threads_of", lambda device="cpu": 3)
+    monkeypatch.setattr(masks, "spectral_tokens", spectral_tokens)
+    monkeypatch.setattr(ColourBackbone, "feature_maps", feature_maps)
+    segment(film_settings(film, tmp_path / "three", method=method), silent)
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    here = {threading.current_thread()}
+    assert seen == {"backbone": here, "graphs": here if method == "spectral" else set()}
 
 
 def test_regions_that_are_not_looked_for_would_not_have_been_among_the_largest():
