@@ -11,10 +11,10 @@ from pathlib import Path
 from torch import nn
 
 from densessl.config import nearest, save
-from densessl.data.sources import Unreadable, open_source
+from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
-from densessl.files import output_folder, remove_leftovers
+from densessl.files import claimed, remove_leftovers
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report, Say, tell
 from densessl.segmentation.aside import turn_names
@@ -56,6 +56,11 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         raise UserError(f"There are no pictures in {config.data}.")
     config, folder = _placed(config), Path(config.out).expanduser()
     check_apart(config.data, folder)
+    with claimed(folder):
+        return _segment(config, folder, source, progress, say, begun)
+
+
+def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Report, say: Say, begun: float) -> Summary:
     before = look(config, folder)
     _check_names(config, folder, before)
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
@@ -150,7 +155,6 @@ def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | No
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
     """Make the folder ready; `config.yaml` is that of the command which learned the model, where one did."""
-    output_folder(folder)
     remove_leftovers(folder)
     if state is None or config.model is None:
         save(config, folder / "config.yaml")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from densessl import files
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import SegmentConfig, run, segment
@@ -184,6 +185,24 @@ def test_a_model_goes_on_with_its_own_masks_alone(folder, tmp_path, no_backbone)
     assert segment(settings(folder, tmp_path / "two", **given), silent).before == 4
     assert segment(settings(folder, tmp_path / "one", **given), silent).before == 4
     assert segment(settings(folder, tmp_path / "one"), silent).before == 4
+
+
+def test_two_commands_do_not_write_into_one_folder(folder, tmp_path, monkeypatch):
+    """One with another number of segments, while the first writes its masks."""
+    monkeypatch.setattr(files, "WAIT", 0.0)
+    plain, told = MaskRun._segment, []
+
+    def segmenting(self, *arguments):
+        if not told:
+            with pytest.raises(UserError, match="Another densessl command is at work in .*out") as refused:
+                segment(settings(folder, tmp_path / "out", classes=5), silent)
+            told.append(refused)
+        plain(self, *arguments)
+
+    segment(settings(folder, tmp_path / "whole"), silent)
+    monkeypatch.setattr(MaskRun, "_segment", segmenting)
+    segment(settings(folder, tmp_path / "out"), silent)
+    assert told and contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_folder_in_the_data_is_refused(folder):
