@@ -153,9 +153,9 @@ def holder(tmp_path):
 
 def test_a_folder_is_for_one_command_at_a_time_and_free_again_when_that_is_killed(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(files, "WAIT", 0.0)
-    with pytest.raises(UserError, match=r"at work in .*out: wait until it has ended, or give this one another out"):
-        with claimed(tmp_path / "out"):
-            pass
+    sentence = r"at work in .*out: wait until it has ended, or give this one another out folder"
+    with pytest.raises(UserError, match=sentence), claimed(tmp_path / "out"):
+        pass
     with claimed(tmp_path / "other"):
         pass
     holder.kill()

@@ -72,7 +72,7 @@ class Saved:
     """What a model file says of its origin.
 
     backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved.
-    names: of the segments, where they are known.
+    names: of the segments, where they are known. head: a hash of all that the head was trained from, where it is known.
     """
 
     backbone: str
@@ -80,6 +80,7 @@ class Saved:
     image_size: int
     config: dict
     names: tuple[str, ...] | None = None
+    head: str | None = None
 
     @property
     def layers(self) -> Layers:
@@ -106,6 +107,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         "image_size": saved.image_size,
         "config": saved.config,
         "names": saved.names,
+        "trained": saved.head,
         "classes": model.classes,
         "head": None
         if head is None
@@ -140,6 +142,7 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             image_size=int(record["image_size"]),
             config=dict(record["config"]),
             names=tuple(map(str, names)) if names else None,
+            head=record.get("trained"),
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(
