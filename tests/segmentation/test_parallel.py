@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -41,10 +42,25 @@ def test_results_come_in_order_and_items_are_drawn_when_they_are_needed(threads)
     assert found == [number**2 for number in range(20)]
 
 
-def test_each_thread_counts_as_one_to_torch():
-    before = torch.get_num_threads()
-    assert set(spread(lambda item: torch.get_num_threads(), range(8), 3)) == {1}
-    assert torch.get_num_threads() == before and threads_of("cuda") == 1 and threads_of() == before
+@pytest.fixture
+def two():
+    """Torch with two threads, as a user with two cores has it."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def counted() -> int:
+    return torch.get_num_threads()
+
+
+def test_each_thread_counts_as_one_to_torch_and_threads_that_begin_later_as_before(two):
+    assert threads_of("cuda") == 1 and threads_of() == 2
+    assert set(spread(lambda item: counted(), range(8), 3)) == {1}
+    for ended in (lambda: None, lambda: next(spread(lambda item: item, range(8), 3))):
+        ended()
+        with ThreadPoolExecutor(1) as pool:
+            assert counted() == pool.submit(counted).result() == 2
 
 
 @pytest.mark.parametrize("threads", [1, 3])
