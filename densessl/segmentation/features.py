@@ -33,6 +33,8 @@ from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
+VERSION = 1  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
+# layers.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
 
 
@@ -90,8 +92,9 @@ class Extractor:
         """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
         positions = getattr(self.backbone, "options", {}).get("positions", "timm")
         shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
+        versions = f"{transform.VERSION}, features {VERSION}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
-        parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
+        parts = [self.weights, shown, self.precision, versions, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -256,3 +256,9 @@ def test_neighbours_are_the_most_alike_without_the_picture_itself_whatever_the_b
         assert torch.equal(nearest_neighbours(pooled, 7, block), slow)
     assert nearest_neighbours(pooled[:3], 7).shape == (3, 2)
     assert nearest_neighbours(pooled[:1], 7).shape == (1, 0)
+
+
+def test_features_of_other_code_have_another_key(monkeypatch):
+    before = extractor().key()
+    monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    assert extractor().key() != before
