@@ -71,7 +71,7 @@ def segment(
         str | None, typer.Option(help="An earlier run's model, or STEGO's .ckpt: only write masks.")
     ] = None,
     method: Annotated[str | None, typer.Option(help="stego unless given, kmeans, or spectral: no training.")] = None,
-    recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/segment, or a path.")] = None,
 ) -> None:
     """Find segments in your images without a label, and write masks.
 

@@ -35,10 +35,12 @@ def key_maps(backbone: Backbone, images: Tensor, layers: Sequence[int] = (-1,)) 
     """
     if not has_keys(backbone):
         raise ValueError(f"{backbone.architecture} is no plain ViT, so it has no keys of its patches.")
-    model, made = backbone.model, {}
+    model, made, here = backbone.model, {}, threading.get_ident()
 
     def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        made[module] = output
+        # A hook is called in whatever thread the network runs.
+        if threading.get_ident() == here:
+            made[module] = output
 
     with _ALONE:
         hooks = [block.attn.qkv.register_forward_hook(keep) for block in model.blocks]

@@ -190,8 +190,8 @@ def _check_shown(config: SegmentsConfig, extractor: Extractor) -> None:
     squares = "official" in config.judge or config.inputs == "square"
     if extractor.tiled and ("linear" in config.methods or squares):
         raise UserError(
-            "methods=[linear], inputs=square and judge=[official] take no tile, neither one that is given nor that of a "
-            "model: leave one of the two out."
+            "methods=[linear], inputs=square and judge=[official] take no tile, neither one that is given nor that of "
+            "a model: leave one of the two out."
         )
     if "official" in config.judge:
         check_square(SQUARE, extractor.frame, "judge=official")

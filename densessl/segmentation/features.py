@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from densessl.segmentation.tables import Holder, Table
 from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
+VERSION = 1  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
+# layers.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
 SAMPLED = 2048  # pictures that a sample of tokens is taken from, at most
 
@@ -42,8 +45,9 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`. tile: None, or the
-    side of the tiles through which a picture is seen, at the size that `image_size` says or at its own.
+    equal size go together. Several threads may call it, and take turns. layers, facet: of which of its maps; see
+    `densessl.segmentation.layers`. tile: None, or the side of the tiles through which a picture is seen, at the size
+    that `image_size` says or at its own.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Extractor:
             self.frame = tile_frame(tile, image_size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.together = 1 if self.device.type == "cpu" else 32
+        self._turn = threading.Lock()  # a BEiT holds the grid of the images that it is shown
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Tensor]:
@@ -108,7 +113,7 @@ class Extractor:
     def _run(self, images: Sequence[np.ndarray]) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+        with self._turn, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             return self.maps(batch).float().cpu()
 
     @cached_property
@@ -120,8 +125,9 @@ class Extractor:
         """What the features depend on beside the picture: weights, layers, size, precision, transform, releases."""
         positions = getattr(self.backbone, "options", {}).get("positions", "timm")
         shown = f"layers {self.layers}, {self.facet}, positions {positions}, {self.frame}"
+        versions = f"{transform.VERSION}, features {VERSION}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
-        parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
+        parts = [self.weights, shown, self.precision, versions, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -59,7 +59,7 @@ class Finding:
 
     key: what features of the pictures depend on, told once, so that a picture that is changed meanwhile confuses
     nothing; of squares it is told here. former: the model of an earlier start in the same folder, whose head serves if
-    the settings are the same.
+    it was trained from this.
     """
 
     source: Items
@@ -89,12 +89,13 @@ class Finding:
             check_choice(features)
         else:
             check_enough(features, config.classes)
-        head, how, begun = None, None, time.monotonic()
+        head, how, key, begun = None, None, None, time.monotonic()
         if config.method == "stego" and config.stego.clusters == "probe":
             model, how = learn(features, config, device, self.progress).model, "trained"
         else:
             if config.method == "stego":
-                head, how = self._head(features)
+                key = self._head_key(features)
+                head, how = self._head(features, key)
                 begun = time.monotonic()
             counted = dataclasses.replace(config, classes=self._count(features, head))
             self.progress("Finding segments", 0, 1, "")
@@ -106,7 +107,7 @@ class Finding:
             write_diagnosis(self.folder, features, model.head, counted, device)
         size = self.extractor.frame.image_size
         settings = dataclasses.asdict(config) | {"layers": list(self.extractor.layers)}
-        saved = Saved(self.spec, self.extractor.weights, size, settings)
+        saved = Saved(self.spec, self.extractor.weights, size, settings, head=key)
         return Found(model, saved, features, how, seconds)
 
     def _features(self) -> Features:
@@ -140,9 +141,8 @@ class Finding:
             )
         return kept
 
-    def _head(self, features: Features) -> tuple[StegoHead, str]:
-        key = self._head_key()
-        kept = self._head_of_cache(key, features.channels) or self._head_of_folder()
+    def _head(self, features: Features, key: str) -> tuple[StegoHead, str]:
+        kept = self._head_of_cache(key, features.channels) or self._head_of_folder(key)
         if kept is not None:
             return kept.to(self.extractor.device).eval(), "kept"
         head = train(features, self.config, str(self.extractor.device), self.progress).head
@@ -151,8 +151,9 @@ class Finding:
             self.cache.keep(key, "head.bin", save(tensors), {})
         return head, "trained"
 
-    def _head_key(self) -> str:
-        features = Blocks(None, self.key, self.indices).key
+    def _head_key(self, features: Features) -> str:
+        """Of all that the head depends on: of the pictures those that could be read."""
+        features = Blocks(None, self.key, features.indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
         return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
 
@@ -165,15 +166,11 @@ class Finding:
         head.load_state_dict(load(kept.data()))
         return head
 
-    def _head_of_folder(self) -> StegoHead | None:
+    def _head_of_folder(self, key: str) -> StegoHead | None:
         if self.former is None:
             return None
         model, saved = self.former
-        same = _training(saved.config) == _training(dataclasses.asdict(self.config))
-        same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
-        same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
-        same = same and (saved.image_size, saved.tile) == (self.extractor.frame.image_size, self.config.tile)
-        return model.head if same and saved.weights == self.extractor.weights else None
+        return model.head if saved.head == key else None
 
     def _count(self, features: Features, head: StegoHead | None) -> int:
         if self.config.classes != "auto":

@@ -106,14 +106,16 @@ class MaskRun:
             return self.source.name(picture.index), picture.reason
 
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
-            # The eigenvectors of a graph are found by several threads already.
-            threads = 1 if self.spectral else threads_of(model.centres.device)
-            written = spread(act, pictures, threads, self.stop.is_asked)
+            written = spread(act, pictures, self.threads(model), self.stop.is_asked)
             for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
                 if reason:
                     self.unreadable.add(name, reason)
                 self.progress("Writing masks", done, total, "")
         self.heed()
+
+    def threads(self, model: Segmenter) -> int:
+        """How many pictures are scored at a time; the eigenvectors of a graph are found by several threads already."""
+        return 1 if self.spectral else threads_of(model.centres.device)
 
     def heed(self) -> None:
         if self.stop.asked is not None:

@@ -73,7 +73,7 @@ class Saved:
 
     backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved. image_size: None
     where pictures were seen at their own size, through tiles.
-    names: of the segments, where they are known.
+    names: of the segments, where they are known. head: a hash of all that the head was trained from, where it is known.
     """
 
     backbone: str
@@ -81,6 +81,7 @@ class Saved:
     image_size: int | None
     config: dict
     names: tuple[str, ...] | None = None
+    head: str | None = None
 
     @property
     def layers(self) -> Layers:
@@ -112,6 +113,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         "image_size": saved.image_size,
         "config": saved.config,
         "names": saved.names,
+        "trained": saved.head,
         "classes": model.classes,
         "head": None
         if head is None
@@ -146,6 +148,7 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             image_size=None if record["image_size"] is None else int(record["image_size"]),
             config=dict(record["config"]),
             names=tuple(map(str, names)) if names else None,
+            head=record.get("trained"),
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,17 @@ from pathlib import Path
 from torch import nn
 
 from densessl.config import nearest, save
-from densessl.data.sources import Unreadable, open_source
+from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
-from densessl.files import output_folder, remove_leftovers
+from densessl.files import claimed, remove_leftovers
 from densessl.hardware import Hardware
 from densessl.progress import Progress, Report, Say, tell
 from densessl.segmentation.aside import turn_names
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
+from densessl.segmentation.crf import check_reach
 from densessl.segmentation.diagnosis import read_verdict
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.film_masks import FilmMasks
@@ -32,7 +34,7 @@ from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
 from densessl.segmentation.reader import Reader
-from densessl.segmentation.resume import MODEL, Before, State, look, model_hash
+from densessl.segmentation.resume import MODEL, Before, State, look, model_hash, unheeded
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
 from densessl.segmentation.writer import MaskWriter
@@ -56,6 +58,11 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         raise UserError(f"There are no pictures in {config.data}.")
     config, folder = _placed(config), Path(config.out).expanduser()
     check_apart(config.data, folder)
+    with claimed(folder):
+        return _segment(config, folder, source, progress, say, begun)
+
+
+def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Report, say: Say, begun: float) -> Summary:
     before = look(config, folder)
     _check_names(config, folder, before)
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
@@ -68,6 +75,8 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
     for name in source.broken:
         unreadable.add(name, "OpenCV can read no frame of it")
     found, model, saved, features = None, before.model, before.saved, Features()
+    if config.model is not None and (idle := unheeded(config, saved)):
+        say(f"The segments are those that {config.model} has learned, with its own settings: {idle} changes nothing.")
     if model is None:
         if before.anew:
             say(_anew(config, folder, state.segments))
@@ -153,9 +162,8 @@ def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | No
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
     """Make the folder ready; `config.yaml` is that of the command which learned the model, where one did."""
-    output_folder(folder)
     remove_leftovers(folder)
-    if state is None or config.model is None:
+    if state is None or state.model is None or config.model is None:
         save(config, folder / "config.yaml")
     if state is None:
         state = State()
@@ -210,13 +218,23 @@ def check(config: SegmentConfig) -> None:
     if config.tile is not None and config.method == "spectral":
         raise UserError("method=spectral joins all places of a picture in one graph, and takes no tile: leave it out.")
     _check_classes(config)
+    _check_finite(config, "")
+    for section in ("stego", "crf"):
+        _check_finite(getattr(config, section), f"{section}.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
     least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}
     least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
+    if config.lr == 0:
+        raise UserError("lr=0 learns nothing: give more, such as 5e-4.")
+    if not 0 <= config.unreadable <= 1:
+        raise UserError(f"unreadable={config.unreadable} is no share: give 0 to 1.")
+    if config.refine == "crf":
+        check_reach(config.crf, config.refine_size)
     if config.stable >= 1:
         raise UserError(f"stable={config.stable} keeps nothing but the first frame: give less than 1.")
     stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
+    stego |= {f"{kind}_weight": 0 for kind in ("pos_intra", "pos_inter", "neg_inter")}
     _check_least(config.stego, stego, "stego.")
     if config.stego.dropout >= 1:
         raise UserError(f"stego.dropout={config.stego.dropout} drops everything: give less than 1.")
@@ -240,6 +258,13 @@ def _check_classes(config: SegmentConfig) -> None:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2 with --classes.")
     if classes > 65535:
         raise UserError(f"classes={classes} does not fit a 16-bit mask: give at most 65535.")
+
+
+def _check_finite(section: object, prefix: str) -> None:
+    for each in dataclasses.fields(section):
+        value = getattr(section, each.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{prefix}{each.name}={value} is no number to reckon with: give a finite one.")
 
 
 def _check_least(section: object, least: dict[str, float], prefix: str) -> None:

@@ -237,7 +237,7 @@ def sample_codes(features: Features, head: StegoHead | None, generator: torch.Ge
 
 
 def check_enough(features: Features, classes: int) -> None:
-    """Raise `UserError` when there are fewer places than segments."""
+    """Raise `UserError` when there are fewer places than segments, or fewer among those that are clustered."""
     if classes < 2:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2.")
     tokens = sum(height * width for height, width in features.shapes)
@@ -245,4 +245,11 @@ def check_enough(features: Features, classes: int) -> None:
         raise UserError(
             f"{classes} segments cannot be learned from {len(features)} pictures of {tokens} places in all: "
             "give fewer with --classes, more pictures, or a larger image_size."
+        )
+    share = max(1, SAMPLE // len(features))
+    sample = sum(min(share, height * width) for height, width in features.shapes)
+    if sample < classes:
+        raise UserError(
+            f"{classes} segments cannot be learned from the {sample} of {tokens} places that are looked at for them: "
+            "give fewer with --classes."
         )

@@ -166,3 +166,13 @@ def test_mistakes_are_sentences():
     for setting in ({"iterations": 0}, {"colour_deviation": 0.0}, {"position_weight": -1.0}):
         with pytest.raises(UserError, match=next(iter(setting))):
             CRFConfig(**setting)
+
+
+def test_the_positions_of_a_strip_reach_along_it():
+    """8 px high and 80 long, and a deviation of 10: against the kernels as matrices."""
+    p, image = scores_and_image(3, 80)
+    p, image = p[:, :, :8].contiguous(), image[:, :, :8].contiguous()
+    config = CRFConfig(position_deviation=10.0, colour_weight=0.0, iterations=3)
+    torch.testing.assert_close(
+        mean_field(p, image, config).double(), dense_mean_field(p, image, config), atol=2e-3, rtol=0
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import cv2
 import pytest
@@ -11,6 +12,7 @@ import torch
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import segment
+from densessl.segmentation.cache import GB
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
 from tests.segmentation.runs import contents, fresh, settings, unsaid
@@ -132,6 +134,20 @@ def test_features_that_do_not_fit_are_not_kept_and_the_summary_says_so(png_folde
     assert [path for path in cache_folder.rglob("*") if path.is_file()] == []
 
 
+def test_a_head_is_kept_where_features_do_not_fit(png_folder, tmp_path, counts, cache_folder):
+    segment(settings(png_folder, tmp_path / "one"), silent)
+    head, features = (sum(p.stat().st_size for p in cache_folder.glob(f"*/{name}")) for name in ("head.bin", "0*.bin"))
+    shutil.rmtree(cache_folder)
+    room = (head + 1000) / GB
+    assert head + 1000 < features
+    summary = segment(settings(png_folder, tmp_path / "two", cache_size=room), silent)
+    assert f"for which cache_size={room:g} has no room and cache_size=1 would have." in str(summary)
+    seen, trained = counts["backbone"], counts["training"]
+    summary = segment(settings(png_folder, tmp_path / "three", classes=5, cache_size=room), silent)
+    assert summary.head == "kept" and counts["training"] == trained and counts["backbone"] > seen
+    assert contents(tmp_path / "three") == fresh(png_folder, tmp_path / "fresh", classes=5)
+
+
 def test_a_cache_that_cannot_be_written_ends_no_run(png_folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DENSESSL_CACHE", str(tmp_path / "file" / "below"))
@@ -145,5 +161,5 @@ def test_a_cache_that_cannot_be_written_ends_no_run(png_folder, tmp_path, monkey
 def test_the_summary_names_the_cache_and_its_size(png_folder, tmp_path, cache_folder):
     line = str(segment(settings(png_folder, tmp_path / "out"), silent)).splitlines()[-1]
     assert (
-        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 5 GB)"
+        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 12 GB)"
     )
