@@ -202,7 +202,7 @@ def _learned_from(config: SegmentsConfig, train: LabelledImages | None) -> str:
         return "nothing: the file has segments"
     but = ", which the linear probes alone are given" if "linear" in config.methods else ""
     crops = ", five crops of each" if config.crops == "five" else ""
-    shown = ", the square in the middle, copied pixel by pixel" if config.inputs == "square" else ", all of it"
+    shown = ", the square in the middle, copied pixel by pixel" if config.inputs == "square" else ""
     return f"{counted(config, train)} of {config.learn_split}{crops}{shown}, without their labels{but}"
 
 

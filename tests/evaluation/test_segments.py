@@ -15,7 +15,7 @@ from densessl.config import build, read_yaml, recipes
 from densessl.data.sources.files import Files
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
-from densessl.evaluation import evaluate, labelled, segments
+from densessl.evaluation import evaluate, segments
 from densessl.evaluation.cooccurrence import BINS, sample_places
 from densessl.evaluation.judged import Judged
 from densessl.evaluation.labelled import open_sets
@@ -23,7 +23,7 @@ from densessl.evaluation.segmentation import confusion_matrix, segmentation_scor
 from densessl.evaluation.segments import SegmentsConfig
 from densessl.evaluation.twins import twins
 from densessl.progress import silent
-from densessl.segmentation import crf
+from densessl.segmentation import crf, remade
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.run import segment
@@ -99,7 +99,7 @@ def test_the_panel_shows_the_images_that_were_named_in_their_order(data, tmp_pat
         image = cv2.imread(str(data / "images" / "val" / f"{name}.png"))[:, :, ::-1]
         np.testing.assert_array_equal(row[0], image)
         assert row[1].shape == row[2].shape == image.shape[:2]
-    monkeypatch.setattr(labelled, "extract", lambda *given, **more: pytest.fail("features were read"))
+    monkeypatch.setattr(remade, "extract", lambda *given, **more: pytest.fail("features were read"))
     with pytest.raises(UserError, match="no image '1004' among the 6 of val that are judged.*104"):
         judge(data, *settings, "panel=[1004]")
 
@@ -130,8 +130,8 @@ def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_p
 @pytest.mark.parametrize("crops", ["whole", "five"])
 def test_limit_counts_images_and_the_record_says_how_many_were_used(data, monkeypatch, crops):
     used = []
-    extracted = labelled.extract
-    monkeypatch.setattr(labelled, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
+    extracted = remade.extract
+    monkeypatch.setattr(remade, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
     record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "limit=2", f"crops={crops}")
     judged, learned = used
     assert len(judged) == 2 and len({each // 5 if crops == "five" else each for each in learned}) == 2
@@ -291,8 +291,8 @@ def test_a_model_of_spectral_segments_is_judged_by_the_masks_that_segment_writes
 
 def test_each_image_is_read_once_and_its_lattice_made_once_for_all_models_and_refinements(data, monkeypatch):
     lattices, reads = [], []
-    made, read = crf.Lattice.__init__, Files.read
-    monkeypatch.setattr(crf.Lattice, "__init__", lambda *given: lattices.append(1) or made(*given))
+    made, read = crf.Bilateral.__init__, Files.read
+    monkeypatch.setattr(crf.Bilateral, "__init__", lambda *given: lattices.append(1) or made(*given))
     monkeypatch.setattr(Files, "read", lambda self, index: reads.append(self.path(index)) or read(self, index))
     settings = ("methods=[kmeans,stego,linear]", "seeds=2", "limit=3", "steps=2", "stego.dim=4")
     judge(data, *settings, "refine=[none,crf,guided]")
@@ -350,7 +350,7 @@ def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_f
 
     network = create_backbone("vit_tiny_patch16_224", 28, {"patch_size": 14, "depth": 1})
     save_backbone(network, tmp_path / "run", {"method": "none"})
-    monkeypatch.setattr(labelled, "extract", lambda *given, **more: pytest.fail("features were read"))
+    monkeypatch.setattr(remade, "extract", lambda *given, **more: pytest.fail("features were read"))
     with pytest.raises(UserError, match="judge=official shows 320 px, which a stride of 14 does not divide"):
         judge(data, "judge=[honest,official]", backbone=str(tmp_path / "run"))
 
