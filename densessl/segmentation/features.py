@@ -137,6 +137,20 @@ class Features:
         tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
         return tokens, Layout.of([self.shapes[row] for row in rows])
 
+    def sampled(
+        self, share: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Unit tokens (N, C) at random, `share` of each picture or all that it has.
+
+        codes: from tokens (T, C) to what is wanted in their place, (T, D) on the CPU.
+        """
+        found = []
+        for row in range(len(self)):
+            tokens = self.tokens(row)
+            tokens = tokens[torch.randperm(len(tokens), generator=generator)[:share]]
+            found.append(tokens if codes is None else codes(tokens))
+        return F.normalize(torch.cat(found), dim=1)
+
     def add(self, other: Features) -> None:
         """Put the pictures of another after these."""
         for name in ("indices", "shapes", "arrays", "unreadable"):

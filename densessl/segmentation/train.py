@@ -228,14 +228,11 @@ def cluster(
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
     """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
-    share = max(1, SAMPLE // len(features))
-    model = Segmenter(head, torch.zeros(1, 1)).to(device)
-    codes = []
-    for row in range(len(features)):
-        tokens = features.tokens(row)
-        chosen = torch.randperm(len(tokens), generator=generator)[:share]
-        codes.append(codes_of(model, tokens[chosen].to(device)).cpu())
-    return torch.nn.functional.normalize(torch.cat(codes), dim=1)
+    return features.sampled(_share(features), generator, lambda tokens: codes_of(head, tokens, device).cpu())
+
+
+def _share(features: Features) -> int:
+    return max(1, SAMPLE // len(features))
 
 
 def check_enough(features: Features, classes: int) -> None:
@@ -248,8 +245,7 @@ def check_enough(features: Features, classes: int) -> None:
             f"{classes} segments cannot be learned from {len(features)} pictures of {tokens} places in all: "
             "give fewer with --classes, more pictures, or a larger image_size."
         )
-    share = max(1, SAMPLE // len(features))
-    sample = sum(min(share, height * width) for height, width in features.shapes)
+    sample = sum(min(_share(features), height * width) for height, width in features.shapes)
     if sample < classes:
         raise UserError(
             f"{classes} segments cannot be learned from the {sample} of {tokens} places that are looked at for them: "
