@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from densessl.evaluation.probe import learn_probe
 from densessl.progress import Report
+from densessl.segmentation.checks import check
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features import Extractor, Features
 from densessl.segmentation.model import Segmenter
-from densessl.segmentation.run import check
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.train import learn
 

@@ -179,14 +179,32 @@ class Features:
         tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
         return tokens, Layout.of([self.shapes[row] for row in rows])
 
-    def some(self, generator: torch.Generator) -> Sequence[int]:
-        """The rows that a sample of tokens is taken from: all, or `SAMPLED` of them where there are more.
+    @property
+    def looked_at(self) -> int:
+        """How many pictures a sample of tokens is taken from: all, or `SAMPLED` of them where there are more.
 
         Tokens of so many pictures say what those of all would, which may have to be made for it.
         """
-        if len(self) <= SAMPLED:
+        return min(len(self), SAMPLED)
+
+    def some(self, generator: torch.Generator) -> Sequence[int]:
+        """The rows of those pictures, in their order."""
+        if self.looked_at == len(self):
             return range(len(self))
-        return sorted(torch.randperm(len(self), generator=generator)[:SAMPLED].tolist())
+        return sorted(torch.randperm(len(self), generator=generator)[: self.looked_at].tolist())
+
+    def sampled(
+        self, share: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Unit tokens (N, C) at random, `share` of each picture that is looked at, or all that it has.
+
+        codes: from tokens (T, C) to what is wanted in their place, (T, D) on the CPU.
+        """
+        found = []
+        for tokens in self.each(self.some(generator)):
+            tokens = tokens[torch.randperm(len(tokens), generator=generator)[:share]]
+            found.append(tokens if codes is None else codes(tokens))
+        return F.normalize(torch.cat(found), dim=1)
 
     def add(self, other: Features) -> None:
         """Put the pictures of another after these."""

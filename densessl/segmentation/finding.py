@@ -31,7 +31,7 @@ from densessl.segmentation.model import Saved, Segmenter, codes_of
 from densessl.segmentation.remade import features_of
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
-from densessl.segmentation.train import check_enough, cluster, learn, train
+from densessl.segmentation.train import check_enough, cluster, train
 
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
@@ -89,18 +89,18 @@ class Finding:
             check_choice(features)
         else:
             check_enough(features, config.classes)
-        head, how, key, begun = None, None, None, time.monotonic()
+        head, probe, how, key, begun = None, None, None, None, time.monotonic()
         if config.method == "stego" and config.stego.clusters == "probe":
-            model, how = learn(features, config, device, self.progress).model, "trained"
-        else:
-            if config.method == "stego":
-                key = self._head_key(features)
-                head, how = self._head(features, key)
-                begun = time.monotonic()
-            counted = dataclasses.replace(config, classes=self._count(features, head))
-            self.progress("Finding segments", 0, 1, "")
-            model = cluster(features, head, counted, device)
-            self.progress("Finding segments", 1, 1, "")
+            trained = train(features, config, device, self.progress)
+            head, probe, how = trained.head, trained.probe, "trained"
+        elif config.method == "stego":
+            key = self._head_key(features)
+            head, how = self._head(features, key)
+            begun = time.monotonic()
+        counted = dataclasses.replace(config, classes=self._count(features, head))
+        self.progress("Finding segments", 0, 1, "")
+        model = cluster(features, head, counted, device, probe)
+        self.progress("Finding segments", 1, 1, "")
         seconds = time.monotonic() - begun
         if model.head is not None:
             counted = dataclasses.replace(config, classes=model.classes)
@@ -175,10 +175,9 @@ class Finding:
     def _count(self, features: Features, head: StegoHead | None) -> int:
         if self.config.classes != "auto":
             return self.config.classes
-        model = Segmenter(head, torch.zeros(1, 1)).to(self.extractor.device)
 
         def codes(tokens: torch.Tensor) -> torch.Tensor:
-            return codes_of(model, tokens.to(self.extractor.device)).cpu()
+            return codes_of(head, tokens, self.extractor.device).cpu()
 
         found = sweep(features, seed=self.config.seed, progress=self.progress, codes=codes)
         write_sweep(self.folder, found, "features" if head is None else "codes")

@@ -158,7 +158,10 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
     return model.eval(), saved
 
 
-def codes_of(model: Segmenter, tokens: Tensor) -> Tensor:
-    """`model.codes` in evaluation, without gradient."""
+def codes_of(head: StegoHead | None, tokens: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Tokens (T, C) -> codes (T, dim) on the device, in evaluation and without gradient; without a head themselves."""
+    tokens = tokens.to(device)
+    if head is None:
+        return tokens
     with torch.inference_mode():
-        return model.eval().codes(tokens)
+        return head.to(device).eval()(tokens)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from densessl.config import nearest, save
+from densessl.config import save
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
 from densessl.files import claimed, remove_leftovers
-from densessl.hardware import Hardware
 from densessl.progress import Progress, Report, Say, tell
 from densessl.segmentation.aside import turn_names
 from densessl.segmentation.cache import Cache
+from densessl.segmentation.checks import check, device_of
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
-from densessl.segmentation.crf import check_reach
 from densessl.segmentation.diagnosis import read_verdict
 from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.film_masks import FilmMasks
@@ -66,14 +64,14 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
     before = look(config, folder)
     _check_names(config, folder, before)
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
-    key = functools.cache(lambda: features_key(load()[0], source))
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
     state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
     with terminable("SIGTERM ended the run while it counted frames; the same command begins anew."):
-        source = Items(source, config.every, count_frames(source, state.lengths, progress))
-    for name in source.broken:
+        items = Items(source, config.every, count_frames(source, state.lengths, progress))
+    for name in items.broken:
         unreadable.add(name, "OpenCV can read no frame of it")
+    key = functools.cache(lambda: features_key(load()[0], items))
     found, model, saved, features = None, before.model, before.saved, Features()
     if config.model is not None and (idle := unheeded(config, saved)):
         say(f"The segments are those that {config.model} has learned, with its own settings: {idle} changes nothing.")
@@ -81,26 +79,26 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
         if before.anew:
             say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
-            finding = Finding(source, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
+            finding = Finding(items, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
             found = finding()
         model, saved, features = found.model, found.saved, found.features
     writer = _settle(config, folder, state, model, saved, found is not None, say)
-    state.follow(writer, model_hash(model, saved), source.files)
+    state.follow(writer, model_hash(model, saved), items.files)
 
     def reader() -> Reader:
         extractor = load()[0]
         if extractor.tiled:  # maps that no cache has room for, and features of squares
-            return Reader(source, extractor, Features(), workers=config.workers)
-        blocks = [] if store is None else _blocks(store, key(), source, config)
-        return Reader(source, extractor, features, blocks, config.workers, writing=config.model is None)
+            return Reader(items, extractor, Features(), workers=config.workers)
+        blocks = [] if store is None else _blocks(store, key(), items, config)
+        return Reader(items, extractor, features, blocks, config.workers, writing=config.model is None)
 
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
-        run = MaskRun(source, writer, config, unreadable, progress, stop, spectral)
+        run = MaskRun(items, writer, config, unreadable, progress, stop, spectral)
         there = len(run.done())
         run.show()
         run.write(reader, model, previously)
-        for film in source.films:
+        for film in items.films:
             FilmMasks(run, film)(lambda: load()[0], model)
         tally, pictures = finish(run)
     classes = writer.classes
@@ -110,7 +108,7 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
         method=config.method,
         pictures=pictures,
         before=there,
-        unreadable=len(source) - pictures,
+        unreadable=len(items) - pictures,
         masks="classes" if classes.given else "labels",
         names=classes.class_names if classes.given else [str(index) for index in range(model.classes)],
         shares=tally.class_shares.tolist(),
@@ -122,7 +120,7 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
         seconds=time.monotonic() - begun,
         cache=store,
         verdict=read_verdict(folder) if config.model is None else "",
-        notes=tuple(source.notes),
+        notes=tuple(items.notes),
     )
 
 
@@ -198,92 +196,6 @@ def _blocks(store: Cache, key: str, source: Items, config: SegmentConfig) -> lis
     return [Blocks(store, key, part) for part in (learned, others) if part]
 
 
-def check(config: SegmentConfig) -> None:
-    """Raise `UserError` for a value that cannot be."""
-    _device(config.devices)
-    choices = {
-        "method": ("stego", "kmeans", "spectral"),
-        "precision": ("32", "bf16"),
-        "refine": ("crf", "guided", "none"),
-        "facet": ("tokens", "keys"),
-        "positions": ("timm", "official", "None"),
-        "probe": ("cluster", "linear"),
-    }
-    for key, known in choices.items():
-        given = str(getattr(config, key))
-        if given not in known:
-            raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
-    if config.stego.clusters not in ("kmeans", "probe"):
-        raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
-    if config.tile is not None and config.method == "spectral":
-        raise UserError("method=spectral joins all places of a picture in one graph, and takes no tile: leave it out.")
-    _check_classes(config)
-    _check_finite(config, "")
-    for section in ("stego", "crf"):
-        _check_finite(getattr(config, section), f"{section}.")
-    least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
-    least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}
-    least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
-    _check_least(config, least, "")
-    if config.lr == 0:
-        raise UserError("lr=0 learns nothing: give more, such as 5e-4.")
-    if not 0 <= config.unreadable <= 1:
-        raise UserError(f"unreadable={config.unreadable} is no share: give 0 to 1.")
-    if config.refine == "crf":
-        check_reach(config.crf, config.refine_size)
-    if config.stable >= 1:
-        raise UserError(f"stable={config.stable} keeps nothing but the first frame: give less than 1.")
-    stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
-    stego |= {f"{kind}_weight": 0 for kind in ("pos_intra", "pos_inter", "neg_inter")}
-    _check_least(config.stego, stego, "stego.")
-    if config.stego.dropout >= 1:
-        raise UserError(f"stego.dropout={config.stego.dropout} drops everything: give less than 1.")
-
-
-def _check_classes(config: SegmentConfig) -> None:
-    classes = counted(config).classes
-    if classes == "auto":
-        if config.model is not None:
-            raise UserError(
-                f"--classes auto chooses how many segments to learn, and those of {config.model} are learned already: "
-                "leave one of the two out."
-            )
-        if config.method == "stego" and config.stego.clusters == "probe":
-            raise UserError(
-                "--classes auto chooses how many segments there are once the head is trained, and stego.clusters=probe "
-                "trains them with it: give a number, or stego.clusters=kmeans."
-            )
-        return
-    if classes < 2 and config.model is None:
-        raise UserError(f"classes={classes} is not a segmentation: give at least 2 with --classes.")
-    if classes > 65535:
-        raise UserError(f"classes={classes} does not fit a 16-bit mask: give at most 65535.")
-
-
-def _check_finite(section: object, prefix: str) -> None:
-    for each in dataclasses.fields(section):
-        value = getattr(section, each.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{prefix}{each.name}={value} is no number to reckon with: give a finite one.")
-
-
-def _check_least(section: object, least: dict[str, float], prefix: str) -> None:
-    for key, bound in least.items():
-        value = getattr(section, key)
-        if value is not None and value < bound:
-            raise UserError(f"{prefix}{key}={value} is too small: give at least {bound}.")
-
-
-def _device(devices: str) -> str:
-    """The torch device of the one process; `UserError` for what is not there, and for more than one."""
-    hardware = Hardware.of(devices)
-    if hardware.processes > 1 and str(devices) not in ("auto", "gpu"):
-        raise UserError(
-            f"devices={devices}, but segments are found by one process: give {hardware.accelerator}, or leave it out."
-        )
-    return "cuda" if hardware.accelerator == "gpu" else "cpu"
-
-
 def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Extractor, str]:
     """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
     spec = config.backbone or (saved.backbone if saved else "box")
@@ -304,7 +216,7 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     if facet == "keys":
         _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet, tile)
+    extractor = Extractor(backbone, image_size, device_of(config.devices), config.precision, layers, facet, tile)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "

@@ -104,7 +104,7 @@ def sweep(
     generator = torch.Generator().manual_seed(seed)
     scores: list[list[float]] = []
     for repeat in range(REPEATS):
-        points = sampled(features, SAMPLE, generator, codes)
+        points = features.sampled(_share(features), generator, codes)
         numbers = range(2, most + 1)
         found = curve(points, numbers, generator, RESTARTS)
         # Where there is nothing to find, one start is as good as another.
@@ -118,8 +118,7 @@ def check_choice(features: Features, most: int = MOST) -> None:
     """Raise `UserError` where there is nothing to choose, or too little to choose from."""
     if most < 2:
         raise UserError(f"At most {most} segments are no choice: give 2 or more.")
-    share = -(-SAMPLE // len(features))
-    places = sum(min(share, height * width) for height, width in features.shapes)
+    places = sum(min(_share(features), height * width) for height, width in features.shapes)
     # A cluster of one token has no silhouette to speak of.
     if places < 2 * most:
         raise UserError(
@@ -128,17 +127,8 @@ def check_choice(features: Features, most: int = MOST) -> None:
         )
 
 
-def sampled(
-    features: Features, count: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
-) -> Tensor:
-    """Unit tokens (N, C), or their codes, as many from each of `Features.some`; `count` or a few more, if there are."""
-    rows = features.some(generator)
-    share = -(-count // len(rows))
-    tokens = []
-    for of_picture in features.each(rows):
-        of_picture = of_picture[torch.randperm(len(of_picture), generator=generator)[:share]]
-        tokens.append(of_picture if codes is None else codes(of_picture))
-    return F.normalize(torch.cat(tokens), dim=1)
+def _share(features: Features) -> int:
+    return -(-SAMPLE // features.looked_at)
 
 
 def unclustered(points: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -225,15 +225,12 @@ def cluster(
 
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
-    """Unit codes (N, dim) of random tokens on the CPU, as many from each of `Features.some`, some 32,768 in all."""
-    rows = features.some(generator)
-    share = max(1, SAMPLE // len(rows))
-    model = Segmenter(head, torch.zeros(1, 1)).to(device)
-    codes = []
-    for tokens in features.each(rows):
-        chosen = torch.randperm(len(tokens), generator=generator)[:share]
-        codes.append(codes_of(model, tokens[chosen].to(device)).cpu())
-    return torch.nn.functional.normalize(torch.cat(codes), dim=1)
+    """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
+    return features.sampled(_share(features), generator, lambda tokens: codes_of(head, tokens, device).cpu())
+
+
+def _share(features: Features) -> int:
+    return max(1, SAMPLE // features.looked_at)
 
 
 def check_enough(features: Features, classes: int) -> None:
@@ -246,8 +243,7 @@ def check_enough(features: Features, classes: int) -> None:
             f"{classes} segments cannot be learned from {len(features)} pictures of {tokens} places in all: "
             "give fewer with --classes, more pictures, or a larger image_size."
         )
-    share = max(1, SAMPLE // len(features))
-    sample = sum(min(share, height * width) for height, width in features.shapes)
+    sample = sum(min(_share(features), height * width) for height, width in features.shapes[: features.looked_at])
     if sample < classes:
         raise UserError(
             f"{classes} segments cannot be learned from the {sample} of {tokens} places that are looked at for them: "

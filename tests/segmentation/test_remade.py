@@ -18,7 +18,6 @@ from densessl.segmentation.diagnosis import measure
 from densessl.segmentation.features import Extractor, extract
 from densessl.segmentation.remade import Remade, expected, features_of
 from densessl.segmentation.run import segment
-from densessl.segmentation.sweep import sampled
 from densessl.segmentation.train import learn
 from tests.segmentation.conftest import Arrays, scene
 
@@ -78,7 +77,7 @@ def test_the_probe_the_diagnosis_and_the_sweep_see_the_same(many, tmp_path):
     head = learn(kept, config(steps=2)).model.head
     for one, other in zip(measure(kept, head, config()), measure(made, head, config()), strict=True):
         assert one.record() == other.record()
-    draws = (sampled(each, 20, torch.Generator().manual_seed(3)) for each in (kept, made))
+    draws = (each.sampled(3, torch.Generator().manual_seed(3)) for each in (kept, made))
     assert torch.equal(*draws)
 
     class Labels:
