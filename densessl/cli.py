@@ -70,8 +70,8 @@ def segment(
     model: Annotated[
         str | None, typer.Option(help="An earlier run's model, or STEGO's .ckpt: only write masks.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="stego unless given, kmeans, or spectral: no training.")] = None,
-    recipe: Annotated[str | None, typer.Option("--config", help="A YAML file of settings.")] = None,
+    method: Annotated[str | None, typer.Option(help="stego unless given; kmeans, primaps, spectral: no head.")] = None,
+    recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/segment, or a path.")] = None,
 ) -> None:
     """Find segments in your images without a label, and write masks.
 
@@ -79,9 +79,9 @@ def segment(
 
     The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
-    split, probe, layers, window, facet, positions, image_size, batch_size, epochs, steps, lr, restarts, workers, seed,
-    devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco, probabilities,
-    cache, cache_size, unreadable, stego.*, primaps.*, crf.*.
+    split, probe, layers, window, facet, positions, image_size, tile, batch_size, epochs, steps, lr, restarts, workers,
+    seed, devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco,
+    probabilities, cache, cache_size, keep_size, unreadable, stego.*, primaps.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run
@@ -106,9 +106,9 @@ def evaluate(
     Settings of knn, linear and finetune: baselines, split, test, test_split, limit, image_size, batch_size, workers,
     devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune:
     labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and held
-    against label maps: learn_split, split, limit, judge, crops, methods, refine, classes, seeds, seed, probe_lr,
-    baselines, pictures, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors, is judged as it
-    is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
+    against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
+    probe_lr, baselines, pictures, panel, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors,
+    is judged as it is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
     folder, labelmefacade, potsdam3 and voc.
     """
     from densessl.evaluation import evaluate as run

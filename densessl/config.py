@@ -47,10 +47,8 @@ def read_yaml(name: str | Path, kind: str) -> DictConfig:
     elif path.is_dir() and (path / "config.yaml").is_file():
         path = path / "config.yaml"
     elif not path.is_file():
-        raise UserError(
-            f"There is no recipe {str(name)!r}, neither a file nor one of: {', '.join(known)}"
-            f"{nearest(str(name), known)}"
-        )
+        among = f", neither a file nor one of: {', '.join(known)}" if known else ": give the path of a YAML file"
+        raise UserError(f"There is no recipe {str(name)!r}{among}{nearest(str(name), known)}")
     try:
         loaded = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:

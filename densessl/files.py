@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 PREFIX = ".densessl-"  # of temporary names, by which those that a killed process left are known
+LOCK = f"{PREFIX}lock"  # of a folder that a command is at work in
+WAIT = 10.0  # seconds; processes that read pictures outlive one that was killed by 5
 FORGOTTEN = 60.0  # seconds without a change after which nobody is writing a temporary file any more
 FULL = {  # what ends a write for want of space, and how that is told
     errno.ENOSPC: "The disk is full",
@@ -137,6 +139,63 @@ def output_folder(path: str | Path) -> Path:
     except OSError as error:
         raise _explain(path, error) from error
     return path
+
+
+@contextlib.contextmanager
+def claimed(path: str | Path) -> Iterator[Path]:
+    """Create the folder `path` as `output_folder` does, and have it for this command alone.
+
+    The system lets go of it however the process ends. A folder that is made here and left empty is taken away again.
+    Raises `UserError` when another command has it still after `WAIT` seconds. On file systems that know no locks, and
+    on Windows, nobody is kept out.
+    """
+    made = not Path(path).expanduser().exists()
+    folder = output_folder(path)
+    lock = folder / LOCK
+    handle = _claim(lock)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()  # while it is held: who waits for it sees that it is gone, and makes a new one
+        os.close(handle)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _claim(lock: Path) -> int:
+    begun = time.monotonic()
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise _explain(lock, error) from error
+        try:
+            if _locked(handle) and os.fstat(handle).st_nlink:
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if time.monotonic() - begun > WAIT:
+            raise UserError(
+                f"Another densessl command is at work in {lock.parent}: wait until it has ended, or give this one "
+                "another out folder."
+            )
+        time.sleep(0.1)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def _explain(path: Path, error: OSError) -> UserError:

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from densessl import files
 from densessl.errors import UserError
-from densessl.files import FORGOTTEN, remove_leftovers, write_bytes, write_image, write_text, writing
+from densessl.files import FORGOTTEN, claimed, remove_leftovers, write_bytes, write_image, write_text, writing
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -129,3 +130,60 @@ def test_nothing_that_is_not_ours_is_removed(tmp_path):
     before = sorted(tmp_path.iterdir())
     assert remove_leftovers(tmp_path) == [] and sorted(tmp_path.iterdir()) == before
     assert remove_leftovers(tmp_path / "nowhere") == []
+
+
+HOLD = """
+import sys, time
+from densessl.files import claimed
+with claimed(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that has the folder "out"."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_folder_is_for_one_command_at_a_time_and_free_again_when_that_is_killed(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(files, "WAIT", 0.0)
+    sentence = r"at work in .*out: wait until it has ended, or give this one another out folder"
+    with pytest.raises(UserError, match=sentence), claimed(tmp_path / "out"):
+        pass
+    with claimed(tmp_path / "other"):
+        pass
+    holder.kill()
+    holder.wait()
+    with claimed(tmp_path / "out") as folder:
+        (folder / "mask.png").write_text("")
+        with pytest.raises(UserError, match="at work"), claimed(folder):  # of the same process as well
+            pass
+    with claimed(tmp_path / "out"):
+        pass
+    # A folder that was made and stayed empty is gone, and no lock is left.
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/mask.png"]
+
+
+def test_who_waited_for_a_lock_that_was_taken_away_does_not_hold_it(tmp_path, monkeypatch):
+    """The file that is locked is the one that the next command finds."""
+    monkeypatch.setattr(files, "WAIT", 5.0)
+    locked, plain = [], files._locked
+
+    def late(handle: int) -> bool:
+        if not locked:
+            (tmp_path / files.LOCK).unlink()  # the one that had it ends between opening and locking
+        locked.append(handle)
+        return plain(handle)
+
+    monkeypatch.setattr(files, "_locked", late)
+    with claimed(tmp_path):
+        monkeypatch.setattr(files, "WAIT", 0.0)
+        with pytest.raises(UserError, match="at work"), claimed(tmp_path):
+            pass
+    assert len(locked) == 3

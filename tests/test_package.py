@@ -11,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from densessl.describe import describe, markdown
 from densessl.errors import UserError
@@ -108,7 +109,25 @@ def test_every_photograph_has_an_entry_in_the_list_of_licences():
 
 def test_the_licence_expression_names_every_licence_of_what_is_shipped():
     names = {SPDX.get(licence, normal_licence(licence)) for licence in licences().values()}
-    assert set(PROJECT["license"].split(" AND ")) == {"Apache-2.0", *names}
+    assert set(PROJECT["license"].split(" AND ")) == {"Apache-2.0", "LicenseRef-Box-Research", *names}
+
+
+def test_readme_and_card_say_alike_what_the_box_learned_from_and_that_its_weights_are_for_research():
+    readme, card = words(ROOT / "README.md"), words(PACKAGE / "box" / "MODEL_CARD.md")
+    for text in (readme.split("**Licence.**")[1], card):
+        assert all(each in text for each in ("1,000 photographs", "367 training frames", "CamVid", "for research"))
+    assert "LicenseRef-Box-Research" in card
+
+
+def test_the_weights_of_the_box_are_as_many_as_its_card_and_its_recipe_say():
+    weights = load_file(PACKAGE / "box" / "backbone.safetensors")
+    count = sum(each.numel() for name, each in weights.items() if "running_" not in name and "num_batches" not in name)
+    for path in (PACKAGE / "box" / "MODEL_CARD.md", ROOT / "configs" / "pretrain" / "box.yaml"):
+        assert f"{count / 1e6:.1f} million weights" in words(path)
+
+
+def words(path: Path) -> str:
+    return " ".join(path.read_text(encoding="utf-8").split())
 
 
 def normal_licence(name: str) -> str:
@@ -117,7 +136,8 @@ def normal_licence(name: str) -> str:
 
 
 def test_the_texts_of_the_licences_are_shipped():
-    assert PROJECT["license-files"] == ["LICENSE", "densessl/photographs/LICENSES.md"]
+    cards = ["densessl/photographs/LICENSES.md", "densessl/box/MODEL_CARD.md"]
+    assert PROJECT["license-files"] == ["LICENSE", *cards]
     assert all((ROOT / name).is_file() for name in PROJECT["license-files"])
 
 

@@ -6,12 +6,16 @@ the attention of that block makes of its tokens, all heads one after another.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from densessl.backbones.backbone import Backbone
+
+# Hooks belong to the network: of threads that share it, each would keep what another's forward pass makes.
+_ALONE = threading.Lock()
 
 
 def has_keys(backbone: nn.Module) -> bool:
@@ -31,16 +35,19 @@ def key_maps(backbone: Backbone, images: Tensor, layers: Sequence[int] = (-1,)) 
     """
     if not has_keys(backbone):
         raise ValueError(f"{backbone.architecture} is no plain ViT, so it has no keys of its patches.")
-    model, made = backbone.model, {}
+    model, made, here = backbone.model, {}, threading.get_ident()
 
     def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        made[module] = output
+        # A hook is called in whatever thread the network runs.
+        if threading.get_ident() == here:
+            made[module] = output
 
-    hooks = [block.attn.qkv.register_forward_hook(keep) for block in model.blocks]
-    try:
-        grid = backbone.feature_maps(images, layers)[0].shape[-2:]
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _ALONE:
+        hooks = [block.attn.qkv.register_forward_hook(keep) for block in model.blocks]
+        try:
+            grid = backbone.feature_maps(images, layers)[0].shape[-2:]
+        finally:
+            for hook in hooks:
+                hook.remove()
     keys = [made[model.blocks[layer].attn.qkv].chunk(3, dim=-1)[1][:, model.num_prefix_tokens :] for layer in layers]
     return [each.transpose(1, 2).unflatten(2, grid) for each in keys]

@@ -6,24 +6,50 @@ Both ways are described in `densessl.evaluation.segments`.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from densessl.evaluation.candidates import Candidate
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
 from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
-from densessl.progress import Report
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import MEMORY, Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.sets import LabelledImages
+from densessl.segmentation.spectral import spectral_tokens
+from densessl.segmentation.tables import Holder
 
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
-PICTURED = 4  # images whose masks are kept
+POLICIES = {
+    "honest": {"absent": "all", "unmatched": "wrong"},
+    "official": {"absent": "official", "unmatched": "out"},
+}
+
+
+@dataclass
+class Masks:
+    """Of one model, refined one way: (segments, classes) pixels of all images, and the masks of some, by index."""
+
+    confusion: np.ndarray
+    shown: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, segments: int, classes: int) -> Masks:
+        return cls(np.zeros((segments, classes), dtype=np.int64))
+
+    def as_classes(self, named: bool) -> dict[int, np.ndarray]:
+        """Segments as the classes that they are matched to; those of none become a number above all classes."""
+        if named:
+            return self.shown
+        assignment = hungarian(self.confusion)
+        assignment = np.where(assignment < 0, self.confusion.shape[1], assignment)
+        return {index: assignment[labels] for index, labels in self.shown.items()}
 
 
 @dataclass
@@ -39,40 +65,67 @@ class Judged:
         return self.labelled.labels(self.kept.indices[row])
 
     @torch.inference_mode()
-    def codes(self, model: Segmenter | None, row: int) -> Tensor:
-        """(h * w, D) of an image: what the model makes of its tokens, or the tokens."""
+    def codes(self, model: Segmenter | None, row: int, spectral: tuple[np.ndarray, int] | None = None) -> Tensor:
+        """(h * w, D) of an image: what the model makes of its tokens, or the tokens.
+
+        spectral: the image and a seed, where the tokens are joined into segments of the image first.
+        """
+        shape, tokens = self.kept.shapes[row], self.kept.tokens(row)
         if model is None:
-            return self.kept.tokens(row)
-        codes = model.codes(self.kept.tokens(row).to(model.centres.device))
+            return tokens
+        if spectral:
+            image, seed = spectral
+            tokens = spectral_tokens(tokens, shape, image, seed=seed)
+        codes = model.codes(tokens.to(model.centres.device))
         if self.mirrored is None:
             return codes
-        turned = model.codes(self.mirrored.tokens(row).to(codes)).unflatten(0, self.kept.shapes[row])
+        tokens = self.mirrored.tokens(row)
+        if spectral:
+            tokens = spectral_tokens(tokens, shape, np.ascontiguousarray(image[:, ::-1]), seed=seed)
+        turned = model.codes(tokens.to(codes)).unflatten(0, shape)
         return (codes + turned.flip(1).flatten(0, 1)) / 2
 
     def scores(self, confusion: np.ndarray, named: bool = False) -> dict[str, float]:
         """mIoU and accuracy of a confusion matrix (segments, classes); named: segment i is class i, none is matched."""
-        policy = {"absent": "official", "unmatched": "out"} if self.way == "official" else {}
-        found = segmentation_scores(confusion, np.arange(len(confusion)) if named else None, **policy)
+        assignment = np.arange(len(confusion)) if named else None
+        found = segmentation_scores(confusion, assignment, **POLICIES[self.way])
         return {"miou": found.miou, "accuracy": found.accuracy}
 
-    def confusion(
-        self, model: Segmenter, refinement: Refinement | None, progress: Report, title: str
-    ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        """(segments, classes) pixels of all images that are judged, and the masks of some, by index."""
-        total = np.zeros((model.classes, len(self.labelled.classes)), dtype=np.int64)
-        of_codes = model.of_codes()
-        count, masks = len(self.kept), {}
-        shown = set(np.linspace(0, count - 1, min(PICTURED, count)).astype(int).tolist())
-        for row in range(count):
-            truth, index = self.truth(row), self.kept.indices[row]
-            image = self.labelled.source.read(index) if refinement else None
-            codes = self.codes(model, row)
-            found = mask(of_codes, codes, self.kept.shapes[row], truth.shape, image, refinement)
-            total += confusion_matrix(found, truth, *total.shape)
-            if row in shown:
-                masks[index] = found
-            progress(f"Masks, {title}", row + 1, count, refinement.method if refinement else "")
-        return total, masks
+    def judge(
+        self,
+        candidates: Sequence[Candidate],
+        refinements: Mapping[str, Refinement | None],
+        pictured: Collection[int],
+        report: Callable[[int, int, str], None] = lambda *told: None,
+        seed: int = 0,
+    ) -> dict[tuple[str, str], Masks]:
+        """The masks of all candidates, by title and refinement: each image is read once for all of them, and so are its
+        labels; its lattice is made once.
+
+        pictured: images whose masks are kept. report: told the images done, of how many. seed: of spectral segments.
+        """
+        size, found = len(self.labelled.classes), {}
+        for each, name in product(candidates, refinements):
+            found[each.title, name] = Masks.none(each.model.classes, size)
+        if not found:
+            return found
+        refinement = next(filter(None, refinements.values()), None)
+        for row, index in enumerate(self.kept.indices):
+            truth, image, guide = self.truth(row), None, None
+            if refinement or any(each.spectral for each in candidates):
+                image = self.labelled.source.read(index)
+            for each in candidates:
+                codes = self.codes(each.model, row, (image, seed) if each.spectral else None)
+                if refinement and guide is None:
+                    guide = refinement.guide(image, codes.device, self.kept.shapes[row])
+                for name, refine in refinements.items():
+                    labels = mask(each.model.of_codes(), codes, self.kept.shapes[row], truth.shape, guide, refine)
+                    masks = found[each.title, name]
+                    masks.confusion += confusion_matrix(labels, truth, *masks.confusion.shape)
+                    if index in pictured:
+                        masks.shown[index] = labels
+            report(row + 1, len(self.kept), "")
+        return found
 
     def commonest(self) -> dict[str, float]:
         """The scores of one segment that is everything."""
@@ -80,27 +133,36 @@ class Judged:
         truths = (self.truth(row) for row in range(len(self.kept)))
         return self.scores(sum(np.bincount(truth[truth >= 0], minlength=classes) for truth in truths)[None])
 
-    def pairs(self, model: Segmenter | None, seed: int) -> dict[str, Pairs]:
-        """Pairs of places within images and across, by the features or a model's codes; the same places for both."""
-        generator = torch.Generator().manual_seed(seed)
+    def pairs(
+        self,
+        model: Segmenter | None,
+        seed: int,
+        report: Callable[[int, int, str], None] = lambda *told: None,
+        memory: int = MEMORY,
+    ) -> dict[str, Pairs]:
+        """Pairs of places within images and across, by the features or a model's codes; the same places for both.
+
+        report: told the images done, of how many. memory: bytes of the places' vectors; more lie in a file.
+        """
+        generator, holder = torch.Generator().manual_seed(seed), Holder(None, memory)
         places, found = [], {"within images": Pairs(), "across images": Pairs()}
-        for row in range(len(self.kept)):
+        count = len(self.kept)
+        for row in range(count):
             map_ = self.codes(model, row).float().cpu().T.unflatten(1, self.kept.shapes[row])
-            places.append(sample_places(map_, self.truth(row), PLACES, generator))
-        for row, (features, labels) in enumerate(places):
-            within(found["within images"], features, labels)
-            for partner in (torch.randperm(len(places) - 1, generator=generator)[:PARTNERS] + row + 1) % len(places):
-                across(found["across images"], features, labels, *places[int(partner)])
+            vectors, labels = sample_places(map_, self.truth(row), PLACES, generator)
+            within(found["within images"], vectors, labels)
+            places.append((holder.hold(np.ascontiguousarray(vectors)), labels))
+            report(row + 1, count, "")
+
+        def held(row: int) -> tuple[Tensor, Tensor]:
+            vectors, labels = places[row]
+            return torch.from_numpy(np.array(vectors)), labels
+
+        for row in range(count):
+            own = held(row)
+            for partner in (torch.randperm(count - 1, generator=generator)[:PARTNERS] + row + 1) % count:
+                across(found["across images"], *own, *held(int(partner)))
         return found
-
-
-def as_classes(masks: dict[int, np.ndarray], confusion: np.ndarray, named: bool) -> dict[int, np.ndarray]:
-    """Segments as the classes that they are matched to; those of none become a number above all classes."""
-    if named:
-        return masks
-    assignment = hungarian(confusion)
-    assignment = np.where(assignment < 0, confusion.shape[1], assignment)
-    return {row: assignment[labels] for row, labels in masks.items()}
 
 
 def precisions(found: dict[str, Pairs]) -> dict[str, float]:

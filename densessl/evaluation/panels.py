@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.segmentation.overlay import palette
+from densessl.segmentation.plots import png
 
 UNMATCHED, VOID = (150, 150, 150), (0, 0, 0)  # of segments that no class is matched to, and of pixels without a label
 SIDE = 2.3  # inches of a picture's width
@@ -35,7 +34,7 @@ def curves_picture(found: Mapping[str, Mapping[str, Pairs]]) -> bytes:
         axes.legend(loc="upper right", fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("precision: pairs of one class")
-    return _png(figure)
+    return png(figure)
 
 
 def panel_picture(
@@ -67,11 +66,4 @@ def panel_picture(
     names = [*classes, "no class", "no label"]
     patches = [Patch(color=table[place] / 255, label=names[place]) for place in sorted(present)]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)), fontsize=8, frameon=False)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    data = io.BytesIO()
-    with matplotlib.rc_context({"font.family": "DejaVu Sans"}):  # which matplotlib brings: alike on every machine
-        figure.savefig(data, format="png", dpi=130)
-    return data.getvalue()
+    return png(figure)

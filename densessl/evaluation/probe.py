@@ -51,8 +51,7 @@ def learn_probe(
     same seed gives the same probe.
     """
     generator = torch.Generator().manual_seed(seed)
-    coder = Segmenter(head, torch.zeros(1, 1)).to(device)
-    length = codes_of(coder, features.tokens(0)[:1].to(device)).shape[1]
+    length = codes_of(head, features.tokens(0)[:1], device).shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         probe = nn.Linear(length, len(labelled.classes)).to(device)
@@ -61,7 +60,7 @@ def learn_probe(
     maps_of = _remembered(labelled, frame)
     for step in range(steps):
         rows = next(order).tolist()
-        codes = [codes_of(coder, features.tokens(row).to(device)).clone() for row in rows]
+        codes = [codes_of(head, tokens, device).clone() for tokens in features.each(rows)]
         scores = [probe(each).T.unflatten(1, features.shapes[row]) for each, row in zip(codes, rows, strict=True)]
         maps = [maps_of(features.indices[row]).to(device, torch.int64) for row in rows]
         optimizer.zero_grad()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from densessl.errors import UserError
 from densessl.progress import Say
-from densessl.segmentation.names import Classes, read_names
+from densessl.segmentation.names import Classes, has_comments, read_names
 from densessl.segmentation.resume import State
 
 
@@ -41,7 +41,7 @@ def turn_names(folder: Path, state: State, model: str, say: Say) -> None:
 
 def _touched(names: Path, segments: int) -> bool:
     try:
-        return read_names(names, segments) != Classes.unnamed(segments)
+        return read_names(names, segments) != Classes.unnamed(segments) or has_comments(names)
     except UserError:
         return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -42,6 +43,14 @@ def default_folder() -> Path | None:
     return None
 
 
+def lists(cache: str | None) -> Path | None:
+    """Where lists that took long to make are kept, small as they are, for the setting `cache`: its folder, else the
+    default one, whether it keeps features or not; nowhere for "none"."""
+    if cache is not None and cache.lower() in ("none", "false"):
+        return None
+    return default_folder() if cache in (None, "auto") else Path(cache).expanduser()
+
+
 @dataclass
 class Kept:
     """A file of an entry, open, whose bytes are as they were written.
@@ -61,14 +70,17 @@ class Kept:
 class Cache:
     """Entries of files below `folder`, together of `size` bytes at most.
 
-    trouble: why something was not kept in this run, as a clause; None where all was. ours: keys of the entries that
-    this run uses, none of which makes room for another.
+    trouble: why something was not kept in this run, as a clause; None where all was. broken: whether the folder is
+    why. ours: keys of the entries that this run uses, none of which makes room for another. refused: keys of those that
+    it tried to keep and that do not fit; smaller ones may still.
     """
 
     def __init__(self, folder: str | Path, size: float) -> None:
         self.folder, self.size = Path(folder), size
         self.trouble: str | None = None
+        self.broken = False
         self.ours: set[str] = set()
+        self.refused: set[str] = set()
 
     @classmethod
     def of(cls, cache: str | None, gigabytes: float) -> Cache | None:
@@ -123,10 +135,15 @@ class Cache:
                 total -= others.get(entry.name, 0)
         return total <= self.size
 
-    def drop(self, key: str, trouble: str) -> None:
-        """Take an entry away, and say why."""
+    def refuse(self, key: str, wanted: float) -> None:
+        """Take an entry away that would have so many bytes, and say what would hold it."""
         shutil.rmtree(self.folder / key, ignore_errors=True)
-        self.trouble = self.trouble or trouble
+        self.refused.add(key)
+        beside = sum(_size(each) for each in self._entries() if each.name in self.ours)
+        self.trouble = self.trouble or (
+            f"they would take {_gigabytes(wanted)} GB, for which cache_size={self.size / GB:g} has no room and "
+            f"cache_size={math.ceil((wanted + beside) / GB)} would have"
+        )
 
     def clean(self) -> None:
         """Take away what killed runs left half written, and what is over the bound."""
@@ -164,7 +181,7 @@ class Writer:
         self.cache, self.key, self.path = cache, key, cache.folder / key / name
         self.size, self.checksum = 0, 0
         self.file, self.temporary = None, None
-        if cache.trouble is None:
+        if not cache.broken and key not in cache.refused:
             self._try(self._open)
 
     def __enter__(self) -> Writer:
@@ -191,8 +208,7 @@ class Writer:
         whole = self.size if whole is None else whole
         if not self.cache.make_room(whole, self.key):
             self._end()
-            room = f"cache_size={self.cache.size / GB:g}"
-            self.cache.drop(self.key, f"they would take {_gigabytes(whole)} GB, for which {room} has no room")
+            self.cache.refuse(self.key, whole)
             return None
         text = json.dumps({**record, "checksum": self.checksum}).encode()
         self._try(lambda: self._settle(text))
@@ -216,6 +232,7 @@ class Writer:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             self.cache.trouble = self.cache.trouble or f"{self.cache.folder} could not be written: {reason}"
+            self.cache.broken = True
             self._end()
 
     def _end(self) -> None:

@@ -65,12 +65,16 @@ class SegmentConfig:
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
     window: side in tokens of the square whose mean feature counts for the place in its middle; 1 takes each token as it
-        is. 3 helps where features are noisy or the map is fine (`densessl.segmentation.train` has figures).
-    image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's).
+        is. 3 helps where features are noisy or the map is fine (`densessl.segmentation.primaps` has figures).
+    image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's). With `tile`
+        that of the whole picture, and None is its own size.
+    tile: None, or the side in pixels of the squares through which the backbone sees a picture of any size, which lie
+        over each other (`densessl.segmentation.tiles`); segments are then learned from such squares, up to 1024.
     steps: optimizer steps; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
-    refine_size: longest side in pixels at which that is done.
+    refine_size: longest side in pixels at which that is done; that of the backbone's map where it is larger, up to
+        1280.
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
     every: of a film each frame gets a mask, or of so many one: every=5 takes frames 0, 5, 10 and so on.
     stable: share of the frames before in what decides a frame's mask, brought along with the motion, so that labels do
@@ -84,7 +88,10 @@ class SegmentConfig:
         size of the refinement or, with refine=none, of the backbone's map.
     cache: folder in which features, and STEGO's head, are kept for other runs on the same pictures, with other classes
         for one; "auto": $DENSESSL_CACHE, or densessl/features in the user's folder of caches; None and "none": nowhere.
-    cache_size: what that folder may hold, in GB of 10^9 bytes; what was not used for longest makes room.
+    cache_size: what that folder may hold, in GB of 10^9 bytes; what was not used for longest makes room. The box makes
+        2 MB of a photograph of 4:3, so that 12 hold the 5000 that are learned from.
+    keep_size: what features that are learned from may take beside the cache, in GB, in the folder `out` while the run
+        lasts; where they would take more, the backbone makes them anew for each step (`densessl.segmentation.remade`).
     unreadable: share of the pictures that may be unreadable before the run ends.
     """
 
@@ -101,6 +108,7 @@ class SegmentConfig:
     positions: str | None = None
     window: int = 1
     image_size: int | None = None
+    tile: int | None = None
     batch_size: int = 16
     epochs: int = 10
     steps: int | None = 400
@@ -121,7 +129,8 @@ class SegmentConfig:
     coco: bool = False
     probabilities: bool = False
     cache: str | None = "auto"
-    cache_size: float = 5.0
+    cache_size: float = 12.0
+    keep_size: float = 20.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
     primaps: PrimapsConfig = field(default_factory=PrimapsConfig)

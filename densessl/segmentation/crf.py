@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from densessl.errors import require
+from densessl.errors import UserError, require
 from densessl.segmentation.lattice import Lattice
 
 LEAST = 1e-5  # of a probability, whose logarithm is taken
@@ -40,6 +40,19 @@ class CRFConfig:
             require(getattr(self, name) >= 0, f"crf.{name}={getattr(self, name)} must be 0 or more.")
 
 
+def check_reach(config: CRFConfig, side: int) -> None:
+    """Raise `UserError` where pictures of up to `side` pixels a side have more colours and places than are numbered."""
+    # The lattice is a linear function of places and colours, so that it ends where they do.
+    ends = torch.tensor([side / config.colour_reach] * 2 + [255 / config.colour_deviation] * 3)
+    try:
+        Lattice(torch.cartesian_prod(*[torch.tensor([0.0, end]) for end in ends.tolist()]))
+    except ValueError:
+        raise UserError(
+            f"crf.colour_deviation={config.colour_deviation:g} and crf.colour_reach={config.colour_reach:g} are too "
+            f"small for pictures of {side} pixels: give more than that, or a smaller refine_size."
+        ) from None
+
+
 @torch.no_grad()
 def mean_field(probabilities: Tensor, images: Tensor, config: CRFConfig | None = None) -> Tensor:
     """(B, K, H, W) of K classes -> (B, K, H, W), the mean field of the CRF after some iterations.
@@ -47,21 +60,34 @@ def mean_field(probabilities: Tensor, images: Tensor, config: CRFConfig | None =
     probabilities: summing to 1 over K; below 1e-5 they count as that. images: (B, 3, H, W) in [0, 255], RGB; floating
     or uint8, on the same device. All of a batch are filtered in one lattice.
     """
-    config = config or CRFConfig()
     _check(probabilities, images)
-    batch, classes, height, width = probabilities.shape
-    unary = probabilities.float().clamp(min=LEAST).log()
-    bilateral = Bilateral(images, config.colour_reach, config.colour_deviation)
-    window = _window(config.position_deviation, min(height, width)).to(unary)
-    # What a pixel gathers is divided by the roots of its own and of the other's sum of weights.
-    position_norm = (_gaussian(torch.ones_like(unary[:1, :1]), window) + 1e-20).rsqrt()
-    colour_norm = (bilateral(torch.ones_like(unary[:, :1])) + 1e-20).rsqrt()
-    found = unary.softmax(1)
-    for _ in range(config.iterations):
-        near = position_norm * _gaussian(position_norm * found, window)
-        alike = colour_norm * bilateral(colour_norm * found)
-        found = (unary + config.position_weight * near + config.colour_weight * alike).softmax(1)
-    return found
+    return MeanField(images, config)(probabilities)
+
+
+class MeanField:
+    """`mean_field` of images whose lattice is made once, for any number of probabilities."""
+
+    @torch.no_grad()
+    def __init__(self, images: Tensor, config: CRFConfig | None = None) -> None:
+        self.images, self.config = images, config or CRFConfig()
+        one = torch.ones(len(images), 1, *images.shape[2:], device=images.device)
+        self._bilateral = Bilateral(images, self.config.colour_reach, self.config.colour_deviation)
+        self._windows = [_window(self.config.position_deviation, side).to(one) for side in images.shape[2:]]
+        # What a pixel gathers is divided by the roots of its own and of the other's sum of weights.
+        self._position_norm = (_gaussian(one[:1], *self._windows) + 1e-20).rsqrt()
+        self._colour_norm = (self._bilateral(one) + 1e-20).rsqrt()
+
+    @torch.no_grad()
+    def __call__(self, probabilities: Tensor) -> Tensor:
+        _check(probabilities, self.images)
+        config = self.config
+        unary = probabilities.float().clamp(min=LEAST).log()
+        found = unary.softmax(1)
+        for _ in range(config.iterations):
+            near = self._position_norm * _gaussian(self._position_norm * found, *self._windows)
+            alike = self._colour_norm * self._bilateral(self._colour_norm * found)
+            found = (unary + config.position_weight * near + config.colour_weight * alike).softmax(1)
+        return found
 
 
 @torch.no_grad()
@@ -139,12 +165,11 @@ def _window(deviation: float, side: int) -> Tensor:
     return torch.exp(-0.5 * (torch.arange(-radius, radius + 1).float() / deviation) ** 2)
 
 
-def _gaussian(values: Tensor, window: Tensor) -> Tensor:
-    """Sums weighted by a Gaussian of positions, pixels outside counting as 0."""
-    channels, radius = values.shape[1], len(window) // 2
-    kernel = window.expand(channels, 1, -1)
-    values = F.conv2d(values, kernel.unsqueeze(2), padding=(0, radius), groups=channels)
-    return F.conv2d(values, kernel.unsqueeze(3), padding=(radius, 0), groups=channels)
+def _gaussian(values: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Sums weighted by a Gaussian of positions, whose windows these are, pixels outside counting as 0."""
+    channels = values.shape[1]
+    values = F.conv2d(values, across.expand(channels, 1, 1, -1), padding=(0, len(across) // 2), groups=channels)
+    return F.conv2d(values, down.expand(channels, 1, -1).unsqueeze(3), padding=(len(down) // 2, 0), groups=channels)
 
 
 def _check(probabilities: Tensor, images: Tensor) -> None:

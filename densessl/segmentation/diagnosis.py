@@ -11,7 +11,6 @@ things, and part of those within a picture and with its neighbours near 1. What 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -32,6 +30,7 @@ from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.correspondence import feature_correspondence, target_correspondence
 from densessl.segmentation.features import Features
 from densessl.segmentation.head import StegoHead
+from densessl.segmentation.plots import png
 from densessl.segmentation.train import Trainer
 from densessl.segmentation.verdict import Verdict, judge
 
@@ -208,10 +207,7 @@ def picture(kinds: Sequence[Kind], verdict: Verdict) -> bytes:
     grid[0, 0].legend(loc="upper left", fontsize=8, frameon=False)
     first = verdict.sentences[0]
     figure.suptitle("\n".join(textwrap.wrap(first, 36 * max(2, len(kinds)))), x=0.01, ha="left", fontsize=12)
-    data = io.BytesIO()
-    with matplotlib.rc_context({"font.family": "DejaVu Sans"}):  # which matplotlib brings: alike on every machine
-        figure.savefig(data, format="png", dpi=130)
-    return data.getvalue()
+    return png(figure)
 
 
 def _draw_features(axes: Axes, kind: Kind, verdict: Verdict) -> None:

@@ -8,7 +8,9 @@ have to round what is not kept as well.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -30,17 +32,24 @@ from densessl.segmentation.cache import Cache, Kept, Writer
 from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
+from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
+from densessl.segmentation.window import widened
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
+VERSION = 1  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
+# layers.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
+SAMPLED = 2048  # pictures that a sample of tokens is taken from, at most
 
 
 class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
-    window: side in tokens of the square whose mean counts for the token in its middle; 1 leaves them as they are.
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. layers, facet: of which of its maps; see `densessl.segmentation.layers`.
+    equal size go together. Several threads may call it, and take turns. layers, facet: of which of its maps; see
+    `densessl.segmentation.layers`. tile: None, or the side of the tiles through which a picture is seen, at the size
+    that `image_size` says or at its own. window: side in tokens of the square whose mean counts for the token in its
+    middle, of the joined map where there are tiles (`densessl.segmentation.window`); 1 leaves tokens as they are.
     """
 
     def __init__(
@@ -51,15 +60,19 @@ class Extractor:
         precision: str = "32",
         layers: Layers = (-1,),
         facet: str = "tokens",
+        tile: int | None = None,
         window: int = 1,
     ) -> None:
         self.backbone = backbone
         self.maps = Maps(backbone, layers, facet).to(device).eval().requires_grad_(False)
         size, fixed = int(image_size or backbone.image_size), getattr(backbone, "fixed_size", None)
         self.frame = transform.Frame(fixed[0] if fixed else size, self.maps.stride, fixed)
+        if tile is not None:
+            self.frame = tile_frame(tile, image_size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.window = window
         self.together = 1 if self.device.type == "cpu" else 32
+        self._turn = threading.Lock()  # a BEiT holds the grid of the images that it is shown
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Tensor]:
@@ -68,18 +81,47 @@ class Extractor:
         for position, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(position)
         maps: list[Tensor] = [torch.empty(0)] * len(images)
-        for positions in sizes.values():
+        for shape, positions in sizes.items():
+            if self.tiled and self.frame.cuts(*shape[:2]):
+                for position in positions:
+                    maps[position] = self.bands(images[position], "a picture").joined()
+                continue
             for start in range(0, len(positions), self.together):
                 chosen = positions[start : start + self.together]
-                for position, each in zip(chosen, self._run([images[i] for i in chosen]), strict=True):
+                for position, each in zip(chosen, self._run([images[i] for i in chosen], self.window), strict=True):
                     maps[position] = each
         return maps
 
-    def _run(self, images: Sequence[np.ndarray]) -> Tensor:
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures are seen through tiles."""
+        return isinstance(self.frame, TileFrame)
+
+    def bands(self, image: np.ndarray, name: str) -> Bands:
+        """The map of a picture (H, W, 3) uint8 of this name, as it is, through tiles; some rows at a time."""
+        return Bands(self._run, self.frame, self._cells, image, name, self.together, self.window)
+
+    def of_tiles(self) -> Extractor:
+        """The same for pictures that are one tile each, or smaller, and are shown as they are.
+
+        Each is a map of its own, and a window ends at its border.
+        """
+        other = copy.copy(self)
+        other.frame = self.frame.of_tiles()
+        return other
+
+    @cached_property
+    def _cells(self) -> int:
+        """Of the map to a stride."""
+        side = self.frame.tile
+        return self._run([np.zeros((side, side, 3), np.uint8)]).shape[2] * self.maps.stride // side
+
+    @torch.no_grad()
+    def _run(self, images: Sequence[np.ndarray], window: int = 1) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return widened(self.maps(batch).float(), self.window).cpu()
+        with self._turn, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return widened(self.maps(batch).float(), window).cpu()
 
     @cached_property
     def weights(self) -> str:
@@ -90,16 +132,10 @@ class Extractor:
         """What the features depend on beside the picture: weights, layers, window, size, precision, releases."""
         positions = getattr(self.backbone, "options", {}).get("positions", "timm")
         shown = f"layers {self.layers}, {self.facet}, positions {positions}, window {self.window}, {self.frame}"
+        versions = f"{transform.VERSION}, features {VERSION}"
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
-        parts = [self.weights, shown, self.precision, transform.VERSION, self.device.type, releases]
+        parts = [self.weights, shown, self.precision, versions, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def widened(maps: Tensor, window: int) -> Tensor:
-    """(B, C, h, w): means over squares of an odd side, of the part of them that is in the map."""
-    if window == 1:
-        return maps
-    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -132,14 +168,50 @@ class Features:
     def channels(self) -> int:
         return self.arrays[0].shape[1]
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the tables are kept, so that asking for one costs nothing."""
+        return True
+
     def tokens(self, row: int) -> Tensor:
         """(h * w, C) of one picture, a copy."""
         return torch.from_numpy(np.array(self.arrays[row]))
+
+    def each(self, rows: Sequence[int]) -> Iterator[Tensor]:
+        """Yield `tokens` of these pictures, in order."""
+        yield from map(self.tokens, rows)
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         """The tokens of several pictures one after another, and where each lies."""
         tokens = torch.from_numpy(np.concatenate([self.arrays[row] for row in rows]))
         return tokens, Layout.of([self.shapes[row] for row in rows])
+
+    @property
+    def looked_at(self) -> int:
+        """How many pictures a sample of tokens is taken from: all, or `SAMPLED` of them where there are more.
+
+        Tokens of so many pictures say what those of all would, which may have to be made for it.
+        """
+        return min(len(self), SAMPLED)
+
+    def some(self, generator: torch.Generator) -> Sequence[int]:
+        """The rows of those pictures, in their order."""
+        if self.looked_at == len(self):
+            return range(len(self))
+        return sorted(torch.randperm(len(self), generator=generator)[: self.looked_at].tolist())
+
+    def sampled(
+        self, share: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Unit tokens (N, C) at random, `share` of each picture that is looked at, or all that it has.
+
+        codes: from tokens (T, C) to what is wanted in their place, (T, D) on the CPU.
+        """
+        found = []
+        for tokens in self.each(self.some(generator)):
+            tokens = tokens[torch.randperm(len(tokens), generator=generator)[:share]]
+            found.append(tokens if codes is None else codes(tokens))
+        return F.normalize(torch.cat(found), dim=1)
 
     def add(self, other: Features) -> None:
         """Put the pictures of another after these."""
@@ -154,8 +226,10 @@ class Features:
 def nearest_neighbours(pooled: Tensor, k: int = 7, block: int = 1024) -> Tensor:
     """(n, min(k, n - 1)) the pictures most like each picture, itself left out, nearest first.
 
-    pooled: (n, C) mean features; compared by their cosine, `block` rows at a time.
+    pooled: (n, C) mean features; compared by their cosine, `block` rows at a time, fewer beyond 65,536 pictures, so
+    that no more than 256 MiB of cosines are there at a time.
     """
+    block = max(1, min(block, (1 << 26) // max(1, len(pooled))))
     unit = F.normalize(pooled, dim=1)
     k = min(k, len(unit) - 1)
     found = []
@@ -177,6 +251,7 @@ def extract(
     memory: int = MEMORY,
     advance: Callable[[int], None] = lambda done: None,
     key: str | None = None,
+    pooled: bool = False,
 ) -> Features:
     """The features of these pictures of a source.
 
@@ -184,9 +259,10 @@ def extract(
     spill: a folder for the nameless file that holds what exceeds `memory` bytes (system default: the one for
         temporary files); the file vanishes with the process, however that ends.
     advance: called with the number of pictures done. key: of `features_key`, where it is known.
+    pooled: keep the mean token of each picture in place of its table, which is (1, C) then; the shapes stay the maps'.
     Raises `UserError` when they cannot be stored, `RunStopped` when the backbone gives NaN or infinity.
     """
-    blocks = Blocks(cache, key or features_key(extractor, source), indices)
+    blocks = Blocks(cache, key or features_key(extractor, source), indices, pooled)
     found = [_unless_mended(blocks.read(number), part, source) for number, part in enumerate(blocks.parts)]
     missing = [index for block, part in zip(found, blocks.parts, strict=True) if block is None for index in part]
     there = len(indices) - len(missing)
@@ -207,15 +283,22 @@ def features_key(extractor: Extractor, source) -> str:
 class Blocks:
     """The features of some pictures in a cache, an entry of several files: what a killed run had done is not lost.
 
-    key: of the entry. parts: the pictures of each file, in order. Without a cache nothing is found and nothing is kept.
+    key: of the entry. parts: the pictures of each file, in order. pooled: of each picture its mean token alone. Without
+    a cache nothing is found and nothing is kept.
     """
 
-    def __init__(self, cache: Cache | None, key: str, indices: Sequence[int]) -> None:
-        self.cache, self.count = cache, len(indices)
-        self.key = hashlib.sha256(f"{key} {','.join(map(str, indices))}".encode()).hexdigest()[:32]
+    def __init__(self, cache: Cache | None, key: str, indices: Sequence[int], pooled: bool = False) -> None:
+        self.cache, self.count, self.pooled = cache, len(indices), pooled
+        of = f"{key}{' pooled' if pooled else ''} {','.join(map(str, indices))}"
+        self.key = hashlib.sha256(of.encode()).hexdigest()[:32]
         size = max(LEAST, -(-len(indices) // MOST))
         self.parts = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
         self.known = {}  # bytes of the files that are there, by number
+
+    def there(self) -> bool:
+        """Whether the cache has all parts, as far as can be seen without reading them."""
+        entry = self.cache and self.cache.folder / self.key
+        return bool(entry) and all((entry / _name(number)).exists() for number in range(len(self.parts)))
 
     def read(self, number: int) -> Features | None:
         """The features of a part; None where they are not there as they were written."""
@@ -223,7 +306,7 @@ class Blocks:
         if not kept:
             return None
         self.known[number] = kept.size
-        return _features(kept)
+        return _features(kept, self.pooled)
 
     def write(self, number: int) -> BlockWriter:
         """Begin the file of a part; a context that leaves nothing behind unless it was settled."""
@@ -250,7 +333,7 @@ class BlockWriter:
         self.writer.__exit__(*error)
 
     def add(self, index: int, shape: tuple[int, int], table: np.ndarray) -> None:
-        """table: (h * w, C) float32 of a map of this shape."""
+        """table: (h * w, C) float32 of a map of this shape, or (1, C), its mean."""
         self.record["pictures"].append([index, *shape, table.shape[1]])
         self.writer.add(table)
 
@@ -262,7 +345,7 @@ class BlockWriter:
         """Finish; what was written, where it could be."""
         whole = self.blocks.whole(self.number, self.writer.size)
         kept = self.writer.settle(self.record, whole)
-        return kept and _features(kept)
+        return kept and _features(kept, self.blocks.pooled)
 
 
 def _unless_mended(block: Features | None, part: Sequence[int], source) -> Features | None:
@@ -280,11 +363,11 @@ def _name(number: int) -> str:
     return f"{number:03}.bin"
 
 
-def _features(kept: Kept) -> Features:
+def _features(kept: Kept, pooled: bool) -> Features:
     features, offset = Features(unreadable=[tuple(each) for each in kept.record["unreadable"]]), 0
     for index, height, width, channels in kept.record["pictures"]:
-        table = Table(kept.file, offset, (height * width, channels))
-        offset += 4 * height * width * channels
+        table = Table(kept.file, offset, (1 if pooled else height * width, channels))
+        offset += 4 * table.shape[0] * channels
         features.indices.append(index)
         features.shapes.append((height, width))
         features.arrays.append(table)
@@ -302,6 +385,8 @@ def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder)
                     writer.skip(name, reason)
                 continue
             table, shape = table_of(map_, name), tuple(map_.shape[1:])
+            if blocks.pooled:
+                table = table.mean(axis=0, keepdims=True)
             block.indices.append(index)
             block.shapes.append(shape)
             block.arrays.append(holder.hold(table))

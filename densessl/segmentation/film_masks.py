@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 
 from densessl.data.resize import resize
 from densessl.data.sources.videos import measure
 from densessl.errors import UserError
 from densessl.files import writing
-from densessl.segmentation.features import Extractor, table_of
+from densessl.segmentation.features import Extractor
 from densessl.segmentation.films import Film
 from densessl.segmentation.masks import MaskRun, Scored
 from densessl.segmentation.model import Segmenter
-from densessl.segmentation.parallel import spread, threads_of
+from densessl.segmentation.parallel import spread
 from densessl.segmentation.reader import Read
 from densessl.segmentation.stable import Stable
 
@@ -46,7 +45,7 @@ class FilmMasks:
     def _write(self, extractor: Extractor, model: Segmenter, first: int, last: int) -> None:
         """The masks that are missing, between these two; the average is found again from where it was kept.
 
-        Frames are looked at by several threads, and averaged in the order of time.
+        Features are computed in this thread; frames are scored by several, and averaged in the order of time.
         """
         run, stem, share = self.run, self.film.stem, self.run.config.stable
         model, stable = model.to(extractor.device).eval(), None
@@ -54,14 +53,11 @@ class FilmMasks:
             stable = self._stable(extractor.device, first)
             first = self.film.first + stable.frames
 
-        def act(frame: tuple[int, np.ndarray]) -> Scored:
-            index, image = frame
-            map_ = extractor([extractor.frame.show(image)])[0]
-            tokens = torch.from_numpy(table_of(map_, run.source.name(index)))
-            return run.score(model, Read(index, image, tuple(map_.shape[1:]), tokens), fine=bool(share))
+        def act(frame: Read) -> Scored:
+            return run.score(model, frame, fine=bool(share))
 
-        frames = self._wanted(first, last, everyone=bool(share))
-        for scored in spread(act, frames, threads_of(model.centres.device), run.stop.is_asked):
+        frames = self._read(extractor, first, last, everyone=bool(share))
+        for scored in spread(act, frames, run.threads(model), run.stop.is_asked):
             index = scored.picture.index
             if stable:
                 scored.found = stable(scored.found, scored.picture.image)
@@ -80,13 +76,13 @@ class FilmMasks:
         kept = Stable.load(self.run.writer.unfinished(self.film.stem), self.run.config.stable, device)
         return kept if self.film.first + kept.frames <= missing else Stable(self.run.config.stable)
 
-    def _wanted(self, first: int, last: int, everyone: bool) -> Iterator[tuple[int, np.ndarray]]:
-        """The frames from one to another, or those of them that have no mask."""
+    def _read(self, extractor: Extractor, first: int, last: int, everyone: bool) -> Iterator[Read]:
+        """The frames from one to another, or those of them that have no mask, with their tokens."""
         for index, image in self.film.frames(first):
             if index > last:
                 return
             if everyone or not self.run.writer.segmented(self.run.stem(index)):
-                yield index, image
+                yield Read.of(index, image, self.run.source.name(index), extractor)
 
     def _show(self) -> None:
         """Write the masks of classes, where there are names, and the video."""

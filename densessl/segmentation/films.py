@@ -82,6 +82,7 @@ class Items(Source):
         plain = [range(start, start + len(part)) for start, part in parts if not isinstance(part, Videos)]
         self._pictures = source if not videos else Subset(source, [index for each in plain for index in each])
         self.pictures, self._frames = len(self._pictures), Frames()
+        self._sizes: dict[str, tuple[int, int]] = {}
         names = [self._pictures.name(index) for index in range(self.pictures)]
         found = {
             str(PurePosixPath(source.name(start + frame)).parent): path
@@ -124,6 +125,15 @@ class Items(Source):
     def read(self, index: int) -> np.ndarray:
         film, frame = self._place(index)
         return self._pictures.read(index) if film is None else self._frames.read(film.path, frame)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Of a frame that of the first one of its film."""
+        film, _ = self._place(index)
+        if film is None:
+            return self._pictures.size(index)
+        if film.path not in self._sizes:
+            self._sizes[film.path] = self._frames.read(film.path, 0).shape[:2]
+        return self._sizes[film.path]
 
     def label(self, index: int) -> None:
         return None

@@ -20,16 +20,18 @@ from safetensors.torch import load, save
 from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.files import write_bytes, write_text
-from densessl.progress import Report
+from densessl.progress import Report, Say, tell
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.features import Blocks, Extractor, Features, extract
+from densessl.segmentation.features import Blocks, Extractor, Features, features_key
 from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of
+from densessl.segmentation.remade import features_of
+from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
-from densessl.segmentation.train import check_enough, cluster, learn, train
+from densessl.segmentation.train import check_enough, cluster, train
 
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
@@ -56,7 +58,8 @@ class Finding:
     """What segments are found with.
 
     key: what features of the pictures depend on, told once, so that a picture that is changed meanwhile confuses
-    nothing. former: the model of an earlier start in the same folder, whose head serves if the settings are the same.
+    nothing; of squares it is told here. former: the model of an earlier start in the same folder, whose head serves if
+    it was trained from this.
     """
 
     source: Items
@@ -69,6 +72,15 @@ class Finding:
     former: tuple[Segmenter, Saved] | None
     unreadable: Unreadable
     progress: Report
+    say: Say = tell
+
+    def __post_init__(self) -> None:
+        self.indices = learned_from(self.source, self.config)
+        self.pictures, self.seeing, self.count = self.source, self.extractor, len(self.indices)
+        if self.extractor.tiled:
+            self.pictures = Squares(self.source, self.extractor.frame, self.indices, self.config.seed)
+            self.indices, self.seeing = list(range(len(self.pictures))), self.extractor.of_tiles()
+            self.key = features_key(self.seeing, self.pictures)
 
     def __call__(self) -> Found:
         config, device = self.config, str(self.extractor.device)
@@ -77,57 +89,60 @@ class Finding:
             check_choice(features)
         else:
             check_enough(features, config.classes)
-        head, how, begun = None, None, time.monotonic()
+        head, probe, how, key, begun = None, None, None, None, time.monotonic()
         if config.method == "stego" and config.stego.clusters == "probe":
-            model, how = learn(features, config, device, self.progress).model, "trained"
-        else:
-            if config.method == "stego":
-                head, how = self._head(features)
-                begun = time.monotonic()
-            counted = dataclasses.replace(config, classes=self._count(features, head))
-            self.progress("Finding segments", 0, 1, "")
-            model = cluster(features, head, counted, device, progress=self.progress)
-            self.progress("Finding segments", 1, 1, "")
+            trained = train(features, config, device, self.progress)
+            head, probe, how = trained.head, trained.probe, "trained"
+        elif config.method == "stego":
+            key = self._head_key(features)
+            head, how = self._head(features, key)
+            begun = time.monotonic()
+        counted = dataclasses.replace(config, classes=self._count(features, head))
+        self.progress("Finding segments", 0, 1, "")
+        model = cluster(features, head, counted, device, probe, self.progress)
+        self.progress("Finding segments", 1, 1, "")
         seconds = time.monotonic() - begun
         if model.head is not None:
             counted = dataclasses.replace(config, classes=model.classes)
             write_diagnosis(self.folder, features, model.head, counted, device)
         size = self.extractor.frame.image_size
         settings = dataclasses.asdict(config) | {"layers": list(self.extractor.layers)}
-        saved = Saved(self.spec, self.extractor.weights, size, settings)
+        saved = Saved(self.spec, self.extractor.weights, size, settings, head=key)
         return Found(model, saved, features, how, seconds)
 
     def _features(self) -> Features:
-        indices = learned_from(self.source, self.config)
+        indices = self.indices
 
         def advance(done: int) -> None:
             self.progress("Reading features", done, len(indices), "")
 
-        kept = extract(
-            self.source,
-            self.extractor,
+        kept = features_of(
+            self.pictures,
+            self.seeing,
             indices,
             self.config.workers,
             self.cache,
             spill=self.folder,
             advance=advance,
             key=self.key,
+            keep=self.config.keep_size,
+            elsewhere="another --out",
+            say=self.say,
         )
         for name, reason in kept.unreadable:
             self.unreadable.add(name, reason)
         if kept.unreadable:
             self.unreadable.write(self.folder)
-        self.unreadable.check(len(indices), self.config.unreadable)
+        self.unreadable.check(self.count, self.config.unreadable)
         if not len(kept):
             raise UserError(
-                f"None of the {len(indices)} pictures in {self.config.data} can be read: see "
+                f"None of the {self.count} pictures in {self.config.data} can be read: see "
                 f"{self.folder / 'unreadable.txt'}."
             )
         return kept
 
-    def _head(self, features: Features) -> tuple[StegoHead, str]:
-        key = self._head_key()
-        kept = self._head_of_cache(key, features.channels) or self._head_of_folder()
+    def _head(self, features: Features, key: str) -> tuple[StegoHead, str]:
+        kept = self._head_of_cache(key, features.channels) or self._head_of_folder(key)
         if kept is not None:
             return kept.to(self.extractor.device).eval(), "kept"
         head = train(features, self.config, str(self.extractor.device), self.progress).head
@@ -136,9 +151,9 @@ class Finding:
             self.cache.keep(key, "head.bin", save(tensors), {})
         return head, "trained"
 
-    def _head_key(self) -> str:
-        indices = learned_from(self.source, self.config)
-        features = Blocks(None, self.key, indices).key
+    def _head_key(self, features: Features) -> str:
+        """Of all that the head depends on: of the pictures those that could be read."""
+        features = Blocks(None, self.key, features.indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
         return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
 
@@ -151,24 +166,18 @@ class Finding:
         head.load_state_dict(load(kept.data()))
         return head
 
-    def _head_of_folder(self) -> StegoHead | None:
+    def _head_of_folder(self, key: str) -> StegoHead | None:
         if self.former is None:
             return None
         model, saved = self.former
-        same = _training(saved.config) == _training(dataclasses.asdict(self.config))
-        same = same and saved.config.get("method") == self.config.method and saved.layers == self.extractor.layers
-        same = same and (saved.facet, saved.positions) == (self.extractor.facet, self.config.positions)
-        same = same and saved.window == self.extractor.window
-        same = same and saved.image_size == self.extractor.frame.image_size
-        return model.head if same and saved.weights == self.extractor.weights else None
+        return model.head if saved.head == key else None
 
     def _count(self, features: Features, head: StegoHead | None) -> int:
         if self.config.classes != "auto":
             return self.config.classes
-        model = Segmenter(head, torch.zeros(1, 1)).to(self.extractor.device)
 
         def codes(tokens: torch.Tensor) -> torch.Tensor:
-            return codes_of(model, tokens.to(self.extractor.device)).cpu()
+            return codes_of(head, tokens, self.extractor.device).cpu()
 
         found = sweep(features, seed=self.config.seed, progress=self.progress, codes=codes)
         write_sweep(self.folder, found, "features" if head is None else "codes")

@@ -19,7 +19,7 @@ from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.films import Items
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.parallel import spread, threads_of
-from densessl.segmentation.predict import Refinement, best, probabilities, scores
+from densessl.segmentation.predict import Refinement, best, probabilities, scores, tiled_scores
 from densessl.segmentation.reader import Read, Reader
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
@@ -106,14 +106,16 @@ class MaskRun:
             return self.source.name(picture.index), picture.reason
 
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
-            # The eigenvectors of a graph are found by several threads already.
-            threads = 1 if self.spectral else threads_of(model.centres.device)
-            written = spread(act, pictures, threads, self.stop.is_asked)
+            written = spread(act, pictures, self.threads(model), self.stop.is_asked)
             for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
                 if reason:
                     self.unreadable.add(name, reason)
                 self.progress("Writing masks", done, total, "")
         self.heed()
+
+    def threads(self, model: Segmenter) -> int:
+        """How many pictures are scored at a time; the eigenvectors of a graph are found by several threads already."""
+        return 1 if self.spectral else threads_of(model.centres.device)
 
     def heed(self) -> None:
         if self.stop.asked is not None:
@@ -136,12 +138,22 @@ class MaskRun:
     def score(self, model: Segmenter, picture: Read, fine: bool = False) -> Scored:
         """The scores of the segments in a picture; fine: probabilities at the size of the refinement in any case."""
         config, refinement = self.config, None
+        if picture.bands is not None:
+            return self._score_tiled(model, picture, fine)
         if self.spectral:
             joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=config.seed)
             picture = dataclasses.replace(picture, tokens=joined)
         if config.refine != "none" or fine:
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
         found = scores(model, picture.tokens, picture.shape, picture.image, refinement)
+        return Scored(picture, found, refinement)
+
+    def _score_tiled(self, model: Segmenter, picture: Read, fine: bool) -> Scored:
+        config = self.config
+        refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
+        found = tiled_scores(model, picture.bands, config.sharpness)
+        if config.refine != "none" or fine:
+            found = refinement.follow(found, picture.image)
         return Scored(picture, found, refinement)
 
     def keep(self, model: Segmenter, scored: Scored) -> None:

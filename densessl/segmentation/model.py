@@ -60,7 +60,8 @@ class Segmenter(nn.Module):
     def log_odds(self, codes: Tensor, sharpness: float) -> Tensor:
         """(B, dim, ...) -> (B, K, ...), whose softmax are probabilities, as STEGO's evaluation has them.
 
-        They are `sharpness` times the cosines with the centres; a linear probe's are its scores, as it was taught.
+        They are `sharpness` times the cosines with the centres, times their lengths where they have any but 1; a linear
+        probe's are its scores, as it was taught.
         """
         if self.bias is None:
             return sharpness * torch.einsum("bd...,kd->bk...", F.normalize(codes, dim=1), self.centres)
@@ -72,15 +73,17 @@ class Segmenter(nn.Module):
 class Saved:
     """What a model file says of its origin.
 
-    backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved.
-    names: of the segments, where they are known.
+    backbone: the spec it was given by; weights: the hash of its weights; config: the run's, resolved. image_size: None
+    where pictures were seen at their own size, through tiles.
+    names: of the segments, where they are known. head: a hash of all that the head was trained from, where it is known.
     """
 
     backbone: str
     weights: str
-    image_size: int
+    image_size: int | None
     config: dict
     names: tuple[str, ...] | None = None
+    head: str | None = None
 
     @property
     def layers(self) -> Layers:
@@ -91,6 +94,11 @@ class Saved:
     def facet(self) -> str:
         """What of that layer: its tokens, or the keys of its attention."""
         return str(self.config.get("facet", "tokens"))
+
+    @property
+    def tile(self) -> int | None:
+        """The side of the tiles through which pictures were seen, if they were."""
+        return self.config.get("tile")
 
     @property
     def positions(self) -> str | None:
@@ -112,6 +120,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         "image_size": saved.image_size,
         "config": saved.config,
         "names": saved.names,
+        "trained": saved.head,
         "classes": model.classes,
         "head": None
         if head is None
@@ -143,9 +152,10 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
         saved = Saved(
             backbone=record["backbone"],
             weights=record["weights"],
-            image_size=int(record["image_size"]),
+            image_size=None if record["image_size"] is None else int(record["image_size"]),
             config=dict(record["config"]),
             names=tuple(map(str, names)) if names else None,
+            head=record.get("trained"),
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(
@@ -155,7 +165,10 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
     return model.eval(), saved
 
 
-def codes_of(model: Segmenter, tokens: Tensor) -> Tensor:
-    """`model.codes` in evaluation, without gradient."""
+def codes_of(head: StegoHead | None, tokens: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Tokens (T, C) -> codes (T, dim) on the device, in evaluation and without gradient; without a head themselves."""
+    tokens = tokens.to(device)
+    if head is None:
+        return tokens
     with torch.inference_mode():
-        return model.eval().codes(tokens)
+        return head.to(device).eval()(tokens)

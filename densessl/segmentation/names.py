@@ -131,12 +131,18 @@ def _check_alike(names: Sequence[str | None], told: dict[int, int], path: Path) 
             )
 
 
+def has_comments(path: Path) -> bool:
+    """Whether a file that can be read has comments which are not our own."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return any(line.lstrip().startswith("#") and line.strip() not in _HEAD.splitlines() for line in lines)
+
+
 def write_names(path: str | Path, classes: Classes, shares: Sequence[float]) -> None:
-    """Write the file for the user to edit, unless one with names, or one that cannot be read, is there already."""
+    """Write the file for the user to edit, unless one with names or comments, or one that cannot be read, is there."""
     path = Path(path)
     if path.exists():
         try:
-            if read_names(path, len(shares)).given:
+            if read_names(path, len(shares)).given or has_comments(path):
                 return
         except UserError:
             return

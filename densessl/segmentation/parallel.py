@@ -27,7 +27,8 @@ def spread(
     """What `act` makes of each item, in order, by so many threads; each counts as one to torch.
 
     Items are drawn in the calling thread, none before it is needed. stopped: once it says so no more are begun, and
-    those that are under way are ended. With one thread all is done in the calling one.
+    those that are under way are ended. With one thread all is done in the calling one. Threads that begin meanwhile
+    count as one to torch too, later ones as they did before.
     """
     if threads == 1:
         for item in items:
@@ -35,17 +36,20 @@ def spread(
             if stopped():
                 return
         return
-    pending: deque = deque()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(act, item))
-                if len(pending) > threads:
+    pending, before = deque(), torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for item in items:
+                    pending.append(pool.submit(act, item))
+                    if len(pending) > threads:
+                        yield pending.popleft().result()
+                    if stopped():
+                        break
+                while pending:
                     yield pending.popleft().result()
-                if stopped():
-                    break
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for each in pending:
-                each.cancel()
+            finally:
+                for each in pending:
+                    each.cancel()
+    finally:
+        torch.set_num_threads(before)  # what a thread sets is what all that begin after it have

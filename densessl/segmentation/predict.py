@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,11 +12,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.data.resize import resize
-from densessl.segmentation.crf import CRFConfig, guided, mean_field
+from densessl.segmentation.crf import CRFConfig, MeanField, guided
+from densessl.segmentation.layers import resized
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.tiles import Bands
 
 # Scores upsampled at a time, in numbers: 64 MiB.
 CHUNK = 1 << 24
+MOST = 1280  # pixels of the longest side at which masks are refined unless more are asked for
+
+
+class Guide:
+    """A picture (H, W, 3) uint8 RGB at the size at which masks follow its edges, for any number of masks.
+
+    size: longest side in pixels; a smaller picture is left as it is. pixels: (1, 3, h, w) uint8.
+    """
+
+    def __init__(self, image: np.ndarray, size: int, crf: CRFConfig, device: torch.device) -> None:
+        scale = min(1.0, size / max(image.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        self.pixels, self.crf = torch.from_numpy(resize(image, height, width)).permute(2, 0, 1)[None].to(device), crf
+
+    @cached_property
+    def field(self) -> MeanField:
+        return MeanField(self.pixels, self.crf)
 
 
 @dataclass(frozen=True)
@@ -22,7 +43,7 @@ class Refinement:
     """How masks are made to follow the picture's edges.
 
     method: "crf" or "guided" (`densessl.segmentation.crf`), or "none" for the probabilities as they are.
-    size: longest side in pixels at which that is done.
+    size: longest side in pixels at which that is done; that of the map where it is larger, up to `MOST`.
     sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation. A linear probe has its
     own probabilities.
     """
@@ -32,19 +53,31 @@ class Refinement:
     sharpness: float
     crf: CRFConfig
 
-    def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray) -> Tensor:
-        """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, at its own size or smaller."""
-        scale = min(1.0, self.size / max(image.shape[:2]))
-        size = [max(1, round(side * scale)) for side in image.shape[:2]]
-        guide = torch.from_numpy(resize(image, *size)).permute(2, 0, 1)[None].to(tokens.device)
+    def guide(self, image: np.ndarray, device: torch.device, shape: Sequence[int]) -> Guide:
+        """The guide of a picture (H, W, 3) uint8 RGB whose map has this shape (h, w)."""
+        return Guide(image, max(self.size, min(max(shape), MOST)), self.crf, device)
+
+    def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray | Guide) -> Tensor:
+        """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, or of its guide, at its own size or smaller."""
+        guide = image if isinstance(image, Guide) else self.guide(image, tokens.device, shape)
         codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
-        codes = F.interpolate(codes, size, mode="bilinear", align_corners=False)
-        probabilities = model.log_odds(codes, self.sharpness).softmax(1)
+        codes = F.interpolate(codes, guide.pixels.shape[2:], mode="bilinear", align_corners=False)
+        return self._refined(model.log_odds(codes, self.sharpness).softmax(1), guide)
+
+    @torch.inference_mode()
+    def follow(self, probabilities: Tensor, image: np.ndarray | Guide) -> Tensor:
+        """The same of probabilities (K, h, w) on the backbone's map."""
+        guide = image
+        if not isinstance(image, Guide):
+            guide = self.guide(image, probabilities.device, probabilities.shape[1:])
+        return self._refined(resized(probabilities[None], guide.pixels.shape[2:]), guide)
+
+    def _refined(self, probabilities: Tensor, guide: Guide) -> Tensor:
         if self.method == "none":
             return probabilities[0]
         if self.method == "guided":
-            return guided(probabilities, guide)[0]
-        return mean_field(probabilities, guide, self.crf)[0]
+            return guided(probabilities, guide.pixels)[0]
+        return guide.field(probabilities)[0]
 
 
 def mask(
@@ -52,13 +85,13 @@ def mask(
     tokens: Tensor,
     shape: tuple[int, int],
     size: tuple[int, int],
-    image: np.ndarray | None = None,
+    image: np.ndarray | Guide | None = None,
     refinement: Refinement | None = None,
 ) -> np.ndarray:
     """The segment of every pixel, (H, W) uint8, or uint16 when there are more than 256 segments.
 
     tokens: (h * w, C) of the backbone's map of `shape` (h, w), which covers the picture. size: (H, W) of the picture.
-    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB.
+    refinement: what is to follow the edges of `image`, (H, W, 3) uint8 RGB, or its guide where there are several masks.
     """
     return best(scores(model, tokens, shape, image, refinement), size)
 
@@ -68,7 +101,7 @@ def scores(
     model: Segmenter,
     tokens: Tensor,
     shape: tuple[int, int],
-    image: np.ndarray | None = None,
+    image: np.ndarray | Guide | None = None,
     refinement: Refinement | None = None,
 ) -> Tensor:
     """(K, h, w) scores of the segments, on the backbone's map or at the size of the refinement; as for `mask`."""
@@ -79,17 +112,29 @@ def scores(
 
 
 @torch.inference_mode()
+def tiled_scores(model: Segmenter, bands: Bands, sharpness: float) -> Tensor:
+    """(K, h, w) probabilities of the segments on the map of a picture that is seen through tiles.
+
+    Of the map itself, whose channels may be hundreds, some rows are held at a time.
+    """
+    parts = []
+    for band in bands:
+        codes = model.codes(band.flatten(1).T.to(model.centres.device)).float()
+        parts.append(model.log_odds(codes.T.reshape(1, -1, *band.shape[1:]), sharpness).softmax(1)[0])
+    return torch.cat(parts, dim=1)
+
+
+@torch.inference_mode()
 def best(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
     """The segment of the best score at every pixel, of scores (K, h, w) that are interpolated to `size` (H, W).
 
     The codes are interpolated bilinearly (align_corners=False) and the nearest centre is taken. As scores are linear in
     codes, it is scores that are interpolated, which costs less and gives the same; some rows at a time.
     """
-    columns = _linear(scores, dim=2, size=size[1])
     height = max(1, CHUNK // (len(scores) * size[1]))
     rows = torch.arange(size[0], device=scores.device).split(height)
     # On a CPU `argmax` over the first dimension takes five times as long, and is the same.
-    parts = [_linear(columns, dim=1, size=size[0], places=chunk).max(dim=0).indices for chunk in rows]
+    parts = [_rows(scores, size, chunk).max(dim=0).indices for chunk in rows]
     return torch.cat(parts).cpu().numpy().astype(np.uint8 if len(scores) <= 256 else np.uint16)
 
 
@@ -106,12 +151,26 @@ def probabilities(
     return (shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)
 
 
-def _linear(scores: Tensor, dim: int, size: int, places: Tensor | None = None) -> Tensor:
-    """Interpolate `dim` to `size` places, pixel centres aligned, or to those of them that are asked for."""
+def _rows(scores: Tensor, size: tuple[int, int], rows: Tensor) -> Tensor:
+    """Of scores (K, h, w) interpolated to `size` some rows that follow each other."""
+    reach = scores.shape[1] / size[0]
+    low = max(0, int((rows[0] + 0.5) * reach - 0.5) - 1)
+    high = int((rows[-1] + 0.5) * reach - 0.5) + 3
+    part = _linear(scores[:, low:high], dim=2, size=size[1])
+    return _linear(part, dim=1, size=size[0], places=rows, whole=scores.shape[1], first=low)
+
+
+def _linear(
+    scores: Tensor, dim: int, size: int, places: Tensor | None = None, whole: int | None = None, first: int = 0
+) -> Tensor:
+    """Interpolate `dim` to `size` places, pixel centres aligned, or to those of them that are asked for.
+
+    whole, first: the length of `dim` and the place where these scores begin in it, if they are but a part.
+    """
     places = torch.arange(size, device=scores.device) if places is None else places
-    length = scores.shape[dim]
+    length = whole or scores.shape[dim]
     place = ((places.double() + 0.5) * length / size - 0.5).clamp(0, length - 1)
     low = place.floor().long()
     high = (low + 1).clamp(max=length - 1)
     share = (place - low).to(scores.dtype).view([-1 if each == dim else 1 for each in range(scores.ndim)])
-    return torch.lerp(scores.index_select(dim, low), scores.index_select(dim, high), share)
+    return torch.lerp(scores.index_select(dim, low - first), scores.index_select(dim, high - first), share)

@@ -103,10 +103,10 @@ def fit(
     masks: dict[int, Tensor] = {}
     for step in range(steps):
         rows = next(batches).tolist()
-        for row in rows:
+        tokens = [f.to(device) for f in features.each(rows)]
+        for row, f in zip(rows, tokens, strict=True):
             if row not in masks:
-                masks[row] = proposals(features.tokens(row).to(device), features.shapes[row], config.threshold)
-        tokens = [features.tokens(row).to(device) for row in rows]
+                masks[row] = proposals(f, features.shapes[row], config.threshold)
         teacher = prototypes(*mean)
         labels = [vote((f @ teacher.T).argmax(1), masks[row], len(start)) for f, row in zip(tokens, rows, strict=True)]
         loss = focal_loss(torch.cat(tokens) @ prototypes(directions, lengths).T, torch.cat(labels), config.gamma)

@@ -14,25 +14,39 @@ from torch import Tensor
 from densessl.data.sources import Source
 from densessl.segmentation import transform
 from densessl.segmentation.features import Blocks, BlockWriter, Extractor, Features, table_of
+from densessl.segmentation.tiles import Bands
 
 
 @dataclass
 class Read:
-    """A picture (H, W, 3) uint8 with its tokens (h * w, C), or `reason` where it cannot be read."""
+    """A picture (H, W, 3) uint8 with its tokens (h * w, C), or `reason` where it cannot be read.
+
+    bands: its map in the place of tokens, where it is seen through tiles.
+    """
 
     index: int
     image: np.ndarray | None = None
     shape: tuple[int, int] = (0, 0)
     tokens: Tensor | None = None
     reason: str = ""
+    bands: Bands | None = None
+
+    @classmethod
+    def of(cls, index: int, image: np.ndarray, name: str, extractor: Extractor) -> Read:
+        """With what a backbone makes of the picture of this name."""
+        if extractor.tiled:
+            return cls(index, image, bands=extractor.bands(image, name))
+        map_ = extractor([extractor.frame.show(image)])[0]
+        return cls(index, image, tuple(map_.shape[1:]), torch.from_numpy(table_of(map_, name)))
 
 
 @dataclass
 class Reader:
     """What tokens are read from and, where neither has them, computed with.
 
-    kept: features at hand. blocks: of the cache, those of all pictures together. writing: whether a part of them that
-    is computed here is kept in the cache; one of which some masks are there already is not computed for its sake.
+    kept: features, which are used if they are at hand. blocks: of the cache, those of all pictures together. writing:
+    whether a part of them that is computed here is kept in the cache; one of which some masks are there already is not
+    computed for its sake.
     """
 
     source: Source
@@ -47,7 +61,7 @@ class Reader:
 
         unreadable: reasons by name of those that are known not to be readable, which are not asked for.
         """
-        at_hand = {index: row for row, index in enumerate(self.kept.indices)}
+        at_hand = {index: row for row, index in enumerate(self.kept.indices)} if self.kept.at_hand else {}
         parts = list(self._parts([index for index in wanted if index not in at_hand]))
         first = [index for index in wanted if index in at_hand]
         order = first + [index for *_, some in parts for index in some]
@@ -102,8 +116,7 @@ class Reader:
             if writer:
                 writer.skip(name, picture.reason)
             return Read(picture.index, reason=picture.reason)
-        map_ = self.extractor([self.extractor.frame.show(picture.image)])[0]
-        shape, table = tuple(map_.shape[1:]), table_of(map_, name)
+        read = Read.of(picture.index, picture.image, name, self.extractor)
         if writer:
-            writer.add(picture.index, shape, table)
-        return Read(picture.index, picture.image, shape, torch.from_numpy(table))
+            writer.add(read.index, read.shape, read.tokens.numpy())
+        return read

@@ -26,12 +26,15 @@ from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.writer import MaskWriter
 
 # Settings that change no mask: a run may go on with others than it began with.
-FREE = ("out", "workers", "devices", "cache", "cache_size", "unreadable", "names", "crops", "coco", "probabilities")
+FREE = ("out", "workers", "devices", "cache", "cache_size", "keep_size", "unreadable", "names", "crops", "coco")
+FREE += ("probabilities",)
 MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
 LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window", "primaps")
+SECTIONS = ("stego", "primaps")  # of those, which have settings of their own
+BOX = "box"  # the backbone of a config that names none
 
 
 @dataclass
@@ -118,10 +121,11 @@ def look(config: SegmentConfig, folder: Path) -> Before:
     state = State.read(folder)
     if state is None:
         return Before(None, *given)
-    check_same(config, folder, state, given)
+    there = _there(folder)
+    if state.model is not None:  # else there are no masks yet
+        check_same(config, folder, state, given, there)
     if given[0] is not None:
         return Before(state, *given)
-    there = _there(folder)
     if there is None:
         return Before(state)
     if model_hash(*there) == state.model and same_clustering(there[1], config):
@@ -153,13 +157,34 @@ def model_hash(model: Segmenter, saved: Saved) -> str:
     return hashlib.sha256(f"{weights_hash(model)} {saved.weights}".encode()).hexdigest()
 
 
+def unheeded(config: SegmentConfig, saved: Saved) -> str:
+    """What the user asks for beside a model and does not get, as "classes=9, seed=1"; settings of its own are none."""
+    asked, defaults, own = asdict(config), asdict(SegmentConfig(data="", out="")), saved.config
+    told = [
+        f"{key}={asked[key]}"
+        for key in LEARNING
+        if key not in ("model", "backbone", "probe", *SECTIONS) and asked[key] not in (defaults[key], own.get(key))
+    ]
+    told += [
+        f"{section}.{key}={value}"
+        for section in SECTIONS
+        for key, value in asked[section].items()
+        if value not in (defaults[section][key], (own.get(section) or {}).get(key))
+    ]
+    return ", ".join(told)
+
+
 def check_same(
-    config: SegmentConfig, folder: Path, state: State, given: tuple[Segmenter, Saved] | tuple[None, None]
+    config: SegmentConfig,
+    folder: Path,
+    state: State,
+    given: tuple[Segmenter, Saved] | tuple[None, None],
+    there: tuple[Segmenter, Saved] | None,
 ) -> None:
     """A folder holds the masks of one model and one way of making them: refuse to go on with others.
 
     Segments that are clusters of codes can be found anew, more or fewer of them: all else stays as it was. given: the
-    model of `config.model`.
+    model of `config.model`. there: that of the folder, which says what a setting that was left out stood for.
     """
     before = configs.merge(SegmentConfig, configs.read_yaml(folder / "config.yaml", "segment"), where=str(folder))
     now, free, hint = copy.copy(config), FREE, ""
@@ -171,12 +196,23 @@ def check_same(
     if model is not None:
         if state.model not in (None, model_hash(model, saved)):
             raise UserError(f"{folder} holds masks of another model than {config.model}: give another --out.")
-        free += LEARNING if state.model else ()
-        before.image_size = before.image_size or saved.image_size
-        now.image_size = now.image_size or saved.image_size
+        free += LEARNING
+        before.tile, now.tile = before.tile or saved.tile, now.tile or saved.tile
+    for each in (before, now):
+        _spell_out(each, saved or (there[1] if there else None))
     changed = configs.differences(before, OmegaConf.structured(now), free)
     if changed:
         raise UserError(
             f"{folder} holds masks made with other settings ({'; '.join(changed[:4])}): {hint}give another --out, the "
             "settings it began with, or delete it."
         )
+
+
+def _spell_out(config: SegmentConfig, saved: Saved | None) -> None:
+    """Put what they stand for in the place of settings that were left out, as far as it is known."""
+    config.backbone = config.backbone or BOX
+    if isinstance(config.layers, (int, str)):
+        config.layers = [config.layers]
+    if saved is not None:
+        config.image_size = config.image_size or saved.image_size
+        config.layers = config.layers or list(saved.layers)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from torch import nn
 
-from densessl.config import nearest, save
-from densessl.data.sources import Unreadable, open_source
+from densessl.config import save
+from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
-from densessl.files import output_folder, remove_leftovers
-from densessl.hardware import Hardware
+from densessl.files import claimed, remove_leftovers
 from densessl.progress import Progress, Report, Say, tell
 from densessl.segmentation.aside import turn_names
 from densessl.segmentation.cache import Cache
+from densessl.segmentation.checks import check, device_of
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
 from densessl.segmentation.diagnosis import read_verdict
@@ -32,7 +32,7 @@ from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
 from densessl.segmentation.reader import Reader
-from densessl.segmentation.resume import MODEL, Before, State, look, model_hash
+from densessl.segmentation.resume import MODEL, Before, State, look, model_hash, unheeded
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
 from densessl.segmentation.writer import MaskWriter
@@ -56,39 +56,49 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         raise UserError(f"There are no pictures in {config.data}.")
     config, folder = _placed(config), Path(config.out).expanduser()
     check_apart(config.data, folder)
+    with claimed(folder):
+        return _segment(config, folder, source, progress, say, begun)
+
+
+def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Report, say: Say, begun: float) -> Summary:
     before = look(config, folder)
     _check_names(config, folder, before)
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
-    key = functools.cache(lambda: features_key(load()[0], source))
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
     state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
     with terminable("SIGTERM ended the run while it counted frames; the same command begins anew."):
-        source = Items(source, config.every, count_frames(source, state.lengths, progress))
-    for name in source.broken:
+        items = Items(source, config.every, count_frames(source, state.lengths, progress))
+    for name in items.broken:
         unreadable.add(name, "OpenCV can read no frame of it")
+    key = functools.cache(lambda: features_key(load()[0], items))
     found, model, saved, features = None, before.model, before.saved, Features()
+    if config.model is not None and (idle := unheeded(config, saved)):
+        say(f"The segments are those that {config.model} has learned, with its own settings: {idle} changes nothing.")
     if model is None:
         if before.anew:
             say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
-            finding = Finding(source, *load(), config, folder, store, key(), before.former, unreadable, progress)
+            finding = Finding(items, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
             found = finding()
         model, saved, features = found.model, found.saved, found.features
     writer = _settle(config, folder, state, model, saved, found is not None, say)
-    state.follow(writer, model_hash(model, saved), source.files)
+    state.follow(writer, model_hash(model, saved), items.files)
 
     def reader() -> Reader:
-        blocks = [] if store is None else _blocks(store, key(), source, config)
-        return Reader(source, load()[0], features, blocks, config.workers, writing=config.model is None)
+        extractor = load()[0]
+        if extractor.tiled:  # maps that no cache has room for, and features of squares
+            return Reader(items, extractor, Features(), workers=config.workers)
+        blocks = [] if store is None else _blocks(store, key(), items, config)
+        return Reader(items, extractor, features, blocks, config.workers, writing=config.model is None)
 
     with Stop().listening() as stop:
         spectral = saved.config.get("method") == "spectral"
-        run = MaskRun(source, writer, config, unreadable, progress, stop, spectral)
+        run = MaskRun(items, writer, config, unreadable, progress, stop, spectral)
         there = len(run.done())
         run.show()
         run.write(reader, model, previously)
-        for film in source.films:
+        for film in items.films:
             FilmMasks(run, film)(lambda: load()[0], model)
         tally, pictures = finish(run)
     classes = writer.classes
@@ -98,7 +108,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         method=config.method,
         pictures=pictures,
         before=there,
-        unreadable=len(source) - pictures,
+        unreadable=len(items) - pictures,
         masks="classes" if classes.given else "labels",
         names=classes.class_names if classes.given else [str(index) for index in range(model.classes)],
         shares=tally.class_shares.tolist(),
@@ -110,7 +120,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
         seconds=time.monotonic() - begun,
         cache=store,
         verdict=read_verdict(folder) if config.model is None else "",
-        notes=tuple(source.notes),
+        notes=tuple(items.notes),
     )
 
 
@@ -150,9 +160,8 @@ def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | No
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
     """Make the folder ready; `config.yaml` is that of the command which learned the model, where one did."""
-    output_folder(folder)
     remove_leftovers(folder)
-    if state is None or config.model is None:
+    if state is None or state.model is None or config.model is None:
         save(config, folder / "config.yaml")
     if state is None:
         state = State()
@@ -187,81 +196,13 @@ def _blocks(store: Cache, key: str, source: Items, config: SegmentConfig) -> lis
     return [Blocks(store, key, part) for part in (learned, others) if part]
 
 
-def check(config: SegmentConfig) -> None:
-    """Raise `UserError` for a value that cannot be."""
-    _device(config.devices)
-    choices = {
-        "method": ("stego", "kmeans", "primaps", "spectral"),
-        "precision": ("32", "bf16"),
-        "refine": ("crf", "guided", "none"),
-        "facet": ("tokens", "keys"),
-        "positions": ("timm", "official", "None"),
-        "probe": ("cluster", "linear"),
-    }
-    for key, known in choices.items():
-        given = str(getattr(config, key))
-        if given not in known:
-            raise UserError(f"{key}={given} is not one of: {', '.join(known)}{nearest(given, known)}")
-    if config.window < 1 or config.window % 2 == 0:
-        raise UserError(f"window={config.window} has no middle: give an odd number, such as 3, or 1 for none.")
-    if config.stego.clusters not in ("kmeans", "probe"):
-        raise UserError(f"stego.clusters={config.stego.clusters} is not one of: kmeans, probe.")
-    _check_classes(config)
-    least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
-    least |= {"restarts": 1, "cache_size": 0}
-    least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
-    _check_least(config, least, "")
-    if config.stable >= 1:
-        raise UserError(f"stable={config.stable} keeps nothing but the first frame: give less than 1.")
-    stego = {"dim": 1, "feature_samples": 1, "neg_samples": 0, "num_neighbors": 0, "dropout": 0, "cluster_lr": 0}
-    _check_least(config.stego, stego, "stego.")
-    if config.stego.dropout >= 1:
-        raise UserError(f"stego.dropout={config.stego.dropout} drops everything: give less than 1.")
-
-
-def _check_classes(config: SegmentConfig) -> None:
-    classes = counted(config).classes
-    if classes == "auto":
-        if config.model is not None:
-            raise UserError(
-                f"--classes auto chooses how many segments to learn, and those of {config.model} are learned already: "
-                "leave one of the two out."
-            )
-        if config.method == "stego" and config.stego.clusters == "probe":
-            raise UserError(
-                "--classes auto chooses how many segments there are once the head is trained, and stego.clusters=probe "
-                "trains them with it: give a number, or stego.clusters=kmeans."
-            )
-        return
-    if classes < 2 and config.model is None:
-        raise UserError(f"classes={classes} is not a segmentation: give at least 2 with --classes.")
-    if classes > 65535:
-        raise UserError(f"classes={classes} does not fit a 16-bit mask: give at most 65535.")
-
-
-def _check_least(section: object, least: dict[str, float], prefix: str) -> None:
-    for key, bound in least.items():
-        value = getattr(section, key)
-        if value is not None and value < bound:
-            raise UserError(f"{prefix}{key}={value} is too small: give at least {bound}.")
-
-
-def _device(devices: str) -> str:
-    """The torch device of the one process; `UserError` for what is not there, and for more than one."""
-    hardware = Hardware.of(devices)
-    if hardware.processes > 1 and str(devices) not in ("auto", "gpu"):
-        raise UserError(
-            f"devices={devices}, but segments are found by one process: give {hardware.accelerator}, or leave it out."
-        )
-    return "cuda" if hardware.accelerator == "gpu" else "cpu"
-
-
 def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Extractor, str]:
     """The frozen backbone and the spec by which a later run finds it. With a model it must be the model's own."""
     spec = config.backbone or (saved.backbone if saved else "box")
     try:
         # As the model's run loaded it: positions and stems depend on the size that was asked for.
-        asked = config.image_size or (saved.config.get("image_size") if saved else None)
+        tile = config.tile or (saved.tile if saved else None)
+        asked = tile or config.image_size or (saved.config.get("image_size") if saved else None)
         backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
         if saved is None or config.backbone:
@@ -275,8 +216,8 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     if facet == "keys":
         _check_keys(backbone, spec)
     image_size = config.image_size or (saved.image_size if saved else None)
-    window = config.window if saved is None else saved.window
-    extractor = Extractor(backbone, image_size, _device(config.devices), config.precision, layers, facet, window)
+    device, window = device_of(config.devices), saved.window if saved else config.window
+    extractor = Extractor(backbone, image_size, device, config.precision, layers, facet, tile, window)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
             f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "

@@ -26,11 +26,9 @@ moves from the middle.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -41,6 +39,7 @@ from densessl.errors import UserError
 from densessl.progress import Report, silent
 from densessl.segmentation.features import Features
 from densessl.segmentation.kmeans import best_spherical_kmeans
+from densessl.segmentation.plots import png
 
 MOST = 20  # segments that are tried
 SAMPLE = 2048  # tokens of a repeat
@@ -85,10 +84,7 @@ class Sweep:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best", fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-        data = io.BytesIO()
-        with matplotlib.rc_context({"font.family": "DejaVu Sans"}):  # which matplotlib brings: alike on every machine
-            figure.savefig(data, format="png", dpi=130)
-        return data.getvalue()
+        return png(figure)
 
 
 def sweep(
@@ -108,7 +104,7 @@ def sweep(
     generator = torch.Generator().manual_seed(seed)
     scores: list[list[float]] = []
     for repeat in range(REPEATS):
-        points = sampled(features, SAMPLE, generator, codes)
+        points = features.sampled(_share(features), generator, codes)
         numbers = range(2, most + 1)
         found = curve(points, numbers, generator, RESTARTS)
         # Where there is nothing to find, one start is as good as another.
@@ -122,8 +118,7 @@ def check_choice(features: Features, most: int = MOST) -> None:
     """Raise `UserError` where there is nothing to choose, or too little to choose from."""
     if most < 2:
         raise UserError(f"At most {most} segments are no choice: give 2 or more.")
-    share = -(-SAMPLE // len(features))
-    places = sum(min(share, height * width) for height, width in features.shapes)
+    places = sum(min(_share(features), height * width) for height, width in features.shapes)
     # A cluster of one token has no silhouette to speak of.
     if places < 2 * most:
         raise UserError(
@@ -132,17 +127,8 @@ def check_choice(features: Features, most: int = MOST) -> None:
         )
 
 
-def sampled(
-    features: Features, count: int, generator: torch.Generator, codes: Callable[[Tensor], Tensor] | None = None
-) -> Tensor:
-    """Unit tokens (N, C), or their codes, as many from each picture; `count` or a few more, where there are so many."""
-    share = -(-count // len(features))
-    tokens = []
-    for row in range(len(features)):
-        of_picture = features.tokens(row)
-        of_picture = of_picture[torch.randperm(len(of_picture), generator=generator)[:share]]
-        tokens.append(of_picture if codes is None else codes(of_picture))
-    return F.normalize(torch.cat(tokens), dim=1)
+def _share(features: Features) -> int:
+    return -(-SAMPLE // features.looked_at)
 
 
 def unclustered(points: Tensor, count: int, generator: torch.Generator) -> Tensor:

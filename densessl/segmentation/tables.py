@@ -14,17 +14,18 @@ from densessl.errors import RunStopped, UserError
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """(h * w, C) float32 at a place of a file; `np.asarray` reads it.
+    """(h * w, C) float32, or whatever else has this shape, at a place of a file; `np.asarray` reads it.
 
     Mapped files would count as memory of the process once read, as much as is read of them.
     """
 
     file: io.BufferedIOBase
     offset: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+    dtype: str = "float32"
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        table = np.empty(self.shape, dtype=np.float32)
+        table = np.empty(self.shape, dtype=self.dtype)
         self.file.seek(self.offset)
         if self.file.readinto(memoryview(table).cast("B")) != table.nbytes:
             raise RunStopped("The file that holds the features was cut short while they were read: start again.")
@@ -47,6 +48,8 @@ class Holder:
             return table
         try:
             if self.file is None:
+                if self.spill is not None:
+                    Path(self.spill).mkdir(parents=True, exist_ok=True)
                 self.file = tempfile.TemporaryFile(dir=self.spill, prefix="densessl-features-")  # noqa: SIM115
             offset = self.file.seek(0, io.SEEK_END)
             self.file.write(table.data)
@@ -54,10 +57,10 @@ class Holder:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UserError(
-                f"The features could not be kept in {self.spill or tempfile.gettempdir()}: {reason}. Free some space "
-                "or learn from fewer pictures with learn_from=1000."
+                f"The features could not be kept in {self.spill or tempfile.gettempdir()}: {reason}. Free some space, "
+                "or have fewer of them kept with keep_size=1 (GB)."
             ) from error
-        return Table(self.file, offset, table.shape)
+        return Table(self.file, offset, table.shape, table.dtype.name)
 
     def mark(self) -> tuple[int, int]:
         """What is held so far, in memory and in the file, to come back to."""

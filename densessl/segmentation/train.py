@@ -8,11 +8,12 @@ at the first, its neighbour and its negatives at the second. One Adam with a gro
 and probe stands for the official code's three optimizers, which Lightning counts as three steps; there is no linear
 probe, since there are no labels.
 
-Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops; negatives are
-other pictures of the batch by a random cycle, so that none stands twice in one draw; a batch never holds a picture
-twice; the segments are k-means on the trained codes by default; with `clusters=probe` they are the paper's probe,
-which starts from k-means++ and is not trained otherwise. With two pictures the neighbour is also the only negative;
-with one picture, the terms with neighbours and negatives fall away and it is compared with itself alone.
+Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops (for those there
+is `inputs=square` of `densessl evaluate`); negatives are other pictures of the batch by a random cycle, so that none
+stands twice in one draw; a batch never holds a picture twice; the segments are k-means on the trained codes by
+default; with `clusters=probe` they are the paper's probe, which starts from k-means++ and is not trained otherwise.
+With two pictures the neighbour is also the only negative; with one picture, the terms with neighbours and negatives
+fall away and it is compared with itself alone.
 """
 
 from __future__ import annotations
@@ -244,18 +245,15 @@ def steps_of(config: SegmentConfig, pictures: int, batch_size: int) -> int:
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:
     """Unit codes (N, dim) of random tokens on the CPU, as many from each picture, some 32,768 in all."""
-    share = max(1, SAMPLE // len(features))
-    model = Segmenter(head, torch.zeros(1, 1)).to(device)
-    codes = []
-    for row in range(len(features)):
-        tokens = features.tokens(row)
-        chosen = torch.randperm(len(tokens), generator=generator)[:share]
-        codes.append(codes_of(model, tokens[chosen].to(device)).cpu())
-    return torch.nn.functional.normalize(torch.cat(codes), dim=1)
+    return features.sampled(_share(features), generator, lambda tokens: codes_of(head, tokens, device).cpu())
+
+
+def _share(features: Features) -> int:
+    return max(1, SAMPLE // features.looked_at)
 
 
 def check_enough(features: Features, classes: int) -> None:
-    """Raise `UserError` when there are fewer places than segments."""
+    """Raise `UserError` when there are fewer places than segments, or fewer among those that are clustered."""
     if classes < 2:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2.")
     tokens = sum(height * width for height, width in features.shapes)
@@ -263,4 +261,10 @@ def check_enough(features: Features, classes: int) -> None:
         raise UserError(
             f"{classes} segments cannot be learned from {len(features)} pictures of {tokens} places in all: "
             "give fewer with --classes, more pictures, or a larger image_size."
+        )
+    sample = sum(min(_share(features), height * width) for height, width in features.shapes[: features.looked_at])
+    if sample < classes:
+        raise UserError(
+            f"{classes} segments cannot be learned from the {sample} of {tokens} places that are looked at for them: "
+            "give fewer with --classes."
         )

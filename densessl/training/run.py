@@ -12,6 +12,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from densessl.data.sources.tiles import tiled
 from densessl.data.views import PatchSides
 from densessl.distributed import alone
 from densessl.errors import UserError
-from densessl.files import output_folder
+from densessl.files import claimed, output_folder
 from densessl.hardware import Hardware
 from densessl.methods import Entry, method
 from densessl.progress import Progress
@@ -91,12 +92,17 @@ def train(config: PretrainConfig, source: Source, job: Job, say: Say = say) -> P
     config.data = absolute(config.data)
     folder = Path(config.out).expanduser()
     check_apart(config.data, folder)
+    # Of several processes the first speaks for all; the others are its own.
+    with claimed(folder) if rank_zero_only.rank == 0 else nullcontext(output_folder(folder)):
+        return _train(config, source, job, hardware, folder, say)
+
+
+def _train(config: PretrainConfig, source: Source, job: Job, hardware: Hardware, folder: Path, say: Say) -> Path:
     _check_same(config, folder, source, job)
     if results.finished(folder):
         say(f"{folder} is finished already. For another run give out=FOLDER.")
         return folder
     module, dataset = _module(config, source, job)
-    output_folder(folder)
     if rank_zero_only.rank == 0:
         results.begin(config, folder, dataset, job.labelled)
     with quiet():

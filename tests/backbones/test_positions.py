@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import timm
@@ -112,6 +113,20 @@ def test_keys_are_the_second_third_of_the_attentions_first_layer(case):
             torch.testing.assert_close(found, slow.transpose(1, 2).reshape(2, 32, 3, 4), rtol=1e-4, atol=1e-5)
             tokens = block(tokens)
     assert not model.blocks[0].attn.qkv._forward_hooks
+
+
+def test_threads_that_share_a_network_have_the_keys_of_their_own_images():
+    backbone = disturb(small("vit")).eval()
+    images = torch.randn(48, 1, 3, 48, 64)
+
+    @torch.no_grad()
+    def keys(image: torch.Tensor) -> torch.Tensor:
+        return key_maps(backbone, image)[0]
+
+    expected = [keys(image) for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(keys, images))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 def test_what_has_no_keys_is_refused():

@@ -5,8 +5,8 @@ The official way is written here from what that code does (mhamilton723/STEGO at
 backbone per step, attention that forms its whole matrix, float32; dropout of channels and 1 x 1 convolutions for the
 head, three masks in all, of both batches whole; points read from maps anew for each term; seven correlation tensors,
 five of them of negatives one after another; a linear probe resized to the label map and a cluster probe with one-hot
-assignments; three Adams. Ours reads the features that were kept and trains head and cluster probe; the linear probe,
-which needs labels, is no part of its step.
+assignments; three Adams. Ours reads features that are kept, here in memory, and trains the head alone: no linear probe,
+which needs labels, is part of its step, and no clusters, which k-means finds once after the last.
 
 Both take turns, round by round, so that whatever else the machine does falls on both; the ratio is the median of the
 rounds'. Added memory is by how much one step raises the peak of the resident set, each in a process of its own.

@@ -31,6 +31,9 @@ class Arrays:
             raise UnreadableImage("it is cut short")
         return self.images[index]
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self.read(index).shape[:2]
+
     def name(self, index: int) -> str:
         return f"{index:03}.jpg"
 

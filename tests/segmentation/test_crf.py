@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from densessl.data.synthetic import scene
 from densessl.errors import UserError
-from densessl.segmentation.crf import CRFConfig, guided, mean_field
+from densessl.segmentation.crf import CRFConfig, MeanField, guided, mean_field
 from densessl.segmentation.lattice import Lattice
 
 
@@ -98,6 +98,15 @@ def test_a_batch_is_its_images_one_by_one():
         torch.testing.assert_close(together[place : place + 1], mean_field(*pair), rtol=1e-4, atol=1e-5)
 
 
+def test_a_lattice_that_is_made_once_refines_as_one_for_each():
+    (first, image), (second, _) = scores_and_image(4, 32), scores_and_image(6, 32, 1)
+    field = MeanField(image)
+    for p in (first, second, first):
+        torch.testing.assert_close(field(p), mean_field(p, image), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="are needed"):
+        field(first[..., :16])
+
+
 def test_mean_field_labels_as_pydensecrf_does():
     densecrf = pytest.importorskip("pydensecrf.densecrf")
     agree = []
@@ -157,3 +166,13 @@ def test_mistakes_are_sentences():
     for setting in ({"iterations": 0}, {"colour_deviation": 0.0}, {"position_weight": -1.0}):
         with pytest.raises(UserError, match=next(iter(setting))):
             CRFConfig(**setting)
+
+
+def test_the_positions_of_a_strip_reach_along_it():
+    """8 px high and 80 long, and a deviation of 10: against the kernels as matrices."""
+    p, image = scores_and_image(3, 80)
+    p, image = p[:, :, :8].contiguous(), image[:, :, :8].contiguous()
+    config = CRFConfig(position_deviation=10.0, colour_weight=0.0, iterations=3)
+    torch.testing.assert_close(
+        mean_field(p, image, config).double(), dense_mean_field(p, image, config), atol=2e-3, rtol=0
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from densessl.backbones import create_backbone
 from densessl.errors import RunStopped, UserError
 from densessl.segmentation import features, transform
 from densessl.segmentation.cache import GB, Cache
@@ -48,6 +50,21 @@ def test_the_short_side_is_the_image_size_and_the_whole_picture_is_seen(size, ex
     frame = transform.Frame(image_size=64, stride=8)
     assert frame.size(*size) == expected
     assert frame.show(np.zeros((*size, 3), dtype=np.uint8)).shape[:2] == expected
+
+
+def test_threads_that_share_an_extractor_have_the_maps_of_one(scenes):
+    torch.manual_seed(0)
+    beit = create_backbone("beit_base_patch16_224", 64, {"embed_dim": 32, "depth": 2, "num_heads": 2})
+    for name, weight in beit.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            torch.nn.init.normal_(weight)  # 0 otherwise, at any grid
+    shared = Extractor(beit, 32)
+    shown = [shared.frame.show(image) for image in scenes[0].images] * 12
+    expected = [shared([image])[0] for image in shown]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda image: shared([image])[0], shown))
+    assert len({each.shape for each in expected}) == 4
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 def test_a_backbone_of_one_size_is_shown_all_of_every_picture_at_that_size():
@@ -249,3 +266,9 @@ def test_neighbours_are_the_most_alike_without_the_picture_itself_whatever_the_b
         assert torch.equal(nearest_neighbours(pooled, 7, block), slow)
     assert nearest_neighbours(pooled[:3], 7).shape == (3, 2)
     assert nearest_neighbours(pooled[:1], 7).shape == (1, 0)
+
+
+def test_features_of_other_code_have_another_key(monkeypatch):
+    before = extractor().key()
+    monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    assert extractor().key() != before

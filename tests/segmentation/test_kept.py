@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import cv2
 import pytest
@@ -11,8 +12,10 @@ import torch
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import segment
+from densessl.segmentation.cache import GB
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
+from densessl.segmentation.primaps import PrimapsConfig
 from tests.segmentation.runs import contents, fresh, settings, unsaid
 
 
@@ -36,6 +39,19 @@ def test_a_head_of_other_settings_is_trained_on_the_features_that_are_kept(png_f
     assert segment(settings(png_folder, tmp_path / "two", **changes), silent).head == "trained"
     assert contents(tmp_path / "two") == expected
     assert counts == {"backbone": learned["backbone"], "training": learned["training"] + 1}
+
+
+def test_a_head_of_another_window_is_another_and_of_other_prototypes_the_same(png_folder, tmp_path, counts):
+    expected = fresh(png_folder, tmp_path / "fresh", window=3)
+    segment(settings(png_folder, tmp_path / "one"), silent)
+    learned = dict(counts)
+    assert segment(settings(png_folder, tmp_path / "two", window=3), silent).head == "trained"
+    assert contents(tmp_path / "two") == expected
+    assert counts["backbone"] > learned["backbone"] and counts["training"] == learned["training"] + 1
+    keys = [load_model(tmp_path / name)[1].head for name in ("one", "two", "fresh")]
+    assert keys[0] != keys[1] == keys[2]
+    summary = segment(settings(png_folder, tmp_path / "three", window=3, primaps=PrimapsConfig(every=3)), silent)
+    assert summary.head == "kept"
 
 
 def test_pictures_that_were_not_learned_from_are_kept_too(png_folder, tmp_path, counts):
@@ -132,6 +148,20 @@ def test_features_that_do_not_fit_are_not_kept_and_the_summary_says_so(png_folde
     assert [path for path in cache_folder.rglob("*") if path.is_file()] == []
 
 
+def test_a_head_is_kept_where_features_do_not_fit(png_folder, tmp_path, counts, cache_folder):
+    segment(settings(png_folder, tmp_path / "one"), silent)
+    head, features = (sum(p.stat().st_size for p in cache_folder.glob(f"*/{name}")) for name in ("head.bin", "0*.bin"))
+    shutil.rmtree(cache_folder)
+    room = (head + 1000) / GB
+    assert head + 1000 < features
+    summary = segment(settings(png_folder, tmp_path / "two", cache_size=room), silent)
+    assert f"for which cache_size={room:g} has no room and cache_size=1 would have." in str(summary)
+    seen, trained = counts["backbone"], counts["training"]
+    summary = segment(settings(png_folder, tmp_path / "three", classes=5, cache_size=room), silent)
+    assert summary.head == "kept" and counts["training"] == trained and counts["backbone"] > seen
+    assert contents(tmp_path / "three") == fresh(png_folder, tmp_path / "fresh", classes=5)
+
+
 def test_a_cache_that_cannot_be_written_ends_no_run(png_folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DENSESSL_CACHE", str(tmp_path / "file" / "below"))
@@ -145,5 +175,5 @@ def test_a_cache_that_cannot_be_written_ends_no_run(png_folder, tmp_path, monkey
 def test_the_summary_names_the_cache_and_its_size(png_folder, tmp_path, cache_folder):
     line = str(segment(settings(png_folder, tmp_path / "out"), silent)).splitlines()[-1]
     assert (
-        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 5 GB)"
+        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 12 GB)"
     )

@@ -64,3 +64,13 @@ def test_what_is_written_reads_back_and_what_the_user_wrote_stays(tmp_path):
         path.write_text(mine)
         write_names(path, Classes.unnamed(3), [0.3, 0.3, 0.4])
         assert path.read_text() == mine
+
+
+def test_comments_stay_without_any_name(tmp_path):
+    path = tmp_path / "names.txt"
+    write_names(path, Classes.unnamed(2), [0.5, 0.5])
+    write_names(path, Classes.unnamed(2), [0.25, 0.75])
+    assert "25.00 %" in path.read_text()  # our own comments keep nothing
+    path.write_text(text := path.read_text() + "# ask Ada about segment 1\n")
+    write_names(path, Classes.unnamed(2), [0.5, 0.5])
+    assert path.read_text() == text

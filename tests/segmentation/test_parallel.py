@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
 from densessl.progress import silent
-from densessl.segmentation import segment
+from densessl.segmentation import masks, segment
+from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.names import Classes
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.tally import Tally, _largest
+from tests.segmentation.filming import settings as film_settings
+from tests.segmentation.filming import shots, write
 from tests.segmentation.runs import contents, settings
 
 
@@ -38,10 +42,25 @@ def test_results_come_in_order_and_items_are_drawn_when_they_are_needed(threads)
     assert found == [number**2 for number in range(20)]
 
 
-def test_each_thread_counts_as_one_to_torch():
-    before = torch.get_num_threads()
-    assert set(spread(lambda item: torch.get_num_threads(), range(8), 3)) == {1}
-    assert torch.get_num_threads() == before and threads_of("cuda") == 1 and threads_of() == before
+@pytest.fixture
+def two():
+    """Torch with two threads, as a user with two cores has it."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def counted() -> int:
+    return torch.get_num_threads()
+
+
+def test_each_thread_counts_as_one_to_torch_and_threads_that_begin_later_as_before(two):
+    assert threads_of("cuda") == 1 and threads_of() == 2
+    assert set(spread(lambda item: counted(), range(8), 3)) == {1}
+    for ended in (lambda: None, lambda: next(spread(lambda item: item, range(8), 3))):
+        ended()
+        with ThreadPoolExecutor(1) as pool:
+            assert counted() == pool.submit(counted).result() == 2
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -77,6 +96,29 @@ def test_several_threads_make_the_masks_of_one(png_folder, tmp_path, monkeypatch
         monkeypatch.setattr(f"densessl.segmentation.{module}.threads_of", lambda device="cpu": 3)
     summary = segment(settings(png_folder, tmp_path / "three", **changes), silent)
     assert contents(tmp_path / "three") == contents(tmp_path / "one") and summary.unreadable == 1
+
+
+@pytest.mark.parametrize("method", ["kmeans", "spectral"])
+def test_the_backbone_and_the_graphs_of_a_film_stay_in_one_thread(tmp_path, monkeypatch, method):
+    film, seen = write(tmp_path / "film.mp4", shots(6)), {"backbone": set(), "graphs": set()}
+    maps, joined = ColourBackbone.feature_maps, masks.spectral_tokens
+
+    def feature_maps(self, *arguments):
+        seen["backbone"].add(threading.current_thread())
+        return maps(self, *arguments)
+
+    def spectral_tokens(*arguments, **named):
+        seen["graphs"].add(threading.current_thread())
+        return joined(*arguments, **named)
+
+    segment(film_settings(film, tmp_path / "one", method=method), silent)
+    monkeypatch.setattr(masks, "threads_of", lambda device="cpu": 3)
+    monkeypatch.setattr(masks, "spectral_tokens", spectral_tokens)
+    monkeypatch.setattr(ColourBackbone, "feature_maps", feature_maps)
+    segment(film_settings(film, tmp_path / "three", method=method), silent)
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    here = {threading.current_thread()}
+    assert seen == {"backbone": here, "graphs": here if method == "spectral" else set()}
 
 
 def test_regions_that_are_not_looked_for_would_not_have_been_among_the_largest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -41,6 +42,27 @@ def test_without_a_cache_the_folder_has_the_head_still(png_folder, tmp_path, cou
     assert contents(tmp_path / "out") == expected and counts["training"] == trained
     assert summary.head == "kept" and summary.cache is None and "kept for other runs" not in str(summary)
     assert not cache_folder.exists()
+
+
+@pytest.mark.parametrize("kept", ["auto", None])
+@pytest.mark.parametrize("change", ["added", "mended"])
+def test_a_head_that_learned_from_other_pictures_is_not_taken_for_that_of_these(
+    png_folder, tmp_path, change, kept, counts
+):
+    mended = (png_folder / "b.png").read_bytes()
+    if change == "added":
+        (png_folder / "b.png").unlink()
+    else:
+        (png_folder / "b.png").write_bytes(b"x" * len(mended))
+        about = (png_folder / "b.png").stat()
+    segment(settings(png_folder, tmp_path / "out", cache=kept), silent)
+    (png_folder / "b.png").write_bytes(mended)
+    if change == "mended":  # as an archive that is unpacked again leaves it
+        os.utime(png_folder / "b.png", ns=(about.st_atime_ns, about.st_mtime_ns))
+    trained = counts["training"]
+    summary = segment(settings(png_folder, tmp_path / "out", cache=kept, classes=5), silent, unsaid)
+    assert (summary.head, summary.pictures, counts["training"]) == ("trained", 4, trained + 1)
+    assert contents(tmp_path / "out") == fresh(png_folder, tmp_path / "fresh", classes=5)
 
 
 def test_names_of_segments_that_are_no_more_are_put_aside_and_come_back_with_them(png_folder, tmp_path):

@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from densessl import files
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
-from densessl.segmentation import SegmentConfig, run, segment
+from densessl.segmentation import SegmentConfig, finding, run, segment
 from densessl.segmentation.masks import MaskRun
+from densessl.segmentation.model import load_model
 
 
 @pytest.fixture
@@ -170,6 +172,31 @@ def test_other_settings_in_the_folder_are_refused(folder, tmp_path, changes, wor
     assert contents(tmp_path / "out") == before
 
 
+def test_a_run_that_was_stopped_before_it_had_masks_may_begin_with_other_settings(folder, tmp_path, monkeypatch):
+    def stopped(*arguments, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finding, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            segment(settings(folder, tmp_path / "out"), silent)
+    segment(settings(folder, tmp_path / "out", seed=1, refine="guided"), silent)
+    segment(settings(folder, tmp_path / "whole", seed=1, refine="guided"), silent)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    with pytest.raises(UserError, match=r"\(seed: 1, now 2\)"):
+        segment(settings(folder, tmp_path / "out", seed=2, refine="guided"), silent)
+
+
+def test_defaults_that_are_spelt_out_are_no_other_settings(folder, tmp_path, no_backbone):
+    segment(settings(folder, tmp_path / "out", backbone=None, image_size=None, method="kmeans"), silent)
+    model = load_model(tmp_path / "out")[1]
+    no_backbone()
+    asked = {"backbone": "box", "image_size": model.image_size, "layers": list(model.layers), "method": "kmeans"}
+    assert segment(settings(folder, tmp_path / "out", **asked), silent).before == 4
+    with pytest.raises(UserError, match=r"\(image_size: "):
+        segment(settings(folder, tmp_path / "out", **asked | {"image_size": 64}), silent)
+
+
 def test_a_model_goes_on_with_its_own_masks_alone(folder, tmp_path, no_backbone):
     segment(settings(folder, tmp_path / "one"), silent)
     segment(settings(folder, tmp_path / "other", seed=1), silent)
@@ -184,6 +211,24 @@ def test_a_model_goes_on_with_its_own_masks_alone(folder, tmp_path, no_backbone)
     assert segment(settings(folder, tmp_path / "two", **given), silent).before == 4
     assert segment(settings(folder, tmp_path / "one", **given), silent).before == 4
     assert segment(settings(folder, tmp_path / "one"), silent).before == 4
+
+
+def test_two_commands_do_not_write_into_one_folder(folder, tmp_path, monkeypatch):
+    """One with another number of segments, while the first writes its masks."""
+    monkeypatch.setattr(files, "WAIT", 0.0)
+    plain, told = MaskRun._segment, []
+
+    def segmenting(self, *arguments):
+        if not told:
+            with pytest.raises(UserError, match="Another densessl command is at work in .*out") as refused:
+                segment(settings(folder, tmp_path / "out", classes=5), silent)
+            told.append(refused)
+        plain(self, *arguments)
+
+    segment(settings(folder, tmp_path / "whole"), silent)
+    monkeypatch.setattr(MaskRun, "_segment", segmenting)
+    segment(settings(folder, tmp_path / "out"), silent)
+    assert told and contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_folder_in_the_data_is_refused(folder):

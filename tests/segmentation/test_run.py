@@ -14,12 +14,16 @@ import cv2
 import numpy as np
 import pytest
 
-from densessl.config import build, read_yaml
+from densessl.config import build, read_yaml, recipes
 from densessl.errors import UserError
 from densessl.progress import Progress, silent
 from densessl.segmentation import SegmentConfig, segment
+from densessl.segmentation.checks import check
 from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.config import StegoConfig, resolve
+from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.model import load_model, save_model
+from densessl.segmentation.primaps import PrimapsConfig
 
 
 @pytest.fixture
@@ -131,6 +135,17 @@ def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
         ({"devices": "gpus"}, "devices=gpus is not one of"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"window": 2}, "window=2 has no middle: give an odd number"),
+        ({"window": 0}, "window=0 has no middle: give an odd number"),
+        ({"primaps": PrimapsConfig(lr=float("inf"))}, "primaps.lr=inf is no number to reckon with"),
+        ({"unreadable": 7.0}, "unreadable=7.0 is no share: give 0 to 1"),
+        ({"lr": 0.0}, "lr=0 learns nothing"),
+        ({"sharpness": float("inf")}, "sharpness=inf is no number to reckon with: give a finite one"),
+        ({"stego": StegoConfig(neg_inter_shift=float("nan"))}, "stego.neg_inter_shift=nan is no number"),
+        ({"stego": StegoConfig(pos_intra_weight=-5)}, "stego.pos_intra_weight=-5 is too small: give at least 0"),
+        (
+            {"crf": CRFConfig(colour_deviation=0.003)},
+            "crf.colour_deviation=0.003 and crf.colour_reach=67 are too small",
+        ),
         ({"model": "/nowhere/model.safetensors"}, "no model at"),
         ({"out": "/proc/nothing/here"}, "could not be written"),
     ],
@@ -139,6 +154,30 @@ def test_mistakes_are_sentences_and_write_no_mask(folder, tmp_path, changes, wor
     with pytest.raises(UserError, match=words):
         segment(settings(folder, **{"out": tmp_path / "out", **changes}), progress=silent)
     assert not (tmp_path / "out" / "labels").exists()
+
+
+@pytest.mark.parametrize("name", recipes("segment"))
+def test_every_recipe_is_a_checked_config(name):
+    check(resolve(["photos"], {"out": "masks"}, name))
+
+
+def test_a_recipe_that_is_not_there_is_told_which_are():
+    with pytest.raises(UserError, match="no recipe 'quik', neither a file nor one of: quick, .*did you mean 'quick'"):
+        resolve(["photos"], {"out": "masks"}, "quik")
+
+
+def test_what_a_model_does_not_heed_is_said(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one", refine="none"), silent)
+    given, said = {"model": str(tmp_path / "one"), "refine": "none", "image_size": None}, []
+    segment(settings(folder, tmp_path / "two", **given), silent, said.append)
+    assert said == []
+    asked = {"classes": 9, "method": "spectral", "layers": [5], "stego": StegoConfig(dim=9)}
+    asked |= {"window": 3, "primaps": PrimapsConfig(gamma=1.0)}
+    segment(settings(folder, tmp_path / "two", **given, **asked), silent, said.append)
+    assert said == [
+        f"The segments are those that {tmp_path / 'one'} has learned, with its own settings: classes=9, "
+        "method=spectral, layers=[5], window=3, stego.dim=9, primaps.gamma=1.0 changes nothing."
+    ]
 
 
 def test_a_model_refuses_another_backbone(folder, tmp_path):

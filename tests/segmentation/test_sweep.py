@@ -12,7 +12,7 @@ from sklearn.metrics import silhouette_samples
 from densessl.errors import UserError
 from densessl.segmentation import sweep as sweeps
 from densessl.segmentation.features import Features
-from densessl.segmentation.sweep import Sweep, sampled, silhouette, sweep, unclustered
+from densessl.segmentation.sweep import Sweep, silhouette, sweep, unclustered
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +77,11 @@ def test_the_same_seed_gives_the_same_curve_and_another_seed_another():
 def test_a_sample_has_as_many_tokens_of_each_picture():
     features = planted(3, noise=0.1, seed=0)
     features.arrays[2] = np.full((80, 24), 7, dtype=np.float32)
-    points = sampled(features, 100, torch.Generator().manual_seed(0))
+    points = features.sampled(20, torch.Generator().manual_seed(0))
     assert points.shape == (100, 24)
     torch.testing.assert_close(points.norm(dim=1), torch.ones(100))
     assert (points - 24**-0.5).abs().amax(dim=1).lt(1e-6).sum() == 20
-    assert len(sampled(features, 10**6, torch.Generator())) == 400
+    assert len(features.sampled(10**6, torch.Generator())) == 400
 
 
 def test_the_curve_is_data_and_a_picture():

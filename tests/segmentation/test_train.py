@@ -153,6 +153,9 @@ def test_epochs_count_when_steps_are_not_set(scenes):
 def test_more_segments_than_places_are_refused(scenes):
     with pytest.raises(UserError, match="fewer with --classes"):
         learn(features(scenes, 1), settings(classes=2000))
+    many = Features([0, 1], [(300, 300), (1, 4)], [np.ones((90000, 3), "float32"), np.ones((4, 3), "float32")])
+    with pytest.raises(UserError, match="20000 segments cannot be learned from the 16388 of 90004 places that are"):
+        learn(many, settings(classes=20000, method="kmeans"))
     with pytest.raises(UserError, match="at least 2"):
         learn(features(scenes, 1), settings(classes=1))
 

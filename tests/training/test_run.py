@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from densessl import files
 from densessl.backbones import load_backbone
 from densessl.errors import RunStopped, UserError
 from densessl.methods import methods
@@ -154,6 +155,15 @@ def test_a_finished_run_is_left_alone_and_other_settings_are_refused(pictures, t
     assert (folder / "backbone.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"other settings \(lr"):
         run("simclr", pictures, tmp_path / "run", "steps=2", "lr=9")
+
+
+def test_two_commands_do_not_train_in_one_folder(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "WAIT", 0.0)
+    with (
+        files.claimed(tmp_path / "run"),
+        pytest.raises(UserError, match="Another densessl command is at work in .*run"),
+    ):
+        run("simsiam", pictures, tmp_path / "run")
 
 
 def test_other_images_and_a_folder_among_the_images_are_refused(pictures, tmp_path):

@@ -42,13 +42,15 @@ class LabelledImages(ABC):
     """Images and their label maps, by their number.
 
     name: of the set. source: the images. classes: their names, in the order of ids.
-    colours: RGB of each class where its publisher has given one, else None.
+    colours: RGB of each class where its publisher has given one, else None. crops: of each picture so many follow each
+        other, each counted as an image.
     """
 
     name: str
     source: Source
     classes: tuple[str, ...]
     colours: Colours | None = None
+    crops: int = 1
 
     def __len__(self) -> int:
         return len(self.source)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def _curated(folder: str, variant: Variant, options: Options) -> list[str]:
             f"{MIN_SHARE:.0%} are {', '.join(variant.of)}: see that they are those of stuffthingmaps_trainval2017.zip."
         )
     if kept is not None:
-        write_text(kept, "\n".join(chosen) + "\n")
+        with suppress(UserError):  # a folder that cannot be written costs the time again, and nothing else
+            write_text(kept, "\n".join(chosen) + "\n")
     return chosen
 
 

@@ -66,6 +66,8 @@ class FiveCropSource(Source):
 class FiveCrops(LabelledImages):
     """The five crops of each image of a set, with theirs of its label map."""
 
+    crops = CROPS
+
     def __init__(self, of: LabelledImages, ratio: float = 0.5) -> None:
         self.of, self.ratio, self.colours = of, ratio, of.colours
         self.name, self.source = f"{of.name}-fivecrop", FiveCropSource(of.source, ratio)

@@ -56,7 +56,7 @@ class CentreSquares(LabelledImages):
     """The central squares of a set's images, with those of its label maps."""
 
     def __init__(self, of: LabelledImages, size: int) -> None:
-        self.of, self.size, self.colours = of, size, of.colours
+        self.of, self.size, self.colours, self.crops = of, size, of.colours, of.crops
         self.name, self.source = f"{of.name}-{size}", CentreSource(of.source, size)
 
     @property

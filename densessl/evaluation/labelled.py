@@ -1,0 +1,122 @@
+"""The images with label maps that a protocol of segments learns from and judges: which of them, and their features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from densessl.data.sources import Source
+from densessl.data.sources.subset import drawn
+from densessl.errors import UserError
+from densessl.progress import Report, tell
+from densessl.segmentation import remade
+from densessl.segmentation.cache import Cache, lists
+from densessl.segmentation.features import Extractor, Features
+from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.squares import Squares
+from densessl.segmentation.transform import Frame
+
+if TYPE_CHECKING:
+    from densessl.evaluation.segments import SegmentsConfig
+
+
+def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
+    """What is learned from, if anything, and what is judged; of as many classes."""
+
+    def opened(split: str, classes: int | None = None) -> LabelledImages:
+        return open_labelled(
+            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
+        )
+
+    test = opened(config.split)
+    if not (config.methods or config.baselines):
+        return None, test
+    train = opened(config.learn_split)
+    counts = len(train.classes), len(test.classes)
+    if counts[0] != counts[1]:
+        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
+        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
+    return train, test
+
+
+def counted(config: SegmentsConfig, labelled: LabelledImages) -> str:
+    """How many images of a set are used, in words."""
+    used, count = len(chosen(config, labelled)), len(labelled)
+    return f"{used} images" if used == count else f"{used} of the {count} images, drawn by seed {config.seed},"
+
+
+def chosen(config: SegmentsConfig, labelled: LabelledImages) -> list[int]:
+    """The numbers of what `limit` leaves of a set: so many images, or all crops of so many."""
+    crops = labelled.crops
+    count = len(labelled) // crops
+    images = range(count) if config.limit is None else drawn(count, config.limit, config.seed).tolist()
+    return [crops * image + crop for image in images for crop in range(crops)]
+
+
+def learned_images(train: LabelledImages, crops: str, inputs: str, frame: Frame) -> LabelledImages:
+    """The images of a set, or five crops of each; "square" `inputs` are the squares that `frame` shows as they are.
+
+    Raises `UserError` where the backbone's stride does not divide the square.
+    """
+    train = FiveCrops(train) if crops == "five" else train
+    if inputs == "whole":
+        return train
+    check_square(frame.image_size, frame, "inputs=square")
+    return CentreSquares(train, frame.image_size)
+
+
+def check_square(size: int, frame: Frame, asked: str) -> None:
+    """Raise `UserError` where squares of `size` pixels, `asked` for by this setting, would have to be resized."""
+    if size % frame.stride and not frame.fixed:
+        raise UserError(
+            f"{asked} shows {size} px, which a stride of {frame.stride} does not divide: leave it out, or give another "
+            "backbone."
+        )
+
+
+def features_of(
+    config: SegmentsConfig,
+    extractor: Extractor,
+    labelled: LabelledImages,
+    progress: Report,
+    source: Source | None = None,
+) -> Features:
+    """Of a set's images, or of what `source` makes of them."""
+    return _read(config, extractor, source or labelled.source, chosen(config, labelled), progress)
+
+
+def learned_features(
+    config: SegmentsConfig, extractor: Extractor, labelled: LabelledImages, progress: Report
+) -> Features:
+    """What is learned from: features of a set's images or, by way of tiles, of squares of them."""
+    source, indices = labelled.source, chosen(config, labelled)
+    if extractor.tiled:
+        source, extractor = Squares(source, extractor.frame, indices, config.seed), extractor.of_tiles()
+        indices = list(range(len(source)))
+    return _read(config, extractor, source, indices, progress)
+
+
+def _read(
+    config: SegmentsConfig, extractor: Extractor, source: Source, indices: list[int], progress: Report
+) -> Features:
+    count = len(indices)
+
+    def advance(done: int) -> None:
+        progress("Reading features", done, count, "")
+
+    store = Cache.of(config.cache, config.cache_size)
+    kept = remade.features_of(
+        source,
+        extractor,
+        indices,
+        config.workers,
+        store,
+        spill=store.folder if store else None,
+        advance=advance,
+        keep=config.keep_size,
+    )
+    if store is not None and store.trouble:
+        tell(f"Not all features are kept for other runs: {store.trouble}.")
+    if kept.unreadable:
+        name, reason = kept.unreadable[0]
+        raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
+    return kept
