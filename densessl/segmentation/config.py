@@ -102,11 +102,11 @@ class SegmentConfig:
     backbone: str | None = None
     model: str | None = None
     probe: str = "cluster"
-    method: str = "stego"
+    method: str = "kmeans"
     layers: Any = None
     facet: str = "tokens"
     positions: str | None = None
-    window: int = 1
+    window: int = 3
     image_size: int | None = None
     tile: int | None = None
     batch_size: int = 16

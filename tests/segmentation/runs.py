@@ -10,7 +10,7 @@ from densessl.segmentation import SegmentConfig, segment
 
 def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
     config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=3, image_size=64, devices="cpu")
-    config.refine, config.crops = "none", 2
+    config.method, config.window, config.refine, config.crops = "stego", 1, "none", 2
     config.backbone = None if "model" in changes else "colour"
     for key, value in changes.items():
         setattr(config, key, value)
