@@ -70,7 +70,7 @@ def segment(
     model: Annotated[
         str | None, typer.Option(help="An earlier run's model, or STEGO's .ckpt: only write masks.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="stego unless given; kmeans, primaps, spectral: no head.")] = None,
+    method: Annotated[str | None, typer.Option(help="kmeans unless given; stego trains a head; spectral.")] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/segment, or a path.")] = None,
 ) -> None:
     """Find segments in your images without a label, and write masks.
@@ -81,7 +81,7 @@ def segment(
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
     split, probe, layers, window, facet, positions, image_size, tile, batch_size, epochs, steps, lr, restarts, workers,
     seed, devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco,
-    probabilities, cache, cache_size, keep_size, unreadable, stego.*, primaps.*, crf.*.
+    probabilities, cache, cache_size, keep_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run

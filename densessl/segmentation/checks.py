@@ -16,7 +16,7 @@ def check(config: SegmentConfig) -> None:
     """Raise `UserError` for a value that cannot be."""
     device_of(config.devices)
     choices = {
-        "method": ("stego", "kmeans", "primaps", "spectral"),
+        "method": ("stego", "kmeans", "spectral"),
         "precision": ("32", "bf16"),
         "refine": ("crf", "guided", "none"),
         "facet": ("tokens", "keys"),
@@ -35,7 +35,7 @@ def check(config: SegmentConfig) -> None:
         raise UserError("method=spectral joins all places of a picture in one graph, and takes no tile: leave it out.")
     _check_classes(config)
     _check_finite(config, "")
-    for section in ("stego", "primaps", "crf"):
+    for section in ("stego", "crf"):
         _check_finite(getattr(config, section), f"{section}.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
     least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}

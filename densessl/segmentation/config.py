@@ -14,7 +14,6 @@ from densessl import config as configs
 from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.primaps import PrimapsConfig
 
 
 @dataclass
@@ -55,9 +54,10 @@ class SegmentConfig:
     model: a model.safetensors of an earlier run, or a .ckpt of STEGO's authors: nothing is learned, its segments are
         written.
     probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
-    method: "stego"; "kmeans" on the backbone's features as they are; "primaps", which goes on from there and fits the
-        segments to masks that each picture proposes (`densessl.segmentation.primaps`); or "spectral", k-means with the
-        tokens of each picture first joined into segments of that picture (`densessl.segmentation.spectral`).
+    method: "kmeans" on the backbone's features; "stego", which trains a head first and takes its codes
+        (`densessl.segmentation.train`); or "spectral", k-means with the tokens of each picture first joined into
+        segments of that picture (`densessl.segmentation.spectral`). tests/benchmarks/heads.md has the figures by which
+        k-means is what happens unless told.
     layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
         gradients; several side by side on the first one's grid, such as [colour,-2,-1]. None for those that the
         backbone's file names, or the last.
@@ -65,7 +65,8 @@ class SegmentConfig:
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
     window: side in tokens of the square whose mean feature counts for the place in its middle; 1 takes each token as it
-        is. 3 helps where features are noisy or the map is fine (`densessl.segmentation.primaps` has figures).
+        is. 3 was better than 1 on five sets of six or all, by the head, but not on the coarse maps of `densessl.demo`
+        (tests/benchmarks/heads.md).
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's). With `tile`
         that of the whole picture, and None is its own size.
     tile: None, or the side in pixels of the squares through which the backbone sees a picture of any size, which lie
@@ -133,7 +134,6 @@ class SegmentConfig:
     keep_size: float = 20.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)
-    primaps: PrimapsConfig = field(default_factory=PrimapsConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
 

@@ -99,7 +99,7 @@ class Finding:
             begun = time.monotonic()
         counted = dataclasses.replace(config, classes=self._count(features, head))
         self.progress("Finding segments", 0, 1, "")
-        model = cluster(features, head, counted, device, probe, self.progress)
+        model = cluster(features, head, counted, device, probe)
         self.progress("Finding segments", 1, 1, "")
         seconds = time.monotonic() - begun
         if model.head is not None:

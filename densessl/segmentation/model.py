@@ -26,14 +26,13 @@ class Segmenter(nn.Module):
     head: tokens -> codes; None where the features themselves are the codes.
     centres: (K, dim) directions; with a bias the weights of a linear probe, which labels have taught.
     bias: (K,) of a linear probe; None where segments are the directions that codes are nearest to.
-    unit: scale centres to length 1; otherwise a longer one wins more ground.
     """
 
-    def __init__(self, head: StegoHead | None, centres: Tensor, bias: Tensor | None = None, unit: bool = True) -> None:
+    def __init__(self, head: StegoHead | None, centres: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.head = head
         centres = centres.detach().clone()
-        self.register_buffer("centres", F.normalize(centres, dim=1) if unit and bias is None else centres)
+        self.register_buffer("centres", F.normalize(centres, dim=1) if bias is None else centres)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
     @property
@@ -42,14 +41,14 @@ class Segmenter(nn.Module):
 
     def of_codes(self) -> Segmenter:
         """The same for codes instead of tokens."""
-        return Segmenter(None, self.centres, self.bias, unit=False)
+        return Segmenter(None, self.centres, self.bias)
 
     def codes(self, tokens: Tensor) -> Tensor:
         """(T, C) -> (T, dim)."""
         return tokens if self.head is None else self.head(tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Scores (T, K): the codes' products with the centres, or what the linear probe makes of them.
+        """Scores (T, K): the codes' products with the unit centres, or what the linear probe makes of them.
 
         The code is not normalised: its length changes no place's nearest centre, and this way scores may be
         interpolated between tokens exactly as if the codes had been.
@@ -60,8 +59,7 @@ class Segmenter(nn.Module):
     def log_odds(self, codes: Tensor, sharpness: float) -> Tensor:
         """(B, dim, ...) -> (B, K, ...), whose softmax are probabilities, as STEGO's evaluation has them.
 
-        They are `sharpness` times the cosines with the centres, times their lengths where they have any but 1; a linear
-        probe's are its scores, as it was taught.
+        They are `sharpness` times the cosines with the centres; a linear probe's are its scores, as it was taught.
         """
         if self.bias is None:
             return sharpness * torch.einsum("bd...,kd->bk...", F.normalize(codes, dim=1), self.centres)
@@ -146,7 +144,7 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             record = json.loads((file.metadata() or {})["densessl"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         head = None if record["head"] is None else StegoHead(**record["head"])
-        model = Segmenter(head, tensors["centres"], tensors.get("bias"), unit=False)
+        model = Segmenter(head, tensors["centres"], tensors.get("bias"))
         model.load_state_dict(tensors)
         names = record.get("names")
         saved = Saved(

@@ -32,8 +32,7 @@ MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
-LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window", "primaps")
-SECTIONS = ("stego", "primaps")  # of those, which have settings of their own
+LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window")
 BOX = "box"  # the backbone of a config that names none
 
 
@@ -163,13 +162,12 @@ def unheeded(config: SegmentConfig, saved: Saved) -> str:
     told = [
         f"{key}={asked[key]}"
         for key in LEARNING
-        if key not in ("model", "backbone", "probe", *SECTIONS) and asked[key] not in (defaults[key], own.get(key))
+        if key not in ("model", "backbone", "probe", "stego") and asked[key] not in (defaults[key], own.get(key))
     ]
     told += [
-        f"{section}.{key}={value}"
-        for section in SECTIONS
-        for key, value in asked[section].items()
-        if value not in (defaults[section][key], (own.get(section) or {}).get(key))
+        f"stego.{key}={value}"
+        for key, value in asked["stego"].items()
+        if value not in (defaults["stego"][key], (own.get("stego") or {}).get(key))
     ]
     return ", ".join(told)
 

@@ -13,8 +13,8 @@ first eigenvectors of L = I - D^-1/2 W D^-1/2, each row scaled to length 1 (Ng, 
 Such segments mean nothing beyond their picture. `spectral_tokens` gives every token the mean feature of its segment,
 and what takes tokens takes these: by a `Segmenter` whole segments get a class that is the same in all pictures, and the
 refinements follow edges as ever. Its centres may be those of plain tokens, or be learned from such means, as in the
-paper. mIoU and accuracy in % by k-means on colours and gradients at 224 pixels, on every eighth validation frame of
-CamVid and on 24 generated scenes, 3 seeds (2 with the CRF):
+paper. mIoU and accuracy in % by k-means on colours and gradients at 224 pixels (window=1), on every eighth validation
+frame of CamVid and on 24 generated scenes, 3 seeds (2 with the CRF):
 
                                        CamVid       with CRF     scenes       with CRF
     plain tokens                       26.9  53.1   31.6  61.5   28.0  46.1   30.9  49.3

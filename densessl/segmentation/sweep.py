@@ -6,7 +6,8 @@ gap statistic for another measure; Tibshirani, Walther, Hastie, 2001.) The least
 chosen.
 
 What several criteria chose from 2 to 20, a number per seed. Colours and gradients of mosaics, pictures of 3, 5, 8 and
-12 textures, each seed with its own; of generated scenes (8 classes); of CamVid's training frames (11 classes):
+12 textures, each seed with its own; of generated scenes (8 classes); of CamVid's training frames (11 classes), all with
+window=1:
 
                                    3          5         8          12        scenes     CamVid
     ours                     10   4   5    6  5  5    9  8  8   12 10 13    15 15  2    5  5  5

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from densessl.errors import RunStopped, UserError
 from densessl.progress import Report, silent
-from densessl.segmentation import primaps
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.correspondence import correspondence_loss
 from densessl.segmentation.features import Features, nearest_neighbours
@@ -84,7 +83,7 @@ def learn(features: Features, config: SegmentConfig, device: str = "cpu", progre
     """
     check_enough(features, config.classes)
     if config.method != "stego":
-        return Learned(cluster(features, None, config, device, progress=progress))
+        return Learned(cluster(features, None, config, device))
     trained = train(features, config, device, progress)
     return Learned(cluster(features, trained.head, config, device, trained.probe), trained.losses)
 
@@ -103,7 +102,8 @@ class Trainer:
         self.features, self.config, self.generator, self.device = features, config, generator, device
         self.neighbours = nearest_neighbours(features.pooled(), config.stego.num_neighbors)
         self.batch_size = min(config.batch_size, len(features))
-        self.steps = steps_of(config, len(features), self.batch_size)
+        per_epoch = len(features) // self.batch_size
+        self.steps = config.steps if config.steps is not None else config.epochs * per_epoch
         head_seed, probe_seed = torch.randint(2**62, (2,), generator=generator).tolist()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
@@ -207,40 +207,21 @@ def cluster(
     config: SegmentConfig,
     device: str = "cpu",
     centres: Tensor | None = None,
-    progress: Report = silent,
 ) -> Segmenter:
     """The model of `config.classes` segments, largest first.
 
     head: None where the features themselves are the codes. centres: (K, dim); without them they are found by spherical
-    k-means on a sample of the codes, the best of `config.restarts` starts by mean cosine, which needs no label; with
-    the method primaps that is where its prototypes start.
+    k-means on a sample of the codes, the best of `config.restarts` starts by mean cosine, which needs no label.
     """
     generator = torch.Generator().manual_seed(config.seed)
     codes = sample_codes(features, head, generator, device)
     if centres is None:
         centres = best_spherical_kmeans(codes, config.classes, generator, config.restarts)[0]
-        if config.method == "primaps":
-            centres = fit_prototypes(features, centres, config, generator, device, progress)
-    model = Segmenter(head, centres.cpu(), unit=config.method != "primaps")
+    model = Segmenter(head, centres.cpu())
     nearest = (codes @ model.centres.T).argmax(dim=1)
     order = torch.bincount(nearest, minlength=model.classes).argsort(descending=True, stable=True)
     model.centres = model.centres[order]
     return model.to(device)
-
-
-def fit_prototypes(
-    features: Features, start: Tensor, config: SegmentConfig, generator: torch.Generator, device: str, progress: Report
-) -> Tensor:
-    """(K, C) PriMaPs-EM from these directions."""
-    size = min(config.batch_size, len(features))
-    steps = steps_of(config, len(features), size)
-    order = batches(len(features), size, generator)
-    return primaps.fit(features, start, config.primaps, order, steps, device, progress)
-
-
-def steps_of(config: SegmentConfig, pictures: int, batch_size: int) -> int:
-    """`config.steps`, or those of its epochs."""
-    return config.steps if config.steps is not None else config.epochs * (pictures // batch_size)
 
 
 def sample_codes(features: Features, head: StegoHead | None, generator: torch.Generator, device: str) -> Tensor:

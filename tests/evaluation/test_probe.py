@@ -166,5 +166,5 @@ def test_on_other_classes_only_the_clusters_of_a_released_checkpoint_are_judged(
 
 
 def test_a_method_that_is_none_is_a_sentence(coco):
-    with pytest.raises(UserError, match="give one or more of kmeans, stego, primaps, linear"):
+    with pytest.raises(UserError, match="give one or more of kmeans, stego, linear"):
         evaluate("colour", "segments", f"cocostuff27:{coco}", ["methods=[probe]"])

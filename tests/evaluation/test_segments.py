@@ -26,7 +26,6 @@ from densessl.progress import silent
 from densessl.segmentation import crf, remade
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.features import Extractor, Features
-from densessl.segmentation.primaps import PrimapsConfig
 from densessl.segmentation.run import segment
 from densessl.segmentation.sets import open_labelled
 
@@ -90,11 +89,11 @@ def test_several_seeds_pictures_and_baselines(data, tmp_path):
     assert record["settings"]["seeds"] == 2 and "without their labels" in record["data"]["learned from"]
 
 
-def test_prototypes_of_wide_features_are_judged_as_all_else_is(data):
-    settings = ("methods=[kmeans,primaps]", "refine=[none]", "seeds=1", "steps=40", "primaps.lr=0.05")
+def test_features_and_segments_are_those_of_means_of_3_by_3_places_unless_told(data):
+    settings = ("methods=[kmeans]", "refine=[none]", "seeds=1")
     plain, wide = (judge(data, *settings, f"window={window}")["figures"] for window in (1, 3))
-    assert {"kmeans", "primaps", "features", "always the commonest class"} == plain.keys()
-    assert plain["kmeans"] != plain["primaps"] and plain["features"] != wide["features"]
+    assert plain["kmeans"] != wide["kmeans"] and plain["features"] != wide["features"]
+    assert judge(data, *settings)["figures"] == wide
 
 
 def test_twins_have_the_window_of_the_judged_one(data):
@@ -110,8 +109,8 @@ def test_twins_have_the_window_of_the_judged_one(data):
 
 def test_the_window_of_a_model_is_that_of_what_is_judged_in_either_way(data, tmp_path, monkeypatch):
     config = SegmentConfig(
-        data=str(data / "images" / "train"), out=str(tmp_path), classes=len(CLASSES), method="primaps", steps=20,
-        window=3, refine="none", devices="cpu", backbone="colour", cache="none", primaps=PrimapsConfig(lr=0.05),
+        data=str(data / "images" / "train"), out=str(tmp_path), classes=len(CLASSES), window=5, refine="none",
+        devices="cpu", backbone="colour", cache="none",
     )  # fmt: skip
     segment(config, silent)
     seen, extracted = [], remade.features_of
@@ -122,7 +121,7 @@ def test_the_window_of_a_model_is_that_of_what_is_judged_in_either_way(data, tmp
 
     monkeypatch.setattr(remade, "features_of", noting)
     figures = judge(data, "judge=[honest,official]", "refine=[none]", "seeds=1", backbone=str(tmp_path))["figures"]
-    assert seen == [3, 3, 3] and {"honest: model", "official: model"} < figures.keys()
+    assert seen == [5, 5, 5] and {"honest: model", "official: model"} < figures.keys()
     total = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     written = SegmentConfig(
         data=str(data / "images" / "val"), out=str(tmp_path / "val"), model=str(tmp_path), refine="none", devices="cpu",
@@ -261,7 +260,7 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
     [
         ("judge=[official,none]", "judge=.*honest, official"),
         ("crops=six", "crops=six is not one of: whole, five"),
-        ("methods=[kmean]", "give one or more of kmeans, stego, primaps"),
+        ("methods=[kmean]", "give one or more of kmeans, stego, linear"),
         ("refine=[]", "give one or more of none, crf, guided"),
         ("seeds=0", "too small"),
         ("split=test", "test"),
@@ -284,6 +283,7 @@ def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
 def test_the_papers_recipes_are_settings_of_the_protocol(name):
     config = build(SegmentsConfig, OmegaConf.create({"backbone": "colour", "data": "x"}), read_yaml(name, "evaluate"))
     assert config.steps == 5000 and config.judge == ["honest", "official"] and config.stego.clusters == "probe"
+    assert config.window == 1
     assert config.classes == (3 if "potsdam" in name else 27) and config.stego.pointwise and config.stego.zero_clamp
 
 
@@ -403,8 +403,8 @@ def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_f
 
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
-    config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, steps=5, devices="cpu",
-                           refine="none", stego=StegoConfig(dim=8), backbone="colour")  # fmt: skip
+    config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, method="stego", steps=5,
+                           devices="cpu", refine="none", stego=StegoConfig(dim=8), backbone="colour")  # fmt: skip
     segment(config, lambda *told: None)
     for place in (tmp_path, tmp_path / "model.safetensors"):
         record = judge(data, "refine=[none]", backbone=str(place))

@@ -25,7 +25,7 @@ NAMES = ("pos_intra", "pos_inter", "neg_inter")
 
 
 def settings(classes: int = 2, steps: int = 0, **stego) -> SegmentConfig:
-    return SegmentConfig(data="", out="", classes=classes, steps=steps, stego=StegoConfig(**stego))
+    return SegmentConfig(data="", out="", classes=classes, method="stego", steps=steps, stego=StegoConfig(**stego))
 
 
 def read(scenes, pictures: int = 4) -> Features:
@@ -228,7 +228,7 @@ def folder(scenes, tmp_path) -> Path:
 
 def run(folder: Path, out: Path, **changes):
     config = SegmentConfig(data=str(folder), out=str(out), classes=3, steps=5, image_size=64, devices="cpu", crops=0)
-    config.backbone = "colour"
+    config.backbone, config.method, config.window = "colour", "stego", 1
     for key, value in (changes | {"refine": "none"}).items():
         setattr(config, key, value)
     return segment(config, progress=silent)

@@ -172,7 +172,7 @@ def test_segments_stand_on_the_published_features(name, tmp_path):
     cv2.imwrite(str(pictures / "0.png"), scene(0, 4 * stride, 6 * stride)[0])
     config = SegmentConfig(
         data=str(pictures), out=str(tmp_path / "out"), backbone=str(path), method="kmeans", classes=3, refine="none",
-        image_size=4 * stride, devices="cpu", crops=0,
+        image_size=4 * stride, window=1, devices="cpu", crops=0,
     )  # fmt: skip
     extractor, _ = extractor_of(config)
     image = scene(0, 4 * stride, 6 * stride)[0]

@@ -36,6 +36,7 @@ def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
         data=str(folder),
         out=str(out),
         classes=3,
+        method="stego",
         steps=3,
         image_size=64,
         devices="cpu",
@@ -192,6 +193,7 @@ def test_defaults_that_are_spelt_out_are_no_other_settings(folder, tmp_path, no_
     model = load_model(tmp_path / "out")[1]
     no_backbone()
     asked = {"backbone": "box", "image_size": model.image_size, "layers": list(model.layers), "method": "kmeans"}
+    asked["window"] = 3
     assert segment(settings(folder, tmp_path / "out", **asked), silent).before == 4
     with pytest.raises(UserError, match=r"\(image_size: "):
         segment(settings(folder, tmp_path / "out", **asked | {"image_size": 64}), silent)
@@ -278,7 +280,7 @@ def test_sigterm_while_it_learns_is_a_sentence(folder, tmp_path):
     program = (
         "from densessl import cli, progress; progress.Progress.__init__.__defaults__ = (None, 0.0);"
         f"import sys; sys.argv = ['densessl', 'segment', {str(folder)!r}, '--out', {str(tmp_path / 'out')!r},"
-        " 'devices=cpu', 'image_size=64', 'steps=100000']; cli.main()"
+        " '--method', 'stego', 'devices=cpu', 'image_size=64', 'steps=100000']; cli.main()"
     )
     running = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     try:

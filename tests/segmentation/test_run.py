@@ -23,7 +23,6 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import StegoConfig, resolve
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.model import load_model, save_model
-from densessl.segmentation.primaps import PrimapsConfig
 
 
 @pytest.fixture
@@ -94,14 +93,23 @@ def test_spectral_joins_the_tokens_of_a_picture_and_its_model_does_so_again(fold
 
 
 def test_a_model_keeps_the_window_that_its_features_are_averaged_over(folder, tmp_path):
-    shared = {"method": "kmeans", "refine": "none"}
-    segment(settings(folder, tmp_path / "plain", **shared), progress=silent)
-    segment(settings(folder, tmp_path / "wide", window=3, **shared), progress=silent)
+    for name, window in (("plain", 1), ("wide", 5)):
+        segment(settings(folder, tmp_path / name, window=window, refine="none"), progress=silent)
     model = str(tmp_path / "wide")
     segment(settings(folder, tmp_path / "again", model=model, image_size=None, refine="none"), progress=silent)
     plain, wide, again = (masks(tmp_path / name) for name in ("plain", "wide", "again"))
     assert any(not np.array_equal(plain[name], wide[name]) for name in plain)
     assert all(np.array_equal(again[name], wide[name]) for name in wide)
+
+
+def test_unless_told_segments_are_clusters_of_means_of_3_by_3_places(folder, tmp_path):
+    segment(settings(folder, tmp_path / "out", refine="none"), progress=silent)
+    model, saved = load_model(tmp_path / "out")
+    assert model.head is None and (saved.config["method"], saved.window) == ("kmeans", 3)
+    segment(settings(folder, tmp_path / "told", refine="none", method="kmeans", window=3), progress=silent)
+    out, told = masks(tmp_path / "out"), masks(tmp_path / "told")
+    assert out.keys() == told.keys() and all(np.array_equal(out[name], told[name]) for name in out)
+    assert not list(tmp_path.rglob("correspondences.*"))
 
 
 def test_the_saved_config_runs_again_to_the_same_masks(folder, tmp_path):
@@ -136,7 +144,6 @@ def test_learning_from_some_pictures_still_writes_all_masks(folder, tmp_path):
         ({"batch_size": 0}, "batch_size=0"),
         ({"window": 2}, "window=2 has no middle: give an odd number"),
         ({"window": 0}, "window=0 has no middle: give an odd number"),
-        ({"primaps": PrimapsConfig(lr=float("inf"))}, "primaps.lr=inf is no number to reckon with"),
         ({"unreadable": 7.0}, "unreadable=7.0 is no share: give 0 to 1"),
         ({"lr": 0.0}, "lr=0 learns nothing"),
         ({"sharpness": float("inf")}, "sharpness=inf is no number to reckon with: give a finite one"),
@@ -161,9 +168,14 @@ def test_every_recipe_is_a_checked_config(name):
     check(resolve(["photos"], {"out": "masks"}, name))
 
 
+def test_the_recipe_of_stegos_paper_says_its_method_and_takes_each_token_as_it_is():
+    config = resolve(["photos"], {"out": "masks"}, "stego-cocostuff27-vits8")
+    assert (config.method, config.window, config.steps) == ("stego", 1, 5000)
+
+
 def test_a_recipe_that_is_not_there_is_told_which_are():
-    with pytest.raises(UserError, match="no recipe 'quik', neither a file nor one of: quick, .*did you mean 'quick'"):
-        resolve(["photos"], {"out": "masks"}, "quik")
+    with pytest.raises(UserError, match="no recipe 'stego', neither a file nor one of: stego-cocostuff27-vits8"):
+        resolve(["photos"], {"out": "masks"}, "stego")
 
 
 def test_what_a_model_does_not_heed_is_said(folder, tmp_path):
@@ -171,12 +183,11 @@ def test_what_a_model_does_not_heed_is_said(folder, tmp_path):
     given, said = {"model": str(tmp_path / "one"), "refine": "none", "image_size": None}, []
     segment(settings(folder, tmp_path / "two", **given), silent, said.append)
     assert said == []
-    asked = {"classes": 9, "method": "spectral", "layers": [5], "stego": StegoConfig(dim=9)}
-    asked |= {"window": 3, "primaps": PrimapsConfig(gamma=1.0)}
+    asked = {"classes": 9, "method": "spectral", "layers": [5], "window": 5, "stego": StegoConfig(dim=9)}
     segment(settings(folder, tmp_path / "two", **given, **asked), silent, said.append)
     assert said == [
         f"The segments are those that {tmp_path / 'one'} has learned, with its own settings: classes=9, "
-        "method=spectral, layers=[5], window=3, stego.dim=9, primaps.gamma=1.0 changes nothing."
+        "method=spectral, layers=[5], window=5, stego.dim=9 changes nothing."
     ]
 
 
@@ -245,7 +256,7 @@ def test_the_summary_says_what_could_not_be_read(folder, tmp_path, broken, words
     if not broken:
         (folder / "broken.jpg").unlink()
     lines = str(segment(settings(folder, tmp_path / "out"), progress=silent)).splitlines()
-    assert lines[0].startswith("4 masks by stego") and lines[0].endswith(" s.")
+    assert lines[0].startswith("4 masks by kmeans on the features of colours") and lines[0].endswith(" s.")
     found = [line for line in lines if "could not be read" in line]
     assert found == ([f"{words}{tmp_path / 'out' / 'unreadable.txt'}."] if words else [])
 
@@ -268,7 +279,7 @@ def test_ctrl_c_ends_with_a_sentence_and_no_traceback(folder, tmp_path, stage, w
     program = (
         "from densessl import cli, progress; progress.Progress.__init__.__defaults__ = (None, 0.0);"
         f"import sys; sys.argv = ['densessl', 'segment', {str(folder)!r}, '--out', {str(tmp_path / 'out')!r},"
-        f" 'devices=cpu', 'image_size=64', 'steps=100000', 'workers={workers}']; cli.main()"
+        f" '--method', 'stego', 'devices=cpu', 'image_size=64', 'steps=100000', 'workers={workers}']; cli.main()"
     )
     running = subprocess.Popen(
         [sys.executable, "-c", program],

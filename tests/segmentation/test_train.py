@@ -22,7 +22,7 @@ from densessl.segmentation.train import Trainer, cluster, learn, sample_codes, t
 
 
 def settings(**changes) -> SegmentConfig:
-    config = SegmentConfig(data="", out="", classes=2, steps=30)
+    config = SegmentConfig(data="", out="", classes=2, method="stego", steps=30)
     for key, value in changes.items():
         setattr(config, key, value)
     return config
@@ -180,7 +180,7 @@ def test_the_head_is_the_same_whatever_the_number_of_segments(scenes, clusters):
     kept = extract(scenes[0], Extractor(ColourBackbone(), 64), range(4))
     heads = []
     for classes in (2, 7):
-        config = SegmentConfig(data="", out="", classes=classes, steps=4)
+        config = SegmentConfig(data="", out="", classes=classes, method="stego", steps=4)
         config.stego.clusters = clusters
         heads.append(train(kept, config).head.state_dict())
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
