@@ -13,7 +13,7 @@ from pathlib import Path
 from densessl.backbones.load import BOX, load_backbone
 from densessl.backbones.saved import save_backbone
 
-LAYERS = [-1]  # whose channels, side by side, are the features of a place
+LAYERS = ["colour", -1, -1]  # whose channels, side by side, are the features of a place: the last layer counts twice
 SIDE = 320  # short side in pixels at which it is shown pictures
 
 

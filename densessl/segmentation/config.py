@@ -21,7 +21,9 @@ class StegoConfig:
     """STEGO's own settings under the official names; the defaults are CocoStuff-27 with ViT-S (arXiv 2203.08414).
 
     A pair of places attracts where the cosine of its features, centred, exceeds the shift, and repels below it. The
-    three weights and shifts are the paper's for DINO's features; on other backbones they may want tuning.
+    three weights and shifts are the paper's for DINO's features. Others, such as a ReLU's, can be so alike that every
+    pair attracts and all codes fall together: `centre` takes the mean over the pictures from the features first, which
+    the paper does not (tests/benchmarks/heads.md).
     """
 
     dim: int = 70  # length of a code
@@ -35,6 +37,7 @@ class StegoConfig:
     feature_samples: int = 11  # points per picture: this number squared
     neg_samples: int = 5  # other pictures per picture
     num_neighbors: int = 7  # nearest pictures to draw the neighbour from; fewer when there are fewer pictures
+    centre: bool = True
     pointwise: bool = True
     zero_clamp: bool = True
     stabilize: bool = False

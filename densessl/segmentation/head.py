@@ -17,10 +17,13 @@ class StegoHead(nn.Module):
     dim: length of a code; 70 for ViT-S in the paper.
     dropout: share of the channels dropped per picture in training, by independent masks for the two branches.
     nonlinear: whether there is the second branch; without it this is the official code's projection_type "linear".
+
+    The buffer `mean` (C,) is taken from all tokens first; it is 0 until something is written into it.
     """
 
     def __init__(self, channels: int, dim: int = 70, dropout: float = 0.1, nonlinear: bool = True) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
         self.linear = nn.Linear(channels, dim)
         self.hidden = nn.Linear(channels, channels) if nonlinear else None
         self.out = nn.Linear(channels, dim) if nonlinear else None
@@ -32,11 +35,16 @@ class StegoHead(nn.Module):
         owner: (T,) the picture each token belongs to, by which channels are dropped in training; None: all of one.
         generator: source of the masks, on the CPU.
         """
+        tokens = self.centred(tokens)
         linear = self.linear(self.drop(tokens, owner, generator))
         if self.hidden is None:
             return linear
         nonlinear = self.out(F.relu(self.hidden(self.drop(tokens, owner, generator))))
         return linear + nonlinear
+
+    def centred(self, tokens: Tensor) -> Tensor:
+        """Tokens (T, C) without the mean."""
+        return tokens - self.mean
 
     def drop(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Drop whole channels per picture (dropout2d) in training; the identity in evaluation."""

@@ -26,13 +26,15 @@ class Maps(nn.Module):
     """uint8 images (B, 3, H, W) -> one map (B, C, h, w) of the layers' channels one after another.
 
     A single layer is left as it is. Several are resized to the map of the first (bilinearly, antialiased where they
-    shrink), and each place of each is brought to length 1. facet: the "tokens" of the backbone's layers, or the "keys"
+    shrink), and each place of each is brought to length 1; of one that is named n times to the root of n, which gives
+    the cosines that n copies would. facet: the "tokens" of the backbone's layers, or the "keys"
     of their attention. stride: what the sides of images must be multiples of.
     """
 
     def __init__(self, backbone: nn.Module, layers: Layers = (-1,), facet: str = "tokens") -> None:
         super().__init__()
-        self.backbone, self.layers, self.facet = backbone, layers, facet
+        self.backbone, self.layers, self.facet = backbone, tuple(dict.fromkeys(layers)), facet
+        self.lengths = [layers.count(each) ** 0.5 for each in self.layers]
         self.colours = ColourBackbone() if COLOUR in layers else None
         self.stride = math.lcm(int(backbone.stride), self.colours.stride if self.colours else 1)
 
@@ -41,7 +43,10 @@ class Maps(nn.Module):
         if len(maps) == 1:
             return maps[0]
         size = maps[0].shape[2:]
-        return torch.cat([F.normalize(resized(each, size), dim=1) for each in maps], dim=1)
+        parts = [
+            length * F.normalize(resized(map_, size), dim=1) for map_, length in zip(maps, self.lengths, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         numbers = [each for each in self.layers if each != COLOUR]
@@ -69,7 +74,8 @@ def resized(map_: Tensor, size: Sequence[int]) -> Tensor:
 def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:
     """The layers that a setting names, checked.
 
-    given: a number, counted as Python counts, "colour", or a list of them; None for those that the backbone's file
+    given: a number, counted as Python counts, "colour", or a list of them, some more than once where they are to count
+        for more; None for those that the backbone's file
     names, else its last. Raises `UserError` for what the backbone has not.
     """
     if given is None:

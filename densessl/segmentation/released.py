@@ -117,7 +117,8 @@ def _head(state: Mapping[str, Tensor], setting: Callable[..., Any]) -> StegoHead
         parts |= {"hidden": "net.cluster2.0", "out": "net.cluster2.2"}
     head = StegoHead(channels, dim, nonlinear=kind == "nonlinear")
     head.load_state_dict(
-        {f"{ours}.weight": state[f"{theirs}.weight"].flatten(1) for ours, theirs in parts.items()}
+        {"mean": head.mean}
+        | {f"{ours}.weight": state[f"{theirs}.weight"].flatten(1) for ours, theirs in parts.items()}
         | {f"{ours}.bias": state[f"{theirs}.bias"] for ours, theirs in parts.items()}
     )
     return head

@@ -100,7 +100,9 @@ class Trainer:
 
     def __init__(self, features: Features, config: SegmentConfig, generator: torch.Generator, device: str) -> None:
         self.features, self.config, self.generator, self.device = features, config, generator, device
-        self.neighbours = nearest_neighbours(features.pooled(), config.stego.num_neighbors)
+        pooled = features.pooled()
+        mean = pooled.mean(dim=0) if config.stego.centre else torch.zeros(features.channels)
+        self.neighbours = nearest_neighbours(pooled - mean, config.stego.num_neighbors)
         self.batch_size = min(config.batch_size, len(features))
         per_epoch = len(features) // self.batch_size
         self.steps = config.steps if config.steps is not None else config.epochs * per_epoch
@@ -108,6 +110,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
             self.head = StegoHead(features.channels, config.stego.dim, config.stego.dropout)
+        self.head.mean.copy_(mean)
         # From random numbers of its own: the head is the same without it, and with any number of segments.
         probed = config.stego.clusters == "probe"
         self.probe = self._probe(torch.Generator().manual_seed(probe_seed)) if probed else None
@@ -170,7 +173,7 @@ class Trainer:
         tokens, layout, codes: of the anchors, as `Features.batch` and the head give them.
         """
         # The official code hands dropped features to the loss too, by a third mask.
-        tokens = self.head.drop(tokens, layout.owner, self.generator)
+        tokens = self.head.drop(self.head.centred(tokens), layout.owner, self.generator)
         here, points = corners(self.points(len(anchors)), layout), self.points(len(anchors))
         f, s = sample(tokens, here), sample(codes, here)
         yield Compared("pos_intra", f, f, s, s)
@@ -198,7 +201,7 @@ class Trainer:
         touched, inverse = torch.unique(at.index, return_inverse=True)
         tokens, owner, at = tokens[touched].to(self.device), layout.owner[touched], Corners(inverse, at.weight)
         codes = self.head(tokens, owner, self.generator)
-        return sample(self.head.drop(tokens, owner, self.generator), at), sample(codes, at)
+        return sample(self.head.drop(self.head.centred(tokens), owner, self.generator), at), sample(codes, at)
 
 
 def cluster(

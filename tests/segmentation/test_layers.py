@@ -60,6 +60,16 @@ def test_the_cosine_of_two_places_is_the_mean_of_the_layers_cosines(backbone, im
     torch.testing.assert_close(cosines(both), expected, atol=1e-5, rtol=0)
 
 
+def test_a_layer_named_twice_counts_as_two_and_is_kept_once(backbone, images):
+    with torch.no_grad():
+        twice = Maps(backbone, ("colour", -1, -1))(images)
+        colour, last = Maps(backbone, ("colour", -1))(images).split([42, 32], dim=1)
+    copies = torch.cat([colour, last, last], dim=1)
+    assert twice.shape[1] == 42 + 32
+    cosines = [F.normalize(each[0].flatten(1), dim=0) for each in (twice, copies)]
+    torch.testing.assert_close(*(each.T @ each for each in cosines), atol=1e-5, rtol=0)
+
+
 def test_sides_are_multiples_of_the_strides_of_all(backbone):
     assert Maps(backbone, (-1, "colour")).stride == max(backbone.stride, 8)
     assert Extractor(backbone, 64, layers=("colour", 0)).frame.stride == max(backbone.stride, 8)

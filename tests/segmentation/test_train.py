@@ -75,6 +75,25 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(scenes):
         assert torch.equal(weight, again.model.state_dict()[name])
 
 
+def test_what_all_features_share_changes_nothing_unless_they_are_left_as_they_are(scenes):
+    kept = features(scenes)
+    moved = Features(kept.indices, kept.shapes, [each + np.float32(10) for each in kept.arrays])
+    here, there = (train(each, settings()).head for each in (kept, moved))
+    torch.testing.assert_close(there(moved.tokens(1)), here(kept.tokens(1)), atol=1e-2, rtol=0)
+    torch.testing.assert_close(here.mean, torch.stack([kept.tokens(row).mean(dim=0) for row in range(4)]).mean(dim=0))
+    plain = settings()
+    plain.stego.centre = False
+    alike, apart = (train(each, plain).head for each in (moved, kept))
+    assert not apart.mean.any()
+
+    def spread(head, each: Features) -> float:
+        codes = F.normalize(head(each.tokens(1)), dim=1)
+        return float(1 - (codes @ codes.T).mean().detach())
+
+    # Nearly equal features attract wherever they are: all codes fall together.
+    assert spread(alike, moved) < 0.1 * spread(there, moved)
+
+
 def test_learning_leaves_the_callers_random_state_alone(scenes):
     before = torch.get_rng_state()
     learn(features(scenes), settings(steps=2))
@@ -89,7 +108,7 @@ def test_few_pictures_are_enough(scenes, pictures):
 
 def test_one_picture_is_compared_with_itself_alone(scenes):
     config = settings(steps=1)
-    config.stego.dropout = 0.0
+    config.stego.dropout, config.stego.centre = 0.0, False
     config.stego.feature_samples = 3
     trainer = Trainer(features(scenes, 1), config, torch.Generator().manual_seed(0), "cpu")
     state = trainer.generator.get_state()
@@ -102,9 +121,11 @@ def test_one_picture_is_compared_with_itself_alone(scenes):
     torch.testing.assert_close(loss, slow)
 
 
-def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
+@pytest.mark.parametrize("centre", [False, True])
+def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes, centre):
     """The same draws on whole maps read by `grid_sample`: pictures at the first points, all others at the second."""
     config = settings()
+    config.stego.centre = centre
     config.stego.dropout, config.stego.feature_samples, config.stego.neg_samples = 0.0, 4, 2
     config.stego.clusters = "probe"
     trainer = Trainer(features(scenes), config, torch.Generator().manual_seed(0), "cpu")
@@ -118,7 +139,7 @@ def test_one_step_is_the_weighted_sum_of_the_papers_terms(scenes):
         maps = ([], [])
         for picture, places in zip(pictures.tolist(), points, strict=True):
             tokens = trainer.features.tokens(picture)
-            for made, table in zip(maps, (tokens, trainer.head(tokens)), strict=True):
+            for made, table in zip(maps, (tokens - trainer.head.mean, trainer.head(tokens)), strict=True):
                 grid = table.T.unflatten(1, trainer.features.shapes[picture])[None]
                 made.append(F.grid_sample(grid, places.view(1, 4, 4, 2), padding_mode="border", align_corners=True))
         return [torch.cat(each) for each in maps]
