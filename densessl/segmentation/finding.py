@@ -1,8 +1,9 @@
 """How a run of `segment` finds its segments, and what of that earlier runs on the same pictures have left to it.
 
-Features come from the backbone or the cache, STEGO's head from its training, the cache or an earlier start in the same
-folder; the segments are clusters of the codes, found by each run that asks for another number of them. The training
-draws nothing that depends on their number, so that all of these ways lead to the same segments.
+Features come from the backbone or the cache; STEGO's head, where the method has it, from its training, the cache or an
+earlier start in the same folder; the segments are clusters of features or of the head's codes, found by each run that
+asks for another number of them. The training draws nothing that depends on their number, so that all of these ways lead
+to the same segments.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ stands twice in one draw; a batch never holds a picture twice; the segments are 
 default; with `clusters=probe` they are the paper's probe, which starts from k-means++ and is not trained otherwise.
 With two pictures the neighbour is also the only negative; with one picture, the terms with neighbours and negatives
 fall away and it is compared with itself alone.
+
+Methods without a head, k-means and spectral, only find clusters of the features (`cluster`).
 """
 
 from __future__ import annotations
