@@ -68,8 +68,8 @@ class SegmentConfig:
     positions: how a ViT's positions are resized to another size than it was trained at: by "timm", or the "official"
         way of DINO, with which STEGO's features were made; None is what the backbone's file says, else timm.
     window: side in tokens of the square whose mean feature counts for the place in its middle; 1 takes each token as it
-        is. 3 was better than 1 in all six cells of a study with k-means and in five with STEGO, but not on the small maps
-        of `densessl.demo` (tests/benchmarks/heads.md).
+        is. 3 was better than 1 in all six cells of a study with k-means and in five with STEGO, but not on the small
+        maps of `densessl.demo` (tests/benchmarks/heads.md).
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's). With `tile`
         that of the whole picture, and None is its own size.
     tile: None, or the side in pixels of the squares through which the backbone sees a picture of any size, which lie
