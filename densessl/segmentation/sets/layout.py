@@ -30,9 +30,13 @@ class Layout:
         """The first of these folders that there is, by its path below root; raises `UserError` without one."""
         return self._first(os.path.isdir, "folder", choices)
 
+    def file(self, *choices: str) -> str:
+        """The first of these files that there is, by its path below root; raises `UserError` without one."""
+        return self._first(os.path.isfile, "file", choices)
+
     def lines(self, *choices: str) -> list[str]:
         """The lines of the first of these text files that there is; raises `UserError` without one."""
-        path = self._first(os.path.isfile, "file", choices)
+        path = self.file(*choices)
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

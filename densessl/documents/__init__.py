@@ -1,0 +1,1 @@
+"""Layout and tables of document pages: data sets and how well their objects were found."""
