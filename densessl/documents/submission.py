@@ -74,9 +74,9 @@ def _names(pages: LabelledPages) -> list[str]:
 
 
 def _document(name: str, polygons: Sequence[np.ndarray]) -> str:
-    tables = [
-        f'  <table id="{place}">\n    <Coords points="{" ".join(f"{int(x)},{int(y)}" for x, y in polygon)}"/>\n  </table>\n'
-        for place, polygon in enumerate(polygons, start=1)
-    ]
+    tables = []
+    for place, polygon in enumerate(polygons, start=1):
+        points = " ".join(f"{int(x)},{int(y)}" for x, y in polygon)
+        tables.append(f'  <table id="{place}">\n    <Coords points="{points}"/>\n  </table>\n')
     heading = f"<?xml version='1.0' encoding='UTF-8'?>\n<document filename={quoteattr(os.path.basename(name))}>\n"
     return f"{heading}{''.join(tables)}</document>\n"

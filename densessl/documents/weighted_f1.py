@@ -2,8 +2,8 @@
 
 F1 at IoU .6, .7, .8 and .9, weighted by the IoU: wF1 = (.6 F.6 + .7 F.7 + .8 F.8 + .9 F.9) / 3. On a page each marked
 table, in the order of its file, takes the first detection left that overlaps it enough, not the best one. Counts are
-summed over all pages. Coordinates are cut to whole numbers; a marked table is its polygon, a detection its box. There is
-no score in the files that are handed in: detections below one are left out beforehand, .7 in DiT's code.
+summed over all pages. Coordinates are cut to whole numbers; a marked table is its polygon, a detection its box. There
+is no score in the files that are handed in: detections below one are left out beforehand, .7 in DiT's code.
 
 The tool (https://github.com/cndplab-founder/ctdar_measurement_tool, 738456d) counts the tables of pages for which
 nothing was handed in, as it should, but on the way loses every other of these pages, the first, the third and so on. So
@@ -32,8 +32,8 @@ SCORE = 0.7  # of DiT's code
 
 @dataclass(frozen=True)
 class WeightedF1:
-    """weighted: in [0, 1], as are precision, recall and f1, one for each of `THRESHOLDS`. correct: tables found at each.
-    found: detections that count. tables: marked tables that count. reading, score: how it was measured."""
+    """weighted: in [0, 1], as are precision, recall and f1, one for each of `THRESHOLDS`. correct: tables found at
+    each. found: detections that count. tables: marked tables that count. reading, score: how it was measured."""
 
     weighted: float
     f1: tuple[float, ...]
@@ -86,7 +86,7 @@ def weighted_f1(
 
 
 def marked_tables(pages: LabelledPages, index: int, kind: int) -> list[np.ndarray]:
-    """The polygons (P, 2) of a page's tables in whole pixels, in the order of its file; of a table without one its box."""
+    """The polygons (P, 2) of a page's tables in whole pixels, in the order of its file; a box where there is none."""
     objects = pages.on(index)
     objects = objects[objects.classes == kind]
     polygons = []
@@ -103,7 +103,7 @@ def whole_boxes(detections: Detections) -> list[tuple[int, int, int, int]]:
 
 
 def first_come(fits: np.ndarray) -> int:
-    """How many tables get a detection, where each in turn takes the first that fits and is left. fits: (tables, boxes)."""
+    """How many tables get a detection, each in turn the first left that fits. fits: (tables, boxes) bool."""
     left = np.ones(fits.shape[1], bool)
     count = 0
     for row in fits:
