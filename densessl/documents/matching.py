@@ -16,8 +16,8 @@ IOU, SCORE = 0.5, 0.5
 @dataclass(frozen=True)
 class Match:
     """Of one page. hits: (n, 2) a detection's and an object's place on the page. misses: places of objects.
-    false_alarms: places of detections. aside: places of detections that nobody can judge, of classes that are not labelled here, or
-    on what is crowded or ignored; and of those below the score."""
+    false_alarms: places of detections. aside: places of detections that nobody can judge, of classes that are not
+    labelled here, or on what is crowded or ignored; and of those below the score."""
 
     hits: np.ndarray
     misses: np.ndarray
