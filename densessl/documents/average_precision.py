@@ -64,7 +64,7 @@ def average_precision(
         )
     detections = known(pages, detections)
     truth, found = _truth(pages, masks), _found(pages, detections, masks)
-    evaluator = _evaluated(truth, found, "segm" if masks else "bbox", most, len(pages), len(pages.classes))
+    evaluator = _evaluated(truth, found, "segm" if masks else "bbox", most, pages)
     precision = np.where(evaluator["precision"] < 0, np.nan, evaluator["precision"])[..., 0, -1]  # (T, R, K)
     recall = np.where(evaluator["recall"] < 0, np.nan, evaluator["recall"])[..., 0, -1]  # (T, K)
     by_class = {
@@ -103,7 +103,7 @@ def _plain(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
-def _evaluated(truth: list, found: list, kind: str, most: int, pages: int, classes: int) -> dict[str, np.ndarray]:
+def _evaluated(truth: list, found: list, kind: str, most: int, pages: LabelledPages) -> dict[str, np.ndarray]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -114,11 +114,13 @@ def _evaluated(truth: list, found: list, kind: str, most: int, pages: int, class
                 for each in objects:
                     each["ignore"] = each["iscrowd"] or each["ignored"]
 
+    sizes = enumerate(pages.sizes.tolist())
+    images = [{"id": index, "width": width, "height": height} for index, (width, height) in sizes]
+    categories = [{"id": kind} for kind in range(len(pages.classes))]
     sides = []
     with redirect_stdout(io.StringIO()):
         for annotations in (truth, found):
             side = COCO()
-            images, categories = ([{"id": each} for each in range(count)] for count in (pages, classes))
             side.dataset = {"images": images, "categories": categories, "annotations": annotations}
             side.createIndex()
             sides.append(side)

@@ -94,11 +94,11 @@ open_both = partial(open_ctdar, parts=("archival", "modern"))
 
 def _folders(layout: Layout, split: str) -> tuple[str, str]:
     """Where images and XML files of a split lie."""
-    choices = (*(TRAIN if split == "train" else TEST), (f"images/{split}", f"annotations/{split}"))
-    for images, labels in reversed(choices):
+    choices = ((f"images/{split}", f"annotations/{split}"), *(TRAIN if split == "train" else TEST))
+    for images, labels in choices:
         if all(os.path.isdir(os.path.join(layout.root, each)) for each in (images, labels)):
             return os.path.join(layout.root, images), os.path.join(layout.root, labels)
-    return layout.folder(choices[0][0]), layout.folder(choices[0][1])
+    return layout.folder(choices[1][0]), layout.folder(choices[1][1])
 
 
 def _points(element: Element) -> np.ndarray | None:
