@@ -135,14 +135,14 @@ def test_only_the_best_of_each_page_count():
 
 
 def test_masks_are_compared_pixel_by_pixel():
-    triangle = [np.array([[10.0, 10.0], [50.0, 10.0], [10.0, 50.0]])]
-    pages = made([(0, 0, 10, 10, 50, 50)], shapes=(triangle,))
+    strip = [np.array([[10.0, 10.0], [35.0, 10.0], [35.0, 50.0], [10.0, 50.0]])]
+    pages = made([(0, 0, 10, 10, 50, 50)], shapes=(strip,))
     box = ([0], [[10, 10, 50, 50]], [0], [0.9])
     square = Detections.sorted(1, *box, shapes=[None])
-    same = Detections.sorted(1, *box, shapes=[triangle])
+    same = Detections.sorted(1, *box, shapes=[strip])
     assert average_precision(pages, same, masks=True).overall.ap == pytest.approx(1)
-    # Half of the square: an IoU of .5 or a pixel's width more, which is a hit at one threshold of ten.
-    assert average_precision(pages, square, masks=True).overall.ap == pytest.approx(0.1)
+    # The mask is five eighths of the square that the box would be: a hit at .5, .55 and .6 of ten thresholds.
+    assert average_precision(pages, square, masks=True).overall.ap == pytest.approx(0.3)
     assert average_precision(pages, square).overall.ap == pytest.approx(1)
     with pytest.raises(UserError, match="the detections have none"):
         average_precision(pages, Detections.sorted(1, *box), masks=True)

@@ -99,7 +99,7 @@ def read_coco(
     from, where the file itself does not say. Raises `UserError` with all that is wrong with it.
     """
     content = _content(path)
-    draft = Draft(Problems(path))
+    draft = Draft(Problems(path), "annotation")
     classes, numbers = _categories(content["categories"], draft.problems)
     if expected is not None and [each.lower() for each in classes] != [each.lower() for each in expected]:
         raise UserError(
@@ -171,21 +171,21 @@ def _annotations(listed: list, pages: dict, numbers: dict, draft: Draft, options
         if not _has(entry, "image_id", "category_id", "bbox"):
             draft.problems.add(kinds.BROKEN_ENTRY, f"entry {place} of annotations")
             continue
-        called = f"annotation {entry.get('id', f'in place {place}')}"
+        where = entry.get("id", f"in place {place}")
         page = pages.get(entry["image_id"]) if isinstance(entry["image_id"], int | str) else None
         if page is None:
-            draft.problems.add(kinds.UNKNOWN_IMAGE, f"{called}: image {entry['image_id']}")
+            draft.problems.add(kinds.UNKNOWN_IMAGE, f"annotation {where}: image {entry['image_id']}")
             continue
         kind = numbers.get(entry["category_id"]) if isinstance(entry["category_id"], int) else None
         if kind is None:
-            draft.problems.add(kinds.UNKNOWN_CLASS, f"{called}: category {entry['category_id']}")
+            draft.problems.add(kinds.UNKNOWN_CLASS, f"annotation {where}: category {entry['category_id']}")
             continue
-        shape = _shape(entry, draft, page, called) if options.masks else None
+        shape = _shape(entry, draft, page) if options.masks else None
         draft.add(
             page,
             _corners(entry["bbox"]),
             kind,
-            called,
+            where,
             crowd=bool(entry.get("iscrowd", 0)),
             ignored=bool(entry.get("ignore", 0)),
             shape=shape,
@@ -204,14 +204,14 @@ def _corners(box: object) -> object:
     return None
 
 
-def _shape(entry: dict, draft: Draft, page: int, called: str) -> Shape | None:
+def _shape(entry: dict, draft: Draft, page: int) -> Shape | None:
     """The mask of an annotation; None where it has none, as an empty list or a missing field says."""
     given = entry.get("segmentation")
     if not given:
         return None
     shape = polygons(given) if isinstance(given, list) else run_lengths(given, draft.sizes[page])
     if shape is None:
-        draft.problems.add(kinds.BROKEN_MASK, f"{called} of {draft.names[page]}")
+        draft.problems.add(kinds.BROKEN_MASK, f"annotation {entry.get('id')} of {draft.names[page]}")
     return shape
 
 

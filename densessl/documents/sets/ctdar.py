@@ -75,14 +75,14 @@ def open_ctdar(root: str, split: str | None, options: Options, *, parts: Sequenc
     names = [name for name in files.walk(images) if files.is_image(name) and os.path.basename(name).startswith(starts)]
     if not names:
         raise UserError(f"There are no images {' or '.join(f'{each}*' for each in starts)} in {images}; {HOW}.")
-    draft = Draft(Problems(layout.root))
+    draft = Draft(Problems(layout.root), "table")
     for name in names:
         page = draft.add_page(name)
         found = read_xml(os.path.join(annotations, f"{stem(name)}.xml"), draft.problems)
         for place, table in enumerate([] if found is None else found.iter("table")):
             polygon = _points(table)
             box = None if polygon is None else (*polygon.min(axis=0), *polygon.max(axis=0))
-            draft.add(page, box, 0, f"table {place}", shape=None if polygon is None else [polygon])
+            draft.add(page, box, 0, place, shape=None if polygon is None else [polygon])
     title = "ctdar" if len(parts) > 1 else f"ctdar-{parts[0]}"
     return draft.finish(title, str(options.images or images), CLASSES, options, shapes=True)
 

@@ -41,12 +41,13 @@ class Options:
 class Draft:
     """Pages and objects as they stand in the files of a set, row by row; `finish` looks at all of them.
 
-    names: of the images, below the folder of the images. sizes: width and height that the files state, None where they
-    state none. documents: what each page is from. page, boxes, classes, crowd, ignored, shapes, where: of the objects;
-    the last is what an object is called when it is spoken of.
+    noun: what an object is called when it is spoken of. names: of the images, below the folder of the images. sizes:
+    width and height that the files state, None where they state none. documents: what each page is from. page, boxes,
+    classes, crowd, ignored, shapes, where: of the objects; the last is what the noun needs to tell which is meant.
     """
 
     problems: Problems
+    noun: str = "object"
     names: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int] | None] = field(default_factory=list)
     documents: list[str | None] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Draft:
     crowd: list[bool] = field(default_factory=list)
     ignored: list[bool] = field(default_factory=list)
     shapes: list[Shape | None] = field(default_factory=list)
-    where: list[str] = field(default_factory=list)
+    where: list[object] = field(default_factory=list)
 
     def add_page(self, name: str, size: tuple[int, int] | None = None, document: str | None = None) -> int:
         """A page's number."""
@@ -70,13 +71,13 @@ class Draft:
         page: int,
         box: Sequence[float],
         kind: int,
-        where: str,
+        where: object,
         *,
         crowd: bool = False,
         ignored: bool = False,
         shape: Shape | None = None,
     ) -> None:
-        """An object. box: x0, y0, x1, y1. kind: its class. where: what to call it, beside its page."""
+        """An object. box: x0, y0, x1, y1. kind: its class. where: its id or place."""
         self.page.append(page)
         self.boxes.append(box)
         self.classes.append(kind)
@@ -221,7 +222,7 @@ class Draft:
             self.problems.add(kind, self._called(row))
 
     def _called(self, row: int) -> str:
-        return f"{self.where[row]} of {self.names[self.page[row]]}"
+        return f"{self.noun} {self.where[row]} of {self.names[self.page[row]]}"
 
 
 def rectangle(box: Sequence[float]) -> list[np.ndarray]:

@@ -32,16 +32,17 @@ def open_funsd(root: str, split: str | None, options: Options, *, entities: bool
     layout = Layout(root, "FUNSD", HOW).below("dataset")
     (split,) = splits.choose(list(FOLDERS), split, layout.title)
     annotations, images = (layout.folder(f"{FOLDERS[split]}/{each}") for each in ("annotations", "images"))
-    draft, classes = Draft(Problems(layout.root)), ENTITIES if entities else WORDS
+    classes = ENTITIES if entities else WORDS
+    draft = Draft(Problems(layout.root), "entity" if entities else "word")
     for name in files.walk(images):
         if not files.is_image(name):
             continue
         page = draft.add_page(name, document=stem(name))
-        for called, kind, box in _objects(os.path.join(annotations, f"{stem(name)}.json"), entities, draft.problems):
+        for where, kind, box in _objects(os.path.join(annotations, f"{stem(name)}.json"), entities, draft.problems):
             if kind not in classes:
-                draft.problems.add(kinds.UNKNOWN_CLASS, f"{called} of {name}: {kind}")
+                draft.problems.add(kinds.UNKNOWN_CLASS, f"{draft.noun} {where} of {name}: {kind}")
             else:
-                draft.add(page, box, classes.index(kind), called)
+                draft.add(page, box, classes.index(kind), where)
     title = "funsd-entities" if entities else "funsd"
     return draft.finish(title, str(options.images or images), classes, options)
 
@@ -51,14 +52,14 @@ open_entities = partial(open_funsd, entities=True)
 
 
 def _objects(path: str, entities: bool, problems: Problems) -> list[tuple[str, object, object]]:
-    """What an object is called, its class and its box, of all in a file; words without text are no words."""
+    """Which object it is, its class and its box, of all in a file; words without text are no words."""
     try:
         form = json.loads(Path(path).read_bytes())["form"]
         if entities:
-            return [(f"entity {each.get('id')}", each["label"], each["box"]) for each in form]
+            return [(each.get("id"), each["label"], each["box"]) for each in form]
         words = [(each.get("id"), word) for each in form for word in each["words"]]
         return [
-            (f"word {place} of entity {owner}", "word", word["box"])
+            (f"{place} of entity {owner}", "word", word["box"])
             for place, (owner, word) in enumerate(words)
             if str(word.get("text", "")).strip()
         ]

@@ -138,5 +138,5 @@ def _read(
         box = [number(each, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
         box = np.array(box) - (base, base, 0, 0)
         difficult = number(each, "difficult") > 0
-        draft.add(page, box.tolist(), known[kind], f"object {place}", ignored=difficult)
+        draft.add(page, box.tolist(), known[kind], place, ignored=difficult)
     return draft.finish(name, str(options.images or layout.folder(images)), classes, options)
