@@ -98,7 +98,7 @@ def read_coco(
     expected: the classes that the set is published with, in their order. document: from an image's name to what it is
     from, where the file itself does not say. Raises `UserError` with all that is wrong with it.
     """
-    content = _content(path)
+    content = _content(path, options.masks)
     draft = Draft(Problems(path), "annotation")
     classes, numbers = _categories(content["categories"], draft.problems)
     if expected is not None and [each.lower() for each in classes] != [each.lower() for each in expected]:
@@ -112,9 +112,9 @@ def read_coco(
     return draft.finish(name, folder, expected or classes, options)
 
 
-def _content(path: str) -> dict:
+def _content(path: str, masks: bool) -> dict:
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes(), object_hook=_slim if masks else _without_mask)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}; fetch or write it anew.") from None
     keys = ("images", "categories", "annotations")
@@ -124,6 +124,21 @@ def _content(path: str) -> dict:
         missing = "images" if not content["images"] else "categories"
         raise UserError(f"{path} lists no {missing}: write them into it.")
     return content
+
+
+def _without_mask(entry: dict) -> dict:
+    """Called while the file is read: lists of numbers are nine tenths of a large one's memory."""
+    entry.pop("segmentation", None)
+    return entry
+
+
+def _slim(entry: dict) -> dict:
+    """The same with polygons, as far as they are, in arrays."""
+    given = entry.get("segmentation")
+    if isinstance(given, list):
+        found = polygons(given)
+        entry["segmentation"] = given if found is None else found
+    return entry
 
 
 def _categories(listed: list, problems: Problems) -> tuple[list[str], dict[object, int]]:
@@ -166,8 +181,8 @@ def _images(listed: list, draft: Draft, document: Callable[[str], str | None] | 
 
 
 def _annotations(listed: list, pages: dict, numbers: dict, draft: Draft, options: Options) -> None:
-    # Of an image that is listed twice, or not rightly, nothing more is said.
     for place, entry in enumerate(listed):
+        listed[place] = None  # a large file is not to be in memory twice
         if not _has(entry, "image_id", "category_id", "bbox"):
             draft.problems.add(kinds.BROKEN_ENTRY, f"entry {place} of annotations")
             continue
