@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from densessl.data.sources import files, splits
+from densessl.data.sources.layout import Layout
 from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages, Shape
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options, by_prefix
 from densessl.errors import UserError
-from densessl.segmentation.sets.layout import Layout
 
 HOW = "put the pages into its folder images and their boxes as COCO into its file annotations.json"
 PUBLAYNET_HOW = (

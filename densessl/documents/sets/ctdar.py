@@ -16,12 +16,12 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from densessl.data.sources import files, splits
+from densessl.data.sources.layout import Layout, stem
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options
 from densessl.documents.sets.xml import read_xml
 from densessl.errors import UserError
-from densessl.segmentation.sets.layout import Layout, stem
 
 HOW = (
     "clone https://github.com/cndplab-founder/ICDAR2019_cTDaR, which holds training/TRACKA/ground_truth, test/TRACKA "

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from densessl.data.sources import files, splits
+from densessl.data.sources.layout import Layout, stem
 from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options
-from densessl.segmentation.sets.layout import Layout, stem
 
 HOW = (
     "unpack dataset.zip of https://guillaumejaume.github.io/FUNSD into it, so that it holds the folder dataset with "

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from densessl.data.sources import files, splits
 from densessl.data.sources.files import Files
+from densessl.data.sources.layout import Layout
 from densessl.documents import problems as kinds
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Options
 from densessl.errors import UserError
-from densessl.segmentation.sets.layout import Layout
 
 HOW = (
     "unpack rvl-cdip.tar.gz of https://adamharley.com/rvl-cdip into it, so that it holds the folders images and labels"

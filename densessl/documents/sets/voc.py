@@ -14,13 +14,13 @@ from functools import partial
 import numpy as np
 
 from densessl.data.sources import files, splits
+from densessl.data.sources.layout import Layout, stem
 from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import CHECKED_WITHOUT_A_WORD, Draft, Options, by_prefix
 from densessl.documents.sets.xml import number, read_xml
 from densessl.progress import silent
-from densessl.segmentation.sets.layout import Layout, stem
 
 VOC_HOW = (
     "unpack {archives} of http://host.robots.ox.ac.uk/pascal/VOC/voc{year} into it, so that it holds the folder "
