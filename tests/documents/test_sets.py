@@ -96,6 +96,16 @@ def test_images_are_found_in_the_usual_places_beside_a_coco_file(tree, place):
     assert len(open_pages(f"coco:{tree}", "val")) == 1
 
 
+def test_names_that_lead_out_of_the_folder_are_read_and_named_below_one_that_holds_all(tree):
+    for place, name in enumerate(("x/a.png", "y/b.png", "boxes/images/c.png")):
+        tree.image(name, shade=50 * place)
+    names = ["../../x/a.png", str(tree.path("y/b.png").resolve()), "c.png"]
+    tree.json("boxes/mine.json", coco([{"file_name": name} for name in names], []))
+    pages = open_pages(f"{tree}/boxes/mine.json")
+    assert [pages.source.name(index) for index in range(3)] == ["x/a.png", "y/b.png", "boxes/images/c.png"]
+    assert [int(pages.read(index)[0, 0, 0]) for index in range(3)] == [0, 50, 100]
+
+
 CTDAR = """<?xml version='1.0' encoding='UTF-8'?>
 <document filename="{name}">
   <table>

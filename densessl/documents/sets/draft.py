@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,33 +93,26 @@ class Draft:
         classes: Sequence[str],
         options: Options,
         *,
-        labelled: Sequence[bool] | None = None,
         shapes: bool | None = None,
     ) -> LabelledPages:
         """The pages, with what could be mended mended and told of in `notes`; raises `UserError` with all that cannot.
 
-        folder: of the images. labelled: by class, whether its objects are marked here at all; all are by default.
-        shapes: whether to keep them, by default as the options say.
+        folder: of the images. shapes: whether to keep them, by default as the options say.
         """
         shapes = options.masks if shapes is None else shapes
         there = self._there(folder, options)
         sizes = self._sizes(folder, there, options)
-        objects, page = self._objects(there, sizes, shapes)
+        objects = self._objects(there, sizes, shapes)
         self.problems.check()
         chosen = np.flatnonzero(there)
-        renumbered = np.full(len(there), -1, np.int32)
-        renumbered[chosen] = np.arange(len(chosen))
-        objects = Objects(
-            renumbered[page], objects.boxes, objects.classes, objects.crowd, objects.ignored, objects.shapes
-        )
-        every = np.ones(len(classes), bool) if labelled is None else np.asarray(labelled, bool)
+        renumbered = np.cumsum(there, dtype=np.int32) - 1
         return LabelledPages(
             name=name,
-            source=Files(folder, [self.names[index] for index in chosen]),
+            source=_files(folder, [self.names[index] for index in chosen]),
             sizes=sizes[chosen],
             classes=tuple(classes),
-            labelled=np.tile(every, (len(chosen), 1)),
-            objects=objects,
+            labelled=np.ones((len(chosen), len(classes)), bool),
+            objects=replace(objects, page=renumbered[objects.page]),
             documents=tuple(self.documents[index] for index in chosen),
             notes=tuple(self.problems.warnings),
         )
@@ -161,8 +154,8 @@ class Draft:
             self.problems.add(kinds.OTHER_SIZE, f"{self.names[index]}: {width} x {height}, stated {stated_}")
         return width, height
 
-    def _objects(self, there: np.ndarray, sizes: np.ndarray, shapes: bool) -> tuple[Objects, np.ndarray]:
-        """The objects that can stay, in the order of pages, with the numbers of their pages in this draft."""
+    def _objects(self, there: np.ndarray, sizes: np.ndarray, shapes: bool) -> Objects:
+        """The objects that can stay, in the order of pages, of which they have the numbers in this draft."""
         page = np.array(self.page, np.int64)
         kept = there[page] if len(page) else np.zeros(0, bool)
         boxes = self._numbers()
@@ -182,7 +175,7 @@ class Draft:
         kept &= finite & ~flat & ~outside
         rows = np.flatnonzero(kept)
         rows = rows[np.argsort(page[rows], kind="stable")]
-        found = Objects(
+        return Objects(
             page[rows].astype(np.int32),
             clipped[rows],
             np.array(self.classes, np.int16)[rows],
@@ -190,7 +183,6 @@ class Draft:
             np.array(self.ignored, bool)[rows],
             self._shapes(rows, clipped) if shapes else None,
         )
-        return found, page[rows]
 
     def _numbers(self) -> np.ndarray:
         """(M, 4) float64; NaN where a box is anything but four numbers."""
@@ -223,6 +215,16 @@ class Draft:
 
     def _called(self, row: int) -> str:
         return f"{self.noun} {self.where[row]} of {self.names[self.page[row]]}"
+
+
+def _files(folder: str | Path, names: Sequence[str]) -> Files:
+    """Where names lead out of the folder, they become relative to one that holds all, as names of a source have to be:
+    what is made from a page is written under its name."""
+    if not any(os.path.isabs(name) or ".." in name.split("/") for name in names):
+        return Files(folder, names)
+    paths = [os.path.abspath(os.path.join(folder, name)) for name in names]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return Files(root, [os.path.relpath(path, root).replace(os.sep, "/") for path in paths])
 
 
 def rectangle(box: Sequence[float]) -> list[np.ndarray]:
