@@ -7,8 +7,9 @@ https://github.com/CSAILVision/sceneparsing gives a class, the first is taken.
 from __future__ import annotations
 
 from densessl.data.sources import splits
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, maps_of, pictures
+from densessl.segmentation.sets.layout import maps_of, pictures
 
 HOW = (
     "unpack ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu into it, so that it holds the folder "

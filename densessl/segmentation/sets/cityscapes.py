@@ -8,8 +8,9 @@ https://github.com/mcordts/cityscapesScripts.
 from __future__ import annotations
 
 from densessl.data.sources import splits
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, maps_of, pictures
+from densessl.segmentation.sets.layout import maps_of, pictures
 
 HOW = (
     "register at https://www.cityscapes-dataset.com and unpack leftImg8bit_trainvaltest.zip and "

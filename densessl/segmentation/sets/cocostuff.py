@@ -27,10 +27,11 @@ from densessl.data import images
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import files, splits
 from densessl.data.sources.base import digest, state_of
+from densessl.data.sources.layout import Layout, stem
 from densessl.errors import UserError
 from densessl.files import write_text
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, listed, maps_of, stem
+from densessl.segmentation.sets.layout import listed, maps_of
 
 HOW = (
     "get train2017.zip, val2017.zip and stuffthingmaps_trainval2017.zip, to which "

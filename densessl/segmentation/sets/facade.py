@@ -10,8 +10,9 @@ authors' network CN24 counts it as a ninth class.
 from __future__ import annotations
 
 from densessl.data.sources import splits
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, ColourTable, LabelledFiles, Options
-from densessl.segmentation.sets.layout import Layout, listed, maps_of
+from densessl.segmentation.sets.layout import listed, maps_of
 
 HOW = (
     "get https://github.com/cvjena/labelmefacade, which holds the folders images and labels and the lists train.txt "

@@ -13,10 +13,11 @@ from functools import cached_property
 
 from densessl.data.sources import splits
 from densessl.data.sources.files import Files
+from densessl.data.sources.layout import Layout
 from densessl.errors import UserError
 from densessl.progress import Report
 from densessl.segmentation.sets.base import IGNORED, MAX_CLASSES, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, maps_of, pictures
+from densessl.segmentation.sets.layout import maps_of, pictures
 
 HOW = (
     "put the images into its folder images and a label map for each, a PNG of the same name whose values are the ids "

@@ -17,8 +17,9 @@ import numpy as np
 from densessl.data.images import UnreadableImage, encode
 from densessl.data.sources import splits
 from densessl.data.sources.files import Files
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, listed, maps_of
+from densessl.segmentation.sets.layout import listed, maps_of
 
 HOW = (
     "ask for the Potsdam tiles at https://www.isprs.org/education/benchmarks/UrbanSemLab and cut them as "

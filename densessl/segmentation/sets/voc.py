@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from densessl.data.sources import splits
+from densessl.data.sources.layout import Layout
 from densessl.segmentation.sets.base import IGNORED, Colours, LabelledFiles, Options, Table
-from densessl.segmentation.sets.layout import Layout, listed, maps_of
+from densessl.segmentation.sets.layout import listed, maps_of
 
 HOW = (
     "unpack VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012 into it, so that it holds "
