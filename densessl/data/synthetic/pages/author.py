@@ -1,4 +1,4 @@
-"""Blocks of running text in the look of a document: paragraphs, headings, lists, floats and notes, numbered throughout."""
+"""Blocks of running text in the look of a document: paragraphs, headings, lists, floats, notes."""
 
 from __future__ import annotations
 

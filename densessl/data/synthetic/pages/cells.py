@@ -35,7 +35,7 @@ class Row:
 def value(kind: str, writer: Writer, dice: Dice, scale: int) -> str:
     """The text of a body cell; numbers of one column have about `scale` digits."""
     if dice.chance(0.03):
-        return dice.pick("- – n/a . 0" if not kind == "long" else "- –")
+        return dice.pick("- – n/a . 0" if kind != "long" else "- –")
     if kind == "whole":
         return writer.number(max(1, scale + dice.whole(-1, 0)), 0)
     if kind == "decimal":

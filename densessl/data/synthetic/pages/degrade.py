@@ -23,7 +23,9 @@ def degrade(image: np.ndarray, owners: np.ndarray, dice: Dice) -> tuple[np.ndarr
     matrix = None
     ground = np.array([255.0] * 3, dtype=np.float32)
     if dice.chance(0.45):
-        ground = np.array([dice(225, 255), dice(220, 253), dice(195, 248)], dtype=np.float32)
+        # Paper is yellowish where it is not white, now and then grey or tinted.
+        light, warm = dice(228, 255), dice(0, 1) ** 2
+        ground = np.array([light, light - 8 * warm - dice(0, 3), light - 34 * warm - dice(0, 4)], dtype=np.float32)
     if dice.chance(0.55):
         matrix = askew(image.shape[:2], dice)
         image, owners = moved(image, owners, matrix)
@@ -75,14 +77,14 @@ def fax(image: np.ndarray, dice: Dice) -> np.ndarray:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     if dice.chance(0.5):
-        share = dice(0.7, 0.95)
+        share = dice(0.8, 0.95)
         grey = cv2.resize(cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), (width, height))
     if dice.chance(0.5):
-        white = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 45, dice(8, 22))
+        white = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 45, dice(14, 30))
     else:
-        rough = grey.astype(np.float32) + dice.grid(height, width) * dice(10, 50)
-        white = np.where(rough > dice(130, 205), 255, 0).astype(np.uint8)
-    specks = dice.grid(height, width) > 1 - 2 * dice(0, 0.002)
+        rough = grey.astype(np.float32) + dice.grid(height, width) * dice(4, 26)
+        white = np.where(rough > dice(140, 200), 255, 0).astype(np.uint8)
+    specks = dice.grid(height, width) > 1 - 2 * dice(0, 0.0012)
     white[specks] = 255 - white[specks]
     return np.repeat(white[..., None], 3, axis=2)
 
@@ -96,7 +98,7 @@ def fading(page: np.ndarray, dice: Dice) -> np.ndarray:
 
 
 def show_through(page: np.ndarray, dice: Dice) -> np.ndarray:
-    """The back of the sheet: the page itself turned over, blurred and faint, since all pages of a document look alike."""
+    """The back of the sheet, for which the page itself stands: turned over, blurred and faint."""
     back = cv2.GaussianBlur(page[:, ::-1].mean(axis=2), (0, 0), dice(1.0, 2.5))
     back = np.roll(back, dice.whole(-40, 40), axis=0)
     return page - (255 - back)[..., None] * np.float32(dice(0.04, 0.14)) * (page / 255)

@@ -31,20 +31,17 @@ class Warp:
 
 
 def describe(
-    elements: Sequence[Element],
-    owners: np.ndarray,
-    scale: float,
-    moved: np.ndarray | None = None,
-    warp: Warp | None = None,
+    elements: Sequence[Element], owners: np.ndarray, scale: float, moved: tuple[np.ndarray, Warp] | None = None
 ) -> list[dict]:
     """A record of each element that has ink in the picture.
 
-    owners: uint16 (H, W), of the page as it was drawn; `moved`, where it was warped, of the picture. scale: pixels per
-    point. Records have `number` (the owner's), `kind`, `bbox` [x, y, width, height], `segmentation` (polygons), `area` of those, `text`, and
-    lists their `group`, tables their `table`.
+    owners: uint16 (H, W), of the page as it was drawn. scale: pixels per point. moved: where the page was warped, the
+    owners of its picture and the map. Records have `number` (the owner's), `kind`, `bbox` [x, y, width, height],
+    `segmentation` (polygons), `area` of those, `text`, and lists their `group`, tables their `table`.
     """
     plain = boxes(owners, len(elements))
-    places = plain if moved is None else boxes(moved, len(elements))
+    shown, warp = moved or (owners, None)
+    places = plain if warp is None else boxes(shown, len(elements))
     records = []
     for number, (element, own, place) in enumerate(zip(elements, plain, places, strict=True), 1):
         if place[2] == 0:

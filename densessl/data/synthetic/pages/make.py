@@ -101,11 +101,12 @@ def make(config: PagesConfig, number: int, pages: int) -> int:
         if stray:
             raise RuntimeError(f"Page {place} of document {number} (seed {config.seed}): {stray} pixels have no owner.")
         scale = config.size / max(page.width, page.height)
-        shown, warp = whose, None
+        shown, matrix = whose, None
         if worn:
             image, shown, matrix = degrade(image, whose, dice)
-            warp = None if matrix is None else labels.Warp(matrix)
-        records = labels.describe(palette.elements, whose, scale, shown, warp)
+        records = labels.describe(
+            palette.elements, whose, scale, None if matrix is None else (shown, labels.Warp(matrix))
+        )
         if config.masks == "ink":
             for record in records:
                 record["segmentation"] = labels.ink(shown, record["number"])

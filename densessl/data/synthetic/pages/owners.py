@@ -3,7 +3,8 @@
 Both drawings are of the same strokes at the same places and are smoothed alike, so that what has ink in one has ink in
 the other. An element's colour is (r, g, 0) on white: how dark the blue is tells how much of the pixel is covered, with
 which red and green tell the element even where an edge covers a part. Decorations, which lie below, are
-(255, 255, 254), so that they hide nothing. What is too faint to tell, or mixed of two elements, is given to its nearest neighbour.
+(255, 255, 254), so that they hide nothing. What is too faint to tell, or mixed of two elements, is given to its nearest
+neighbour.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,18 +21,35 @@ def to_pdf(pages: Sequence[Page], ink: Ink, title: str = "") -> bytes:
 
     fonts.register()
     file = io.BytesIO()
-    canvas = Canvas(file, pageCompression=1, invariant=1)
+    canvas = Canvas(file, pageCompression=int(ink is own_colours), invariant=1)
     if title:
         canvas.setTitle(title)
-    for page in pages:
-        canvas.setPageSize((page.width, page.height))
-        for element in page.elements:
-            flat = ink(element)
-            for stroke in element.strokes:
-                _STROKES[type(stroke)](canvas, page.height, stroke, flat)
-        canvas.showPage()
-    canvas.save()
+    with _binary():
+        for page in pages:
+            _draw(canvas, page, ink)
+        canvas.save()
     return file.getvalue()
+
+
+def _draw(canvas, page: Page, ink: Ink) -> None:
+    canvas.setPageSize((page.width, page.height))
+    for element in page.elements:
+        flat = ink(element)
+        for stroke in element.strokes:
+            _STROKES[type(stroke)](canvas, page.height, stroke, flat)
+    canvas.showPage()
+
+
+@contextlib.contextmanager
+def _binary() -> Iterator[None]:
+    """No ASCII encoding over the streams, which is slow; reportlab has one setting for the process."""
+    from reportlab import rl_config
+
+    before, rl_config.useA85 = rl_config.useA85, 0
+    try:
+        yield
+    finally:
+        rl_config.useA85 = before
 
 
 def own_colours(element: Element) -> None:

@@ -25,7 +25,7 @@ def photographs() -> tuple[Path, ...]:
 
 def draw_source(dice: Dice, aspect: float) -> tuple:
     """A picture whose width is `aspect` times its height: `(kind, number, aspect, grey, zoom)`."""
-    kind = dice.pick(("photo", "photo", "photo", "scene", "texture", "plate"))
+    kind = dice.pick(("photo",) * 7 + ("scene", "scene", "texture", "plate"))
     count = {"photo": len(photographs()), "scene": SCENES}.get(kind, TEXTURES)
     return kind, dice.whole(0, count - 1), round(aspect * 4) / 4 or 0.25, dice.chance(0.3), dice.chance(0.4)
 
@@ -36,10 +36,7 @@ def encoded(source: tuple) -> bytes:
     kind, number, aspect, grey, zoom = source
     image = _MAKERS[kind](number)
     image = _cropped(image, aspect, zoom)
-    if grey:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    else:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 

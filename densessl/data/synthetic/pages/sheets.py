@@ -149,7 +149,8 @@ def _small_foot(sheet: _Sheet) -> None:
         page.decorate(line(sheet.x, y - 12, sheet.x + sheet.room, y - 12, look.accent, 0.6))
     strokes = []
     for _ in range(dice.whole(1, 3)):
-        words = f"{writer.heading(2, 3)} · {dice.whole(10, 99)} {dice.whole(100, 999)} {dice.whole(100, 999)} · {writer.content()}.eu"
+        telephone = f"{dice.whole(10, 99)} {dice.whole(100, 999)} {dice.whole(100, 999)}"
+        words = f"{writer.heading(2, 3)} · {telephone} · {writer.content()}.eu"
         text = fitted(words, style, sheet.room)
         strokes.append(style.at(sheet.x + (sheet.room - style.measure(text)) / 2, y, text))
         y += style.leading
@@ -259,7 +260,7 @@ def _ticks(sheet: _Sheet, rows: int) -> None:
     author, dice, writer = sheet.author, sheet.author.dice, sheet.author.writer
     style = author.style(1.0, align="left")
     columns, size = dice.pick((1, 2, 3)), 0.8 * style.size
-    for row in range(rows):
+    for _ in range(rows):
         if sheet.left() < 20:
             return
         for column in range(columns):
@@ -279,7 +280,7 @@ def _ticks(sheet: _Sheet, rows: int) -> None:
 def invoice(dice: Dice, writer: Writer, pages: int) -> list[Page]:
     """An invoice: seller, buyer, a table of items, sums, terms."""
     author = _author(dice, writer, "a4 a4 letter", "sans", (8.5, 10.5))
-    sheet, look = _Sheet(author), author.look
+    sheet = _Sheet(author)
     x, room = sheet.x, sheet.room
     if dice.chance(0.75):
         _mark(sheet, dice(24, 44))

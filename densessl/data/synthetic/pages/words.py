@@ -85,7 +85,7 @@ LANGUAGES = {
         "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
         "Tabela Rysunek Rozdział str. Źródło Uwaga Razem Data Numer Nazwa Spis",
         "Dąbrowska Grabowski Jankowski Kaczmarek Kamińska Kowalczyk Kowalski Kozłowska Król Krawczyk Lewandowski "
-        "Majewska Mazur Nowak Nowakowska Pawłowski Piotrowska Szymański Wiśniewska Wojciechowski Wójcik Zając Zieliński",
+        "Majewska Mazur Nowak Nowakowska Pawłowski Piotrowska Szymański Wiśniewska Wojciechowski Wójcik Zając",
         comma=",",
     ),
     "de": Language(
@@ -285,4 +285,5 @@ class Writer:
     def code_number(self) -> str:
         """A reference number of an office or a shop."""
         letters = "".join(self.dice.pick("A B C D E F K L M N P R S T W Z") for _ in range(self.dice.whole(1, 3)))
-        return f"{letters}{self.dice.pick('/ - .')}{self.dice.whole(10, 99999)}{self.dice.pick('/ -')}{self.dice.whole(1, 99)}"
+        first, second = self.dice.pick("/ - ."), self.dice.pick("/ -")
+        return f"{letters}{first}{self.dice.whole(10, 99999)}{second}{self.dice.whole(1, 99)}"
