@@ -16,7 +16,7 @@ from scipy import ndimage
 from densessl.data.synthetic.canvas import Dice
 from densessl.data.synthetic.pages import PagesConfig, coco, documents, labels, owners, paint, write_pages
 from densessl.data.synthetic.pages.degrade import askew, degrade, moved
-from densessl.data.synthetic.pages.page import BLACK, COARSE, DECORATION, DOCLAYNET, PUBLAYNET, Page, Words, box
+from densessl.data.synthetic.pages.page import BLACK, COARSE, DECORATION, DOCLAYNET, PUBLAYNET, WHITE, Page, Words, box
 from densessl.data.synthetic.pages.run import resolve
 from densessl.data.synthetic.pages.words import LANGUAGES, Writer
 from densessl.errors import UserError
@@ -53,13 +53,11 @@ def made(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("kind", documents.KINDS)
 def test_every_inked_pixel_has_an_owner_and_every_element_has_ink(kind):
     for number in range(2):
-        for _, palette, image, whose in drawn(kind, number):
+        for _, palette, image, whose in drawn(kind, number, language=("pl", "en")[number]):
             assert owners.strays(image, whose) == 0
             inked = (image != 255).any(axis=2)
             assert inked.mean() > 0.001 and (whose[inked] > 0).all()
-            assert set(np.unique(whose)) - {owners.NOBODY, owners.DECORATED} == set(
-                range(1, len(palette.elements) + 1)
-            )
+            assert set(np.unique(whose)) - {owners.NOBODY, owners.DECORATED} == set(range(1, len(palette.elements) + 1))
 
 
 def test_what_is_drawn_without_a_colour_of_its_own_is_found_as_a_stray():
@@ -75,16 +73,17 @@ def test_what_is_drawn_without_a_colour_of_its_own_is_found_as_a_stray():
 
 
 def test_owners_are_those_of_elements_drawn_one_by_one():
-    """Each element drawn alone in black has ink exactly where the page says it has, edges shared by two apart."""
-    for kind in ("article", "form"):
+    """With all others white, each element has ink exactly where the page says so, but for pixels that two share."""
+    for kind in ("article", "form", "report"):
         for page, palette, _, whose in drawn(kind):
             for number, element in enumerate(palette.elements, 1):
-                alone = replace(page, elements=[element])
-                ink = (paint.to_pixels(paint.to_pdf([alone], lambda _: BLACK), 640)[0] < 255).any(axis=2)
+                # All are drawn, since a font that holds other letters is hinted in another way.
+                alone = paint.to_pdf([page], lambda each, own=element: BLACK if each is own else WHITE)
+                ink = (paint.to_pixels(alone, 640)[0] < 255).any(axis=2)
                 own = whose == number
                 assert (own & ~ink).sum() == 0
-                others = ((whose != number) & (whose != owners.NOBODY) & (whose != owners.DECORATED))[ink & ~own]
-                assert others.all() and (ink & ~own).sum() <= 0.02 * ink.sum()
+                missing = whose[ink & ~own]
+                assert len(missing) <= 0.01 * ink.sum() and (missing != owners.NOBODY).all()
 
 
 def test_text_on_a_ground_of_colour_is_told_from_the_ground():
@@ -327,7 +326,7 @@ def test_cells_tile_their_table_and_spans_reach_over_what_they_say(made):
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_words_have_the_letters_of_their_language_and_repeat_as_words_do(code):
     words = Writer(code, Dice(1)).sentences(400)
-    letters = {"pl": "ąęłżść", "de": "äöüß", "fr": "éèà", "ru": "жыщ", "el": "ωής", "en": "th"}[code]
+    letters = {"pl": "ąęłżść", "de": "äöüß", "fr": "éèê", "ru": "жыщ", "el": "ωής", "en": "th"}[code]
     text = " ".join(words)
     assert all(letter in text for letter in letters)
     counts = np.sort(np.unique([word.strip(".,") for word in words], return_counts=True)[1])[::-1]

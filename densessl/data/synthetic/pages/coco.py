@@ -70,11 +70,7 @@ def write_tables(path: Path, pages: Pages) -> None:
     """Write the rows, columns and cells of all tables, with the `image_id` of `write_coco`."""
 
     def tables(entry: dict) -> list[dict]:
-        return [
-            {"bbox": each["bbox"], **each["table"]}
-            for each in entry["elements"]
-            if each["kind"] == "Table" and "table" in each
-        ]
+        return [{"bbox": each["bbox"], **each["table"]} for each in entry["elements"] if "table" in each]
 
     _write(path, {}, {"tables": _numbered(pages, tables)})
 

@@ -32,7 +32,7 @@ def degrade(image: np.ndarray, owners: np.ndarray, dice: Dice) -> tuple[np.ndarr
     grey = dice.chance(0.45)
     if grey:
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    if dice.chance(0.14):
+    if dice.chance(0.11):
         return fax(image, dice), owners, matrix
     page = image.astype(np.float32)
     if dice.chance(0.35):
@@ -83,7 +83,7 @@ def fax(image: np.ndarray, dice: Dice) -> np.ndarray:
         white = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 45, dice(14, 30))
     else:
         rough = grey.astype(np.float32) + dice.grid(height, width) * dice(4, 26)
-        white = np.where(rough > dice(140, 200), 255, 0).astype(np.uint8)
+        white = np.where(rough > dice(125, 180), 255, 0).astype(np.uint8)
     specks = dice.grid(height, width) > 1 - 2 * dice(0, 0.0012)
     white[specks] = 255 - white[specks]
     return np.repeat(white[..., None], 3, axis=2)
