@@ -293,6 +293,27 @@ def test_captions_lie_outside_their_tables_and_figures():
                 assert [palette.elements[each - 1] for each in numbers] == [element]
 
 
+@pytest.mark.parametrize("kind", documents.KINDS)
+def test_elements_stand_beside_each_other_and_within_the_page(kind):
+    for page, palette, image, whose in drawn(kind, 5, language="en"):
+        found = owners.boxes(whose, len(palette.elements)).tolist()
+        height, width = image.shape[:2]
+        for place, (x0, y0, x1, y1) in enumerate(found):
+            assert 0 < x0 < x1 < width and 0 < y0 < y1 < height, palette.elements[place].text
+            for other in found[:place]:
+                across, down = min(x1, other[2]) - max(x0, other[0]), min(y1, other[3]) - max(y0, other[1])
+                # Descenders may reach beside the ascenders of the next paragraph.
+                assert across <= 0 or down <= 4, (page.width, palette.elements[place].text)
+
+
+def test_blanks_that_were_widened_in_one_line_are_not_so_in_the_next():
+    page = Page(300, 60)
+    page.add("Text", [Words(10, 20, "a b c d", "Helvetica", 12, space=20.0), Words(10, 40, "a b c d", "Helvetica", 12)])
+    inked = (paint.to_pixels(paint.to_pdf([page], paint.own_colours), 300)[0] < 255).any(axis=2)
+    ends = [np.flatnonzero(rows.any(axis=0))[-1] for rows in (inked[:25], inked[25:])]
+    assert abs(ends[0] - ends[1] - 60) <= 1
+
+
 def test_a_list_that_goes_on_in_the_next_column_is_two():
     entry = {"elements": []}
     for group, x in ((1001, 10), (1001, 10), (1002, 300)):

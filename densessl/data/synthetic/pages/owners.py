@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from densessl.data.synthetic.pages.page import DECORATION, Colour, Element, Page
+from densessl.data.synthetic.pages.page import DECORATION, Colour, Element, Page, extent
 
 NOBODY = 0
 DECORATED = np.uint16(65535)  # the owner of decorations
@@ -35,6 +35,7 @@ class Palette:
         self.elements = [element for element in page.elements if element.kind != DECORATION]
         self.levels = max(2, math.ceil(math.sqrt(len(self.elements) + 1)))
         self.step = 240 // (self.levels - 1)
+        self.page = page
         self.numbers = {id(element): number for number, element in enumerate(self.elements, 1)}
         if self.step < 8:
             raise ValueError(f"A page of {len(self.elements)} elements has more than there are colours for.")
@@ -61,6 +62,7 @@ class Palette:
         numbers = (nearest[0] + self.levels * nearest[1]).astype(np.int32)
         sure &= (nearest >= 0).all(0) & (nearest[0] < self.levels)
         sure &= (numbers >= 1) & (numbers <= len(self.elements))
+        sure[sure] = self._near(found[sure], numbers[sure], width, height)
         places = found + 2 * (found // width) + width + 3
         flat = owners.ravel()
         flat[places[sure]] = numbers[sure]
@@ -70,6 +72,18 @@ class Palette:
         flat[lone] = NOBODY
         _spread(flat, unsure, shifts)
         return owners[1:-1, 1:-1]
+
+    def _near(self, found: np.ndarray, numbers: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Which of the pixels lie where the element's strokes are: not so mixtures that look like one far away."""
+        scale = np.array([width / self.page.width, height / self.page.height] * 2)
+        frames = np.zeros((len(self.elements) + 1, 4))
+        for number, element in enumerate(self.elements, 1):
+            extents = np.array([extent(stroke) for stroke in element.strokes])
+            frames[number] = *extents[:, :2].min(axis=0), *extents[:, 2:].max(axis=0)
+        left, top, right, bottom = (frames * scale + [-2, -2, 2, 2]).astype(np.int32).T
+        rows, columns = np.divmod(found.astype(np.int32), width)
+        across = (columns >= left[numbers]) & (columns <= right[numbers])
+        return across & (rows >= top[numbers]) & (rows <= bottom[numbers])
 
 
 def _alone(flat: np.ndarray, places: np.ndarray, shifts: Sequence[int]) -> np.ndarray:

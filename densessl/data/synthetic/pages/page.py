@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from densessl.data.synthetic.pages.fonts import width
+
 Colour = tuple[float, float, float]
 BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
@@ -103,6 +105,24 @@ class Raster:
 
 
 Stroke = Words | Shape | Disc | Raster
+
+
+def extent(stroke: Stroke) -> tuple[float, float, float, float]:
+    """A rectangle (left, top, right, bottom) in points that holds the stroke, of words not much larger."""
+    if isinstance(stroke, Words):
+        wide = width(stroke.text, stroke.font) * stroke.size * stroke.factor + stroke.space * stroke.text.count(" ")
+        if stroke.angle:
+            return stroke.x - wide, stroke.y - wide, stroke.x + wide, stroke.y + wide
+        return stroke.x - 0.2 * stroke.size, stroke.y - 1.2 * stroke.size, stroke.x + wide, stroke.y + 0.5 * stroke.size
+    if isinstance(stroke, Raster):
+        return stroke.x, stroke.y, stroke.x + stroke.width, stroke.y + stroke.height
+    if isinstance(stroke, Disc):
+        reach = stroke.radius + stroke.thick
+        return stroke.x - reach, stroke.y - reach, stroke.x + reach, stroke.y + reach
+    across, down = zip(*stroke.points, strict=True)
+    # A sharp corner of a thick line reaches farther than half of it.
+    reach = 2 * stroke.thick if stroke.pen else 0.0
+    return min(across) - reach, min(down) - reach, max(across) + reach, max(down) + reach
 
 
 def box(

@@ -90,8 +90,11 @@ def _words(canvas, height: float, words: Words, flat: Colour | None) -> None:
         # Of the standard's operator a blank's width counts before the letters are made narrower.
         text.setWordSpace(words.space / words.factor)
     text.textOut(words.text)
+    # Both outlive the text they are set in.
     if words.factor != 1:
         text.setHorizScale(100)
+    if words.space:
+        text.setWordSpace(0)
     canvas.drawText(text)
 
 
@@ -113,7 +116,7 @@ def _shape(canvas, height: float, shape: Shape, flat: Colour | None) -> None:
     if shape.closed:
         path.close()
     if shape.dash:
-        canvas.setDash(*shape.dash)
+        canvas.setDash(list(shape.dash))
     canvas.drawPath(path, **_pens(canvas, shape, flat))
     if shape.dash:
         canvas.setDash()

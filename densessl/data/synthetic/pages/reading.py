@@ -20,7 +20,7 @@ def article(dice: Dice, writer: Writer, pages: int) -> list[Page]:
     look = draw_look(dice, writer.code, "a4 a4 letter letter journal", (1, 2, 2, 2), "serif", (8.5, 10.5))
     look.running = dice.pick(("none", "plain", "plain", "rule"))
     author = Author(look, writer, dice)
-    formulas = dice.pick((0.0, 0.0, 0.1, 0.2))
+    formulas = dice.pick((0.0, 0.1, 0.25, 0.4))
     starts = dice.chance(0.6)
 
     def source() -> Iterator[Block]:

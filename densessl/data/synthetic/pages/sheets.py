@@ -380,7 +380,7 @@ def receipt(dice: Dice, writer: Writer, pages: int) -> list[Page]:
     look.body = look.head = face
     look.size, look.leading, look.ink = dice(7.5, 9) * face.scale, 1.25, BLACK
     count = dice.whole(3, 22)
-    look.sheet = (dice(190, 260), 300 + count * 11 + dice(0, 120))
+    look.sheet = (dice(190, 260), 1000.0)  # its height is that of what is on it
     look.margins, look.accent = (12.0, 16.0, 12.0, 14.0), BLACK
     sheet = _Sheet(author)
     x, room = sheet.x, sheet.room
@@ -406,8 +406,10 @@ def receipt(dice: Dice, writer: Writer, pages: int) -> list[Page]:
     _dashes(sheet)
     for _ in range(dice.whole(1, 3)):
         sheet.line(writer.phrase(3, 6), x, room, align="centre", gap=2)
-    if dice.chance(0.6) and sheet.left() > 44:
+    if dice.chance(0.6):
         sheet.page.add("Picture", barcode(dice, x + room * 0.15, sheet.y + 6, room * 0.7, 30))
+        sheet.y += 36
+    sheet.page.height = sheet.y + dice(14, 60)
     return [sheet.page]
 
 
