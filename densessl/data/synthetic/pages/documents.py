@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from densessl.data.synthetic.canvas import Dice
-from densessl.data.synthetic.pages import fonts, reading, sheets
+from densessl.data.synthetic.pages import fonts, office, reading, shows, trade
 from densessl.data.synthetic.pages.page import Page
 from densessl.data.synthetic.pages.words import Writer
 
@@ -18,13 +18,13 @@ KINDS = {  # maker, share of the documents, pages at least and at most
     "magazine": (reading.magazine, 6, 1, 3),
     "manual": (reading.manual, 7, 1, 3),
     "tables": (reading.tables, 9, 1, 2),
-    "letter": (sheets.letter, 6, 1, 1),
-    "form": (sheets.form, 8, 1, 1),
-    "invoice": (sheets.invoice, 7, 1, 1),
-    "receipt": (sheets.receipt, 4, 1, 1),
-    "slides": (sheets.slides, 6, 1, 4),
-    "cover": (sheets.cover, 6, 1, 1),
-    "leaflet": (sheets.leaflet, 5, 1, 1),
+    "letter": (office.letter, 6, 1, 1),
+    "form": (office.form, 8, 1, 1),
+    "invoice": (trade.invoice, 7, 1, 1),
+    "receipt": (trade.receipt, 4, 1, 1),
+    "slides": (shows.slides, 6, 1, 4),
+    "cover": (shows.cover, 6, 1, 1),
+    "leaflet": (shows.leaflet, 5, 1, 1),
 }
 LANGUAGES = {"en": 45, "pl": 28, "de": 11, "fr": 7, "ru": 6, "el": 3}
 
