@@ -191,6 +191,25 @@ def methods(
 
 
 @app.command()
+def pages(
+    out: Annotated[Path, typer.Option(help="Folder for pictures, PDFs and annotations.")],
+    count: Annotated[int, typer.Option(help="How many pages.")] = 100,
+    seed: Annotated[int, typer.Option(help="Other seeds, other pages.")] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """Generate pages with exact labels: COCO files with PubLayNet's and with DocLayNet's classes, and PDFs.
+
+    densessl pages --out generated --count 1000 --seed 1 degrade=0.3
+
+    The same command again goes on where it was stopped, and with a larger count it adds pages. Settings: size, suffix,
+    quality, degrade, masks, kinds, languages, workers.
+    """
+    from densessl.data.synthetic.pages.run import resolve, write_pages
+
+    print(write_pages(resolve(out, count, seed, overrides or [])))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
 ) -> None:

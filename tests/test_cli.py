@@ -16,6 +16,7 @@ import pytest
 
 from densessl import cli
 from densessl.data.synthetic import write_scenes
+from densessl.data.synthetic.pages import PagesConfig
 from densessl.errors import RunStopped, UserError
 from densessl.evaluation.finetune import FinetuneProtocol
 from densessl.evaluation.knn import KnnConfig
@@ -46,7 +47,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_has_help_with_an_example(tmp_path):
     listed = run("--help", cwd=tmp_path).stdout
-    for name in ("pretrain", "segment", "evaluate", "finetune", "distill", "classify", "methods", "demo"):
+    for name in ("pretrain", "segment", "evaluate", "finetune", "distill", "classify", "methods", "pages", "demo"):
         assert name in listed
         assert f"densessl {name}" in run(name, "--help", cwd=tmp_path).stdout
 
@@ -56,6 +57,20 @@ def test_evaluate_says_what_can_be_set():
     known = {field.name for config in (KnnConfig, LinearConfig, FinetuneProtocol) for field in fields(config)}
     said = set(re.findall(r"\w+", text[text.index("Settings of knn") :]))
     assert known - {"backbone", "data"} <= said
+
+
+def test_pages_says_what_can_be_set():
+    text = " ".join(cli.pages.__doc__.split())
+    said = set(re.findall(r"\w+", text[text.index("Settings") :]))
+    assert {field.name for field in fields(PagesConfig)} - {"out", "count", "seed", "version"} == said - {"Settings"}
+
+
+def test_pages_are_written_with_their_labels(monkeypatch, tmp_path, capsys):
+    call(monkeypatch, "pages", "--out", tmp_path / "set", "--count", 2, "--seed", 1, "size=400", "workers=1")
+    assert "2 pages of" in capsys.readouterr().out
+    found = json.loads((tmp_path / "set" / "annotations.json").read_text())
+    assert len(found["images"]) == 2 and len(found["categories"]) == 5
+    assert all(cv2.imread(str(tmp_path / "set" / "images" / each["file_name"])) is not None for each in found["images"])
 
 
 def test_from_pictures_to_a_backbone_masks_and_a_score(monkeypatch, tmp_path, capsys):
@@ -130,6 +145,8 @@ def test_what_goes_wrong_is_a_sentence_and_a_status(monkeypatch, capsys, error, 
         (["distill", "missing", "data=missing"], "missing"),
         (["classify", "missing", "x"], "There is no classifier missing"),
         (["methods", "byo"], "did you mean 'byol'"),
+        (["pages", "--out", "set", "degrad=1"], "did you mean 'degrade'"),
+        (["pages", "--out", "set", "--count", "0"], "count=0 must be 1 or more"),
     ],
 )
 def test_mistakes_end_with_status_2(monkeypatch, capsys, tmp_path, arguments, words):
