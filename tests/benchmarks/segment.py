@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=PHOTOS, help="photographs")
     parser.add_argument("--pictures", type=int, default=1000, help="of classes and throughput")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10000], help="of memory's folders")
+    parser.add_argument("--refinements", nargs="+", choices=REFINEMENTS, default=REFINEMENTS)
     parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--settings", nargs="*", default=[], help="of every run, such as steps=100")
     parser.add_argument("--scratch", type=Path, help="where folders are made and taken away")
@@ -51,7 +52,7 @@ def classes(arguments: argparse.Namespace, scratch: Path) -> None:
         ("none", 12, "12 in the same folder"),
         ("none", "auto", "auto in the same folder"),
     ]
-    rows += [(refine, 12, "12 in another folder") for refine in REFINEMENTS[1:]]
+    rows += [(refine, 12, "12 in another folder") for refine in arguments.refinements if refine != "none"]
     for refine, number, title in rows:
         settings = [f"data={photos}", f"out={scratch / refine}", f"classes={number}", f"refine={refine}"]
         run = child(arguments, scratch / "cache", settings)
@@ -64,7 +65,7 @@ def classes(arguments: argparse.Namespace, scratch: Path) -> None:
 def throughput(arguments: argparse.Namespace, scratch: Path) -> None:
     photos = linked(arguments.data, scratch / "photos", arguments.pictures)
     print(f"\nFrom cold, {arguments.pictures} pictures, {arguments.threads} threads, cache=none")
-    for refine in REFINEMENTS:
+    for refine in arguments.refinements:
         settings = [f"data={photos}", f"out={scratch / refine}", f"refine={refine}", "cache=none"]
         run = child(arguments, scratch / "cache", settings)
         stages = ", ".join(f"{stage.lower()} {seconds:.1f}" for stage, seconds in run["stages"].items())
