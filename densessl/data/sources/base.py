@@ -42,6 +42,10 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """A hash that changes when images come, go or are written anew; from names, sizes and times alone."""
 
+    def document(self, index: int) -> str:
+        """What images that belong together share, such as the pages of one document; by default an image's name."""
+        return self.name(index)
+
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
         return images.decode(self.read_bytes(index))
@@ -109,8 +113,11 @@ class Concatenated(Source):
 
     def name(self, index: int) -> str:
         part, index = self._place(index)
-        name = self.sources[part].name(index)
-        return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"
+        return self._prefixed(part, self.sources[part].name(index))
+
+    def document(self, index: int) -> str:
+        part, index = self._place(index)
+        return self._prefixed(part, self.sources[part].document(index))
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)
@@ -122,6 +129,9 @@ class Concatenated(Source):
 
     def fingerprint(self) -> str:
         return digest(source.fingerprint() for source in self.sources)
+
+    def _prefixed(self, part: int, name: str) -> str:
+        return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"
 
     def _place(self, index: int) -> tuple[int, int]:
         index = checked(index, len(self))

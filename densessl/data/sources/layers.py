@@ -271,6 +271,9 @@ class Layered(Source):
     def name(self, index: int) -> str:
         return self.source.name(self._at(index))
 
+    def document(self, index: int) -> str:
+        return self.source.document(self._at(index))
+
     def label(self, index: int) -> int | None:
         return self.source.label(self._at(index))
 

@@ -43,6 +43,9 @@ class Subset(Source):
     def name(self, index: int) -> str:
         return self.source.name(self._place(index))
 
+    def document(self, index: int) -> str:
+        return self.source.document(self._place(index))
+
     def label(self, index: int) -> int | None:
         place = self._place(index)
         return self.source.label(place) if self.labels is None else int(self.labels[index])

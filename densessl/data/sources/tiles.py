@@ -46,6 +46,9 @@ class Tiled(Source):
         name = PurePosixPath(self.source.name(picture))
         return str(name.with_name(f"{name.stem}@{left},{top}{name.suffix}"))
 
+    def document(self, index: int) -> str:
+        return self.source.document(self._place(index)[0])
+
     def label(self, index: int) -> int | None:
         return self.source.label(self._place(index)[0])
 
