@@ -68,8 +68,12 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> Iterator[BinaryIO]:
-    """A file to read from; raises `UnreadableImage` for what is no readable file of at most `limit` bytes."""
+def opened(path: str | os.PathLike[str], limit: int | None = None) -> Iterator[BinaryIO]:
+    """A file to read from; raises `UnreadableImage` for what is none that can be read, or is larger than `limit` bytes.
+
+    limit: `MAX_BYTES` unless given.
+    """
+    limit = MAX_BYTES if limit is None else limit
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever

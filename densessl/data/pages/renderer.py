@@ -19,7 +19,7 @@ import os
 import signal
 import stat
 from collections import OrderedDict
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 
 MEMORY = 1 << 30  # bytes of address space
@@ -152,10 +152,8 @@ def _opened(path: str, size: int):
     if not handle:
         raise Refused(_reason(path, size, pdfium.FPDF_GetLastError()))
     document = pypdfium2.PdfDocument(handle)
-    try:
+    with suppress(pypdfium2.PdfiumError):  # else it is shown without what was filled in
         document.init_forms()
-    except pypdfium2.PdfiumError:
-        pass  # it is shown without what was filled in
     return document
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,10 +19,12 @@ class Source(ABC):
 
     classes: the names of the classes that `label` counts, or None where they have none.
     notes: sentences for the user on what was left out.
+    broken: the files that were left out as a whole, each with one short reason: documents, videos.
     """
 
     classes: list[str] | None = None
     notes: Sequence[str] = ()
+    broken: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -86,6 +89,11 @@ class Concatenated(Source):
         self._starts = np.cumsum([0, *map(len, self.sources)])
         names = [source.name(index) for source in self.sources for index in range(len(source))]
         self._prefixes = _distinct(prefixes) if len(set(names)) < len(names) else None
+        self.broken = {
+            self._prefixed(part, name): reason
+            for part, source in enumerate(self.sources)
+            for name, reason in source.broken.items()
+        }
         named = [source.classes for source in self.sources if source.classes is not None]
         self.classes = sorted(set().union(*named)) if named else None
         if named and all(classes == named[0] for classes in named):

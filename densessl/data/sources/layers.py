@@ -242,7 +242,7 @@ class Layered(Source):
 
     def __init__(self, source: Source, layers: Sequence[Layer], groups: np.ndarray | None = None) -> None:
         self.source, self.layers, self.classes = source, list(layers), source.classes
-        self.notes = list(source.notes)
+        self.notes, self.broken = list(source.notes), source.broken
         kept = np.ones(len(source), bool)
         for layer in self.layers:
             present = layer.present(source)

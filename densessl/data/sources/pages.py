@@ -10,22 +10,21 @@ import numpy as np
 
 from densessl.data import images
 from densessl.data.images import UnreadableImage, encode
-from densessl.data.pages import pdf, tiff
+from densessl.data.pages import SIDE, pdf, tiff
 from densessl.data.sources.base import Source, checked, digest
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
 
-SIDE = 1024  # pixels of the longest side of a page: on A4 a letter of 10 points is 12 px high; for crops of up to 512
-LEAST_SIDE = 16
+LEAST_SIDE = 16  # pixels
 
 
 class Pages(Source):
     """The files of a source, with each document among them as its pages, named DOCUMENT/pNUMBER.png from p0001 on.
 
-    A page of a PDF has a longest side of `side` px, or of 300 dpi where that is less, and so never more than side x side
-    pixels; a page of a TIFF has the pixels that it has. Pages have the class of their document. Documents that cannot
-    be opened are left out, and so are pages that a document claims and does not have; `notes` says so.
-    broken: the documents that are left out, with the reason. documents: how many are not.
+    A page of a PDF has a longest side of `side` px, or of 300 dpi where that is less, and so never more pixels than a
+    square of that side; a page of a TIFF has the pixels that it has. Pages have the class of their document.
+    Documents that cannot be opened are left out, and so are pages that a document claims and does not have; `notes`
+    says so. documents: how many are not left out.
 
     Pages are rendered when they are read, one by one, and a page takes one byte of memory until then.
     Raises `UserError` when nothing is left.
@@ -33,7 +32,8 @@ class Pages(Source):
 
     def __init__(self, files: Files, side: int = SIDE) -> None:
         self.files, self.side = files, side
-        self.root, self.classes, self.broken = files.root, files.classes, {}
+        self.root, self.classes = files.root, files.classes
+        self.broken: dict[str, str] = {}
         self._there: dict[int, np.ndarray] = {}  # the pages that are there, of documents by number that lack some
         claimed = np.array([self._count(number) for number in range(len(files))], np.int64)
         counts = claimed.copy()

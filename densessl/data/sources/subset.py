@@ -24,7 +24,7 @@ class Subset(Source):
         classes: list[str] | None = None,
     ) -> None:
         self.source, self.indices = source, np.asarray(indices, np.int64)
-        self.notes = source.notes
+        self.notes, self.broken = source.notes, source.broken
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.classes = source.classes if labels is None else classes
 

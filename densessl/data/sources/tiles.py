@@ -24,7 +24,7 @@ class Tiled(Source):
     def __init__(self, source: Source, side: int) -> None:
         self.source, self.side = source, side
         self._recent = Recent(source.read, RECENT)
-        self.notes, self.classes = source.notes, source.classes
+        self.notes, self.broken, self.classes = source.notes, source.broken, source.classes
         sizes = [_size(source, index) for index in range(len(source))]
         self._grids = np.array([(len(_starts(h, side)), len(_starts(w, side))) for h, w in sizes], np.int32)
         self._sizes = np.array(sizes, np.int32)
