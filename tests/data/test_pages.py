@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from densessl.data.dataset import ViewDataset, collate, worker_init
 from densessl.data.images import UnreadableImage, decode
 from densessl.data.pages import pdf, renderer, tiff
-from densessl.data.sources import Unreadable, limited, open_source
+from densessl.data.sources import Subset, Unreadable, limited, open_source
 from densessl.data.sources.pages import Pages
 from densessl.data.sources.tiles import Tiled
 from densessl.data.views import ViewSpec
@@ -447,9 +447,9 @@ def directory(order: str, entries: list[tuple[int, int, int, int]], following: i
 
 
 def grey_tiff(order: str, subfile: tuple[int, ...], last: int | None = None) -> bytes:
-    """Pages of 2 x 1 pixels of value 10, 20, ...; subfile: NewSubfileType of each; last: where the chain goes at its end.
+    """Pages of 2 x 1 pixels of value 10, 20, ..., whose directories have 10 entries each, and so 126 bytes.
 
-    All directories are of 10 entries and so of 126 bytes.
+    subfile: NewSubfileType of each. last: where the chain goes at its end.
     """
     data = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
     for number, about in enumerate(subfile):
@@ -484,3 +484,19 @@ def test_hostile_tiffs_end(tmp_path):
         tiff.read_page(write(tmp_path / "huge.tif", huge), 1)
     with pytest.raises(UnreadableImage, match="no page 4 any more"):
         tiff.read_page(circle, 3)
+
+
+def test_an_unreadable_document_is_passed_over_as_a_whole_however_many_tiles_and_pages_it_has(tmp_path):
+    """A document of 60 pages and 600 tiles, none of which can be shown, ends no run that may pass over 100 images."""
+    write(tmp_path / "a.pdf", documents.pages([0.5] * 60, width=1000, height=1))
+    write(tmp_path / "b.pdf", documents.pages([0.2]))
+    source = open_source(tmp_path, page_side=64)
+    assert (source.after(0), source.after(59), source.after(60)) == (60, 60, 61)
+    part = Subset(source, [3, 4, 60])
+    assert (part.after(0), part.after(2)) == (2, 3)
+    joined = open_source([str(tmp_path / "b.pdf"), str(tmp_path)], page_side=64)
+    assert (joined.after(0), joined.after(2), joined.after(61)) == (1, 61, 62)
+    tiles = Tiled(open_source(tmp_path / "b.pdf", page_side=64), 8)
+    assert tiles.after(0) == tiles.after(len(tiles) - 1) == len(tiles)
+    item = ViewDataset(source, [ViewSpec(count=1)], 16, seed=0)[0, 7]
+    assert item["index"] == 60 and [index for index, _ in item["unreadable"]] == [7]

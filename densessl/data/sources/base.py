@@ -49,6 +49,13 @@ class Source(ABC):
         """What images that belong together share, such as the pages of one document; by default an image's name."""
         return self.name(index)
 
+    def after(self, index: int) -> int:
+        """The first image of the next document, which is the length of the source after the last one."""
+        document, following = self.document(index), index + 1
+        while following < len(self) and self.document(following) == document:
+            following += 1
+        return following
+
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
         return images.decode(self.read_bytes(index))
@@ -137,6 +144,10 @@ class Concatenated(Source):
 
     def fingerprint(self) -> str:
         return digest(source.fingerprint() for source in self.sources)
+
+    def after(self, index: int) -> int:
+        part, index = self._place(index)
+        return int(self._starts[part]) + self.sources[part].after(index)
 
     def _prefixed(self, part: int, name: str) -> str:
         return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"

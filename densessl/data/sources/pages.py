@@ -91,6 +91,9 @@ class Pages(Source):
     def document(self, index: int) -> str:
         return self.files.name(self._numbers[self._file(index)])
 
+    def after(self, index: int) -> int:
+        return int(self._starts[self._file(index) + 1])
+
     def label(self, index: int) -> int | None:
         return self.files.label(self._numbers[self._file(index)])
 

@@ -49,6 +49,9 @@ class Tiled(Source):
     def document(self, index: int) -> str:
         return self.source.document(self._place(index)[0])
 
+    def after(self, index: int) -> int:
+        return int(self._ends[self.source.after(self._place(index)[0]) - 1])
+
     def label(self, index: int) -> int | None:
         return self.source.label(self._place(index)[0])
 
