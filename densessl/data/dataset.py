@@ -59,9 +59,9 @@ class ViewDataset(Dataset):
 
     An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8,
     (P, s, s, 3) in patches; with device_views instead of them `canvas` (h, w, 3) uint8 and `draws`, a list of (1, 13)
-    float32, (1 + P, 13) in patches. An unreadable image is
-    replaced by the next readable one, of another document, and `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the
-    source raises `UserError`, the item is `failed` (a sentence), `index` (the one asked for) and `unreadable`.
+    float32, (1 + P, 13) in patches. An unreadable image is replaced by the next readable one, of another document, and
+    `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the source raises `UserError`, the item is
+    `failed` (a sentence), `index` (the one asked for) and `unreadable`.
     """
 
     def __init__(

@@ -16,12 +16,12 @@ import tempfile
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from densessl.data.images import UnreadableImage
-from densessl.data.pages.renderer import MEMORY, READY
+from densessl.data.pages.renderer import MEMORY, READY, Canvas
 from densessl.errors import UserError
 
 SECONDS = 10  # of processor time for one page, or for opening a document and counting its pages
@@ -57,20 +57,19 @@ def numbers(path: str) -> tuple[int, list[int]]:
 
     Raises `UnreadableImage` for what is no document that can be read.
     """
-    found, _ = _ask("pages", path)
+    found = _ask("pages", path)
     return found["claimed"], found["missing"]
 
 
 def measure(path: str, number: int, side: int) -> Page:
     """The size of a page, counted from 0; raises `UnreadableImage`."""
-    found, _ = _ask("shape", path, number, side)
+    found = _ask("shape", path, number, side)
     return Page(tuple(found["points"]), tuple(found["pixels"]))
 
 
 def render(path: str, number: int, side: int) -> np.ndarray:
     """A page, counted from 0, on white: (H, W, 3) uint8 RGB, `side` px long or less; raises `UnreadableImage`."""
-    (height, width), pixels = _ask("render", path, number, side)
-    return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    return _ask("render", path, number, side)
 
 
 class Helper:
@@ -78,9 +77,13 @@ class Helper:
 
     def __init__(self) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        self._shared = _memory()
+        shared = self._shared.fileno()
+        self._canvas = Canvas(shared)
         with tempfile.TemporaryFile() as complaints:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from densessl.data.pages.renderer import serve; serve()"],
+                [sys.executable, "-c", f"from densessl.data.pages.renderer import serve; serve({shared})"],
+                pass_fds=[shared],
                 env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -102,30 +105,38 @@ class Helper:
                 last = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
                 raise UserError(f"PDFium cannot be started ({''.join(last) or 'it says nothing'}): install pypdfium2.")
 
-    def ask(self, request: list[Any]) -> tuple[dict[str, Any], bytearray | None]:
-        """The answer and, to "render", the pixels; raises `EOFError` or `OSError` when the helper has died, and
-        `TimeoutError` when it has not."""
+    def ask(self, request: list[Any]) -> dict[str, Any]:
+        """The answer; raises `EOFError` or `OSError` when the helper has died, `TimeoutError` when it has not."""
         self._requests.send_bytes(json.dumps(request).encode())
         if not self._answers.poll(WAIT):
             raise TimeoutError
         answer = json.loads(self._answers.recv_bytes())
         self.answered += 1
-        if request[1] != "render" or "found" not in answer:
-            return answer, None
-        height, width = answer["found"]
-        pixels = bytearray(height * width * 3)
-        self._answers.recv_bytes_into(pixels)
-        return answer, pixels
+        if request[1] == "render" and "found" in answer:
+            answer["found"] = self._pixels(*answer["found"])
+        return answer
+
+    def _pixels(self, height: int, width: int) -> np.ndarray:
+        length = height * width * 3
+        return np.frombuffer(self._canvas.room(length), np.uint8, length).reshape(height, width, 3).copy()
 
     def end(self) -> int:
         """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""
         self._requests.close()
         self._answers.close()
+        self._shared.close()
         try:
             return self.process.wait(1)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def _memory() -> BinaryIO:
+    """A file that lies in memory, where the system has such a thing."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("page"), "r+b")
+    return tempfile.TemporaryFile()  # noqa: SIM115 (it is open as long as the helper runs)
 
 
 class _Own:
@@ -147,13 +158,13 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def _ask(*request: Any) -> tuple[Any, bytearray | None]:
+def _ask(*request: Any) -> Any:
     """What the helper found; raises `UnreadableImage` with its reason, `Deadly` where it died."""
     with _own.lock:
         for _ in range(TRIES):
             _own.helper = _own.helper or Helper()
             try:
-                answer, pixels = _own.helper.ask([SECONDS, *request])
+                answer = _own.helper.ask([SECONDS, *request])
             except TimeoutError:
                 _end(kill=True)
                 raise Deadly(STUCK) from None
@@ -172,7 +183,7 @@ def _ask(*request: Any) -> tuple[Any, bytearray | None]:
                 _end()
             if "reason" in answer:
                 raise UnreadableImage(answer["reason"])
-            return answer["found"], pixels
+            return answer["found"]
     raise UnreadableImage(KILLED)
 
 

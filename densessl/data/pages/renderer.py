@@ -5,9 +5,9 @@ stopped from within the process that called it. So it runs in this one, which `d
 and replaces. It imports nothing but the standard library and pypdfium2, so that it starts in a tenth of a second.
 
 A request is one message of JSON, [seconds, what, path, number, side]; an answer is one, {"reason": ...} or {"found":
-..., "resident": bytes of memory in use}, and for "render" another with the pixels. A request that takes more than the
-`seconds` of processor time ends the process by SIGPROF, whatever the library is doing: processor time, so that a busy
-machine makes no page unreadable. One that would take more memory than `MEMORY` ends it too.
+..., "resident": bytes of memory in use}. Pixels are drawn into memory that both processes share. A request that takes
+more than the `seconds` of processor time ends the process by SIGPROF, whatever the library is doing: processor time, so
+that a busy machine makes no page unreadable. One that would take more memory than `MEMORY` ends it too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import mmap
 import os
 import signal
 import stat
@@ -34,13 +35,16 @@ class Refused(Exception):
     """What cannot be read; its text is one short reason, such as "it needs a password"."""
 
 
-def serve() -> None:
-    """Answer requests from standard input on standard output until there are no more."""
+def serve(shared: int) -> None:
+    """Answer requests from standard input on standard output until there are no more.
+
+    shared: the number of an open file, whose memory gets the pixels.
+    """
     _protect()
     # The library may print; what is left for it to print on is the standard error.
     requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)
-    documents = Documents()
+    documents = Documents(Canvas(shared))
     answers.send_bytes(READY)
     while True:
         try:
@@ -48,25 +52,37 @@ def serve() -> None:
         except (EOFError, OSError):  # whoever asked has ended
             return
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        pixels = None
         try:
-            found, pixels = getattr(documents, what)(*about)
-            answer = {"found": found}
+            answer = {"found": getattr(documents, what)(*about)}
         except Refused as error:
             answer = {"reason": str(error)}
         signal.setitimer(signal.ITIMER_PROF, 0)
         answers.send_bytes(json.dumps(answer | {"resident": _resident()}).encode())
-        if pixels is not None:
-            answers.send_bytes(pixels)
+
+
+class Canvas:
+    """Memory that is a file's, and so that of every process which has it open."""
+
+    def __init__(self, file: int) -> None:
+        self._file, self._map = file, b""
+
+    def room(self, length: int) -> mmap.mmap:
+        """So many bytes of it, or more."""
+        if length > len(self._map):
+            if os.fstat(self._file).st_size < length:
+                os.ftruncate(self._file, length)
+            self._map = mmap.mmap(self._file, length)
+        return self._map
 
 
 class Documents:
     """The documents that were asked for last, open."""
 
-    def __init__(self) -> None:
+    def __init__(self, canvas: Canvas) -> None:
+        self._canvas = canvas
         self._open: OrderedDict[tuple, object] = OrderedDict()
 
-    def pages(self, path: str) -> tuple[dict, None]:
+    def pages(self, path: str) -> dict:
         """{"claimed": pages that the document says it has, "missing": the numbers of those that are not there}.
 
         No page is rendered, and of its contents nothing is read.
@@ -82,9 +98,9 @@ class Documents:
         missing = [page for page in range(claimed) if not pdfium.FPDF_GetPageSizeByIndexF(document, page, size)]
         if len(missing) == claimed:
             raise Refused(f"none of the {claimed} pages that it claims is there")
-        return {"claimed": claimed, "missing": missing}, None
+        return {"claimed": claimed, "missing": missing}
 
-    def shape(self, path: str, number: int, side: int) -> tuple[dict, None]:
+    def shape(self, path: str, number: int, side: int) -> dict:
         """{"points": (width, height) of a page, "pixels": (width, height) as it is rendered}."""
         import pypdfium2.raw as pdfium
 
@@ -92,10 +108,10 @@ class Documents:
         if not pdfium.FPDF_GetPageSizeByIndexF(self._document(path), number, size):
             raise Refused("the page cannot be loaded")
         points = size.width, size.height
-        return {"points": points, "pixels": shape(*points, side)}, None
+        return {"points": points, "pixels": shape(*points, side)}
 
-    def render(self, path: str, number: int, side: int) -> tuple[list[int], ctypes.Array]:
-        """(height, width) and the pixels, RGB row by row, as they are printed: with annotations and filled forms."""
+    def render(self, path: str, number: int, side: int) -> tuple[int, int]:
+        """(height, width) of a page that it draws, RGB row by row, as it is printed: with notes and what was filled in."""
         import pypdfium2
         import pypdfium2.raw as pdfium
 
@@ -106,7 +122,8 @@ class Documents:
             raise Refused("the page cannot be loaded") from None
         with closing(page):
             width, height = shape(*page.get_size(), side)
-            pixels = (ctypes.c_ubyte * (width * height * 3))()
+            length = width * height * 3
+            pixels = (ctypes.c_ubyte * length).from_buffer(self._canvas.room(length))
             bitmap = pdfium.FPDFBitmap_CreateEx(width, height, pdfium.FPDFBitmap_BGR, pixels, width * 3)
             pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, 0xFFFFFFFF)
             where = bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
@@ -114,7 +131,7 @@ class Documents:
             if document.formenv:
                 pdfium.FPDF_FFLDraw(document.formenv, *where)
             pdfium.FPDFBitmap_Destroy(bitmap)
-        return [height, width], pixels
+        return height, width
 
     def _document(self, path: str):
         try:
