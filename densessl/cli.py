@@ -62,7 +62,7 @@ def pretrain(
 @app.command()
 def segment(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards, videos.")
+        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, PDFs, shards, videos.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     classes: Annotated[str | None, typer.Option(help="Number of segments, or auto; 8 unless given.")] = None,
@@ -164,7 +164,7 @@ def distill(
 @app.command()
 def classify(
     classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A run of finetune or distill.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, shards.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, PDFs, shards.")],
     out: Annotated[Path, typer.Option(help="File for names, classes and probabilities.")] = Path("predictions.csv"),
 ) -> None:
     """Write the class of every image to a table.

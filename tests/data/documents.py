@@ -1,12 +1,27 @@
-"""PDFs written by hand, good ones and hostile ones: a page of so many points, and what can be wrong with it."""
+"""PDFs written by hand, good ones and hostile ones, and what is asked of a source of them."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
+from pathlib import Path
 
 SQUARE = b"100 100 200 300 re f"  # a black rectangle 200 wide and 300 high whose lower left corner is at (100, 100)
 PAD = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")  # ISO 32000-1, 7.6.3.3
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def names(source) -> list[str]:
+    return [source.name(index) for index in range(len(source))]
+
+
+def values(source) -> list[int]:
+    return [int(source.read(index)[0, 0, 0]) for index in range(len(source))]
 
 
 def stream(data: bytes, keys: bytes = b"") -> bytes:

@@ -136,7 +136,7 @@ def _memory() -> BinaryIO:
     """A file that lies in memory, where the system has such a thing."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("page"), "r+b")
-    return tempfile.TemporaryFile()  # noqa: SIM115 (it is open as long as the helper runs)
+    return tempfile.TemporaryFile()
 
 
 class _Own:

@@ -111,7 +111,7 @@ class Documents:
         return {"points": points, "pixels": shape(*points, side)}
 
     def render(self, path: str, number: int, side: int) -> tuple[int, int]:
-        """(height, width) of a page that it draws, RGB row by row, as it is printed: with notes and what was filled in."""
+        """(height, width) of a page that it draws, RGB row by row, with its annotations and what was filled in."""
         import pypdfium2
         import pypdfium2.raw as pdfium
 
