@@ -103,10 +103,10 @@ def evaluate(
 
     densessl evaluate runs/photos --protocol knn --data labelled baselines=true --out knn.json
 
-    Settings of knn, linear and finetune: baselines, split, test, test_split, limit, image_size, batch_size, workers,
-    devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune:
-    labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and held
-    against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
+    Settings of knn, linear and finetune: baselines, split, test, test_split, page_side, limit, image_size, batch_size,
+    workers, devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of
+    finetune: labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and
+    held against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
     probe_lr, baselines, pictures, panel, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors,
     is judged as it is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
     folder, labelmefacade, potsdam3 and voc.

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Lock
@@ -80,7 +82,7 @@ class Helper:
         self._shared = _memory()
         shared = self._shared.fileno()
         self._canvas = Canvas(shared)
-        with tempfile.TemporaryFile() as complaints:
+        with tempfile.TemporaryFile() as complaints, _blocked(signal.SIGINT, signal.SIGTERM):
             self.process = subprocess.Popen(
                 [sys.executable, "-c", f"from densessl.data.pages.renderer import serve; serve({shared})"],
                 pass_fds=[shared],
@@ -130,6 +132,16 @@ class Helper:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+@contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Signals that wait, and never reach a process that is started meanwhile: a terminal sends them to all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _memory() -> BinaryIO:

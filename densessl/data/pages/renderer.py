@@ -191,9 +191,7 @@ def _reason(path: str, size: int, code: int) -> str:
 
 
 def _protect() -> None:
-    """See that the process ends when it should, and only then."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all; this one ends with who asks
-        signal.signal(number, signal.SIG_IGN)
+    """See that the process ends where a request takes too long, or too much memory, and leaves no core behind."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
     try:
