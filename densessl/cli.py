@@ -62,7 +62,7 @@ def pretrain(
 @app.command()
 def segment(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, shards, videos.")
+        list[str], typer.Argument(metavar="IMAGES... [KEY=VALUE]...", help="Folder, files, glob, PDFs, shards, videos.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     classes: Annotated[str | None, typer.Option(help="Number of segments, or auto; 8 unless given.")] = None,
@@ -103,10 +103,10 @@ def evaluate(
 
     densessl evaluate runs/photos --protocol knn --data labelled baselines=true --out knn.json
 
-    Settings of knn, linear and finetune: baselines, split, test, test_split, limit, image_size, batch_size, workers,
-    devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of finetune:
-    labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and held
-    against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
+    Settings of knn, linear and finetune: baselines, split, test, test_split, page_side, limit, image_size, batch_size,
+    workers, devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of
+    finetune: labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and
+    held against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
     probe_lr, baselines, pictures, panel, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors,
     is judged as it is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
     folder, labelmefacade, potsdam3 and voc.
@@ -164,7 +164,7 @@ def distill(
 @app.command()
 def classify(
     classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A run of finetune or distill.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, shards.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, PDFs, shards.")],
     out: Annotated[Path, typer.Option(help="File for names, classes and probabilities.")] = Path("predictions.csv"),
 ) -> None:
     """Write the class of every image to a table.

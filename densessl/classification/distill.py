@@ -109,7 +109,8 @@ def distill(
     In it lies what `densessl.classification.finetune` leaves too. Raises as `densessl.training.pretrain`.
     """
     config = resolve(DistillConfig, "teacher", str(classifier), overrides, recipe)
-    source = limited(open_source(config.data, config.split), config.limit, config.seed)
+    source = open_source(config.data, config.split, config.page_side)
+    source = limited(source, config.limit, config.seed)
     teacher = load_classifier(config.teacher)
     labels = _labels(config, source, teacher)
     config.image_size = config.image_size or teacher.backbone.image_size

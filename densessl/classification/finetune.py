@@ -71,7 +71,8 @@ def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path 
     leaves. A run that ended early goes on when it is called again alike. Raises as `densessl.training.pretrain`.
     """
     config = resolve(FinetuneConfig, "backbone", str(run), overrides, recipe)
-    whole = limited(open_source(config.data, config.split), config.limit, config.seed)
+    source = open_source(config.data, config.split, config.page_side)
+    whole = limited(source, config.limit, config.seed)
     chosen, classes = labelled_part(whole, config.labels, config.seed, config.data)
 
     def leave(trained: Finetune, folder: Path) -> str:

@@ -59,9 +59,9 @@ class ViewDataset(Dataset):
 
     An item is a dict: `index`, `target` when there is a label, `unreadable`, and `views`, a list of (s, s, 3) uint8,
     (P, s, s, 3) in patches; with device_views instead of them `canvas` (h, w, 3) uint8 and `draws`, a list of (1, 13)
-    float32, (1 + P, 13) in patches. An unreadable image is
-    replaced by the next readable one, and `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the
-    source raises `UserError`, the item is `failed` (a sentence), `index` (the one asked for) and `unreadable`.
+    float32, (1 + P, 13) in patches. An unreadable image is replaced by the next readable one, of another document, and
+    `index` is that one's. When `MOST_UNREADABLE` follow on each other, or the source raises `UserError`, the item is
+    `failed` (a sentence), `index` (the one asked for) and `unreadable`.
     """
 
     def __init__(
@@ -130,21 +130,28 @@ class ViewDataset(Dataset):
     def _read(
         self, asked: int, unreadable: list[tuple[int, str]]
     ) -> tuple[np.ndarray, list[tuple[Layer, np.ndarray]], int]:
-        """The first readable image from `asked` on, its layers and its index; those passed over go to `unreadable`."""
-        layered = getattr(self.source, "layers", ())
-        for step in range(min(len(self), MOST_UNREADABLE)):
-            index = (asked + step) % len(self)
+        """The first readable image from `asked` on, its layers and its index; those passed over go to `unreadable`.
+
+        Tiles of a picture and pages of a document are passed over together: their neighbours have the same trouble.
+        """
+        layered, index = getattr(self.source, "layers", ()), asked
+        for _ in range(min(len(self), MOST_UNREADABLE)):
             try:
                 image = self.source.read(index)
                 return image, [(layer, self.source.read_layer(layer, index, image)) for layer in layered], index
             except UnreadableImage as error:
                 unreadable.append((index, str(error)))
+                index = self._after(index)
         names = ", ".join(self.source.name(index) for index, _ in unreadable[:3])
         reason = unreadable[0][1] if unreadable else "there is none"
         raise UserError(
             f"{len(unreadable)} images in a row cannot be read, among them {names} ({reason}); "
             "check the files, or give another data=."
         )
+
+    def _after(self, index: int) -> int:
+        after = getattr(self.source, "after", lambda index: index + 1)
+        return after(index) % len(self)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -57,24 +57,29 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """What the file holds; raises `UnreadableImage` for what is no readable file of at most `MAX_BYTES`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.read()
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) of the upright picture of a file, of which the header alone is read; raises `UnreadableImage`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return size(file)
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def opened(path: str | os.PathLike[str], limit: int | None = None) -> Iterator[BinaryIO]:
+    """A file to read from; raises `UnreadableImage` for what is none that can be read, or is larger than `limit` bytes.
+
+    limit: `MAX_BYTES` unless given.
+    """
+    limit = MAX_BYTES if limit is None else limit
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever
             raise UnreadableImage("it is a folder" if stat.S_ISDIR(about.st_mode) else "it is not a file")
-        if about.st_size > MAX_BYTES:
-            raise UnreadableImage(f"it is larger than {MAX_BYTES >> 30} GiB")
+        if about.st_size > limit:
+            raise UnreadableImage(f"it is larger than {limit >> 30} GiB")
         with open(path, "rb") as file:
             yield file
     except (OSError, ValueError) as error:

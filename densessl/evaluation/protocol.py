@@ -14,6 +14,7 @@ from omegaconf import MISSING
 from torch import Tensor, nn
 
 from densessl.backbones import Backbone
+from densessl.data.pages import SIDE
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.subset import drawn
 from densessl.data.vectors import Encoder, Vectors, vectors
@@ -31,7 +32,8 @@ class ProtocolConfig:
     backbone: a spec of `load_backbone`. data: labelled images; see `densessl.data.sources`.
     split: of the images that are learned from; None is train where there is one, else all.
     test: other images to be judged; None: those of `test_split` in `data`. test_split: None is test or val where there
-        is one; without any, a fifth of the images is held out by the hash of their names.
+        is one; without any, a fifth of the images is held out by the hash of their names, or of their documents.
+    page_side: longest side in pixels of pages of PDFs.
     image_size: None is the backbone's own. limit: images per split, drawn by the seed; None for all.
     baselines: also judge what was not pretrained.
     workers: None chooses. devices: "auto", "cpu" or "gpu"; one process. precision: "32", or "bf16" for the backbone.
@@ -43,6 +45,7 @@ class ProtocolConfig:
     split: str | None = None
     test: str | None = None
     test_split: str | None = None
+    page_side: int = SIDE
     image_size: int | None = None
     batch_size: int = 256
     workers: int | None = None
@@ -158,7 +161,7 @@ class Reader:
 
 def find_sets(config: ProtocolConfig) -> tuple[LabelledSet, LabelledSet]:
     """The images that are learned from and those that are judged, no image among both."""
-    source = open_source(config.data, config.split)
+    source = open_source(config.data, config.split, config.page_side)
     how = f"split {config.split}" if config.split else "split train where there is one, else all"
     learned = _labelled(source, config.data, how)
     other, how = _test_source(config, source)
@@ -175,7 +178,8 @@ def find_sets(config: ProtocolConfig) -> tuple[LabelledSet, LabelledSet]:
 def _test_source(config: ProtocolConfig, source: Source) -> tuple[Source | None, str]:
     """The source of the images to be judged and how it was found; None where some must be held out."""
     if config.test is not None or config.test_split is not None:
-        other = open_source(config.data if config.test is None else config.test, config.test_split)
+        place = config.data if config.test is None else config.test
+        other = open_source(place, config.test_split, config.page_side)
         if other.fingerprint() == source.fingerprint():
             raise UserError(
                 f"The test images are the training images, {config.data}: name another place with test=PATH or another "
@@ -184,7 +188,7 @@ def _test_source(config: ProtocolConfig, source: Source) -> tuple[Source | None,
         return other, f"split {config.test_split}" if config.test is None else str(config.test)
     for split in TEST_SPLITS:
         try:
-            other = open_source(config.data, split)
+            other = open_source(config.data, split, config.page_side)
         except UserError:
             continue
         if other.fingerprint() != source.fingerprint():
@@ -207,15 +211,23 @@ def _labelled(source: Source, data: Any, how: str) -> LabelledSet:
 
 
 def _held_out(images: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
-    """A fifth of the images, by the hash of their names: the same whatever the seed, and for whoever asks."""
-    hashes = [
-        hashlib.sha256(images.source.name(int(index)).encode("utf-8", "replace")).digest() for index in images.indices
-    ]
+    """A fifth of the images, by the hash of their names: the same whatever the seed, and for whoever asks.
+
+    Pages of a document go together, by the hash of its name.
+    """
+    source, indices = images.source, images.indices.tolist()
+    names = [source.document(index) for index in indices]
+    hashes = [hashlib.sha256(name.encode("utf-8", "replace")).digest() for name in names]
     order = sorted(range(len(hashes)), key=hashes.__getitem__)
-    count = max(1, round(len(order) / HELD_OUT))
     if len(order) < 3:
         raise UserError(f"{len(order)} labelled images are too few to hold some out: give a test set with test=PATH.")
-    how = f"1 in {HELD_OUT} of the images held out by the hash of their names, as there is no test set"
+    between = [place for place in range(1, len(order)) if hashes[order[place]] != hashes[order[place - 1]]]
+    if not between:
+        raise UserError(f"All labelled images are pages of {names[0]}: give a test set with test=PATH.")
+    wanted = max(1, round(len(order) / HELD_OUT))
+    count = min(between, key=lambda place: abs(place - wanted))
+    by = "names" if names == [source.name(index) for index in indices] else "documents' names"
+    how = f"1 in {HELD_OUT} of the images held out by the hash of their {by}, as there is no test set"
     parts = ((order[count:], f"what remains of {len(order)}"), (order[:count], how))
     return tuple(
         LabelledSet(images.source, images.indices[np.sort(part)], images.labels[np.sort(part)], text, images.unlabelled)

@@ -12,6 +12,7 @@ from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
+from densessl.data.pages import SIDE
 from densessl.errors import UserError
 from densessl.segmentation.crf import CRFConfig
 
@@ -50,6 +51,7 @@ class SegmentConfig:
     """A run of `densessl segment`.
 
     data: images or films (folder, file, glob, list, shards, data set; see `densessl.data.sources`).
+    page_side: longest side in pixels of pages of PDFs.
     out: the folder that gets the masks.
     classes: how many segments, or "auto": as many as `densessl.segmentation.sweep` chooses, whose curve is `sweep.png`.
     backbone: whose features are used; None is "box", the backbone that the package brings, and "colour" are colours and
@@ -102,6 +104,7 @@ class SegmentConfig:
     data: Any = MISSING
     out: str = MISSING
     split: str | None = None
+    page_side: int = SIDE
     classes: int | str = 8
     backbone: str | None = None
     model: str | None = None

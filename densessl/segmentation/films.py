@@ -72,7 +72,7 @@ class Items(Source):
 
     files: where the masks of each picture and of each film go, by its name; paths below the output folder without a
     suffix. Frames are named FILM/NUMBER.png, and their masks STEM/NUMBER.png, by their number in the film from 0 on.
-    notes: sentences on what was left out or is not as it should be. broken: videos of which no frame can be read.
+    notes: sentences on what was left out or is not as it should be.
     """
 
     def __init__(self, source: Source, every: int, lengths: dict[str, Length]) -> None:
@@ -96,7 +96,7 @@ class Items(Source):
             self.films.append(Film(path, name, self.files[name], first, lengths[path], every))
             first += len(self.films[-1])
         self._firsts = np.array([*(film.first for film in self.films), first])
-        self.broken = [name for _, part in videos for name in part.broken]
+        self.broken = source.broken
         self.notes = [*source.notes, *(note for film in self.films if (note := film.note()))]
 
     def __len__(self) -> int:
@@ -134,6 +134,10 @@ class Items(Source):
         if film.path not in self._sizes:
             self._sizes[film.path] = self._frames.read(film.path, 0).shape[:2]
         return self._sizes[film.path]
+
+    def document(self, index: int) -> str:
+        film, _ = self._place(index)
+        return self._pictures.document(index) if film is None else film.name
 
     def label(self, index: int) -> None:
         return None

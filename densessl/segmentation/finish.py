@@ -23,7 +23,7 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     """
     folder, writer, done = run.writer.folder, run.writer, run.done()
     run.unreadable.write(folder)
-    run.unreadable.check(len(run.source) + len(run.source.broken), run.config.unreadable)
+    run.unreadable.check(len(run.source), run.config.unreadable)
     if not done:
         raise UserError(f"None of the {len(run.source)} pictures can be read: see {folder / 'unreadable.txt'}.")
     tally = Tally(writer.classes, run.config.crops)

@@ -51,7 +51,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
     config = counted(config)
     check(config)
     progress = progress or Progress()
-    source = open_source(config.data, config.split)
+    source = open_source(config.data, config.split, config.page_side)
     if len(source) < 1:
         raise UserError(f"There are no pictures in {config.data}.")
     config, folder = _placed(config), Path(config.out).expanduser()
@@ -66,11 +66,10 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
-    state, unreadable, previously = _begin(config, folder, before.state), Unreadable(), unreadable_before(folder)
+    state, previously = _begin(config, folder, before.state), unreadable_before(folder)
     with terminable("SIGTERM ended the run while it counted frames; the same command begins anew."):
         items = Items(source, config.every, count_frames(source, state.lengths, progress))
-    for name in items.broken:
-        unreadable.add(name, "OpenCV can read no frame of it")
+    unreadable = Unreadable(items.broken)
     key = functools.cache(lambda: features_key(load()[0], items))
     found, model, saved, features = None, before.model, before.saved, Features()
     if config.model is not None and (idle := unheeded(config, saved)):

@@ -232,18 +232,26 @@ class CountUnreadable(Callback):
         self.source, self.share, self.folder = source, share, folder
         self.seen: dict[int, str] = {}
 
+    def on_train_start(self, trainer: pl.Trainer, module: PretrainModule) -> None:
+        if trainer.is_global_zero:
+            self._found().write(self.folder)
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: PretrainModule, outputs, batch, batch_idx: int) -> None:
         new = {index: reason for index, reason in batch["unreadable"] if index not in self.seen}
         if not any_process(bool(new)):
             return
         for found in from_all(new):
             self.seen |= found
-        unreadable = Unreadable()
-        for index, reason in sorted(self.seen.items()):
-            unreadable.add(self.source.name(index), reason)
+        unreadable = self._found()
         if trainer.is_global_zero:
             unreadable.write(self.folder)
         unreadable.check(len(self.source), self.share)
+
+    def _found(self) -> Unreadable:
+        unreadable = Unreadable(getattr(self.source, "broken", None))
+        for index, reason in sorted(self.seen.items()):
+            unreadable.add(self.source.name(index), reason)
+        return unreadable
 
     def state_dict(self) -> dict[str, Any]:
         return {"seen": dict(self.seen)}

@@ -14,6 +14,7 @@ from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
+from densessl.data.pages import SIDE
 from densessl.errors import UserError, require
 from densessl.hardware import Hardware
 from densessl.methods import method
@@ -52,7 +53,7 @@ class PretrainConfig:
 
     data: images (folder, file, glob, list, shards, data set; see `densessl.data.sources`). limit: train on so many of
         them, drawn by the seed; None for all. tile: cut them into squares of this side in pixels, half over each other,
-        each of which counts as an image; None leaves them whole.
+        each of which counts as an image; None leaves them whole. page_side: longest side in pixels of pages of PDFs.
     out: the run's folder; None is runs/RECIPE. backbone: a timm architecture with random weights, or a spec that
         `load_backbone` reads, to go on from its weights; backbone_options go to timm.
     batch_size: images per step, over all processes and accumulated parts. steps: overrules epochs.
@@ -70,6 +71,7 @@ class PretrainConfig:
     split: str | None = None
     limit: int | None = None
     tile: int | None = None
+    page_side: int = SIDE
     out: str | None = None
     backbone: str = "resnet50"
     backbone_options: dict[str, Any] = field(default_factory=dict)

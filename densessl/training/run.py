@@ -121,7 +121,8 @@ def _train(config: PretrainConfig, source: Source, job: Job, hardware: Hardware,
 
 def _source(config: PretrainConfig) -> Source:
     """The images, with what else the method has its config ask for."""
-    source = tiled(limited(open_source(config.data, config.split), config.limit, config.seed), config.tile)
+    source = open_source(config.data, config.split, config.page_side)
+    source = tiled(limited(source, config.limit, config.seed), config.tile)
     section = getattr(config, config.method)
     return section.layered(source) if hasattr(section, "layered") else source
 

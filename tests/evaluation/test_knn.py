@@ -17,6 +17,7 @@ from densessl.evaluation.baselines import fit_batch_norms
 from densessl.evaluation.knn import KnnConfig, evaluate_knn, knn_predict
 from densessl.evaluation.record import describe, write_record
 from densessl.progress import silent
+from tests.data import documents
 
 
 def blobs(n: int, classes: int = 7, channels: int = 16, spread: float = 1.2, seed: int = 0):
@@ -147,6 +148,17 @@ def test_without_a_test_set_a_fifth_is_held_out_whatever_the_seed(tmp_path, back
     assert first["data"]["train"].startswith("24 images")
     assert first["figures"] == second["figures"]
     assert "k = 24 (of 200 asked for)" in first["rule"]
+
+
+def test_pages_are_held_out_with_their_document(tmp_path):
+    for name, greys in {"a/1": 7, "a/2": 1, "a/3": 4, "b/4": 3, "b/5": 5, "b/6": 2, "b/7": 2}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.pdf").write_bytes(documents.pages([0.5] * greys))
+    train, test = protocol.find_sets(protocol.ProtocolConfig(backbone="", data=str(tmp_path)))
+    of = [{each.source.document(index) for index in each.indices} for each in (train, test)]
+    assert not of[0] & of[1] and len(of[0] | of[1]) == 7
+    assert len(train.indices) + len(test.indices) == 24 and 1 <= len(test.indices) <= 8
+    assert "documents' names" in test.how
 
 
 def test_held_out_images_do_not_vote(tmp_path, backbone, monkeypatch):

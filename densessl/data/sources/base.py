@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,10 +19,12 @@ class Source(ABC):
 
     classes: the names of the classes that `label` counts, or None where they have none.
     notes: sentences for the user on what was left out.
+    broken: the files that were left out as a whole, each with one short reason: documents, videos.
     """
 
     classes: list[str] | None = None
     notes: Sequence[str] = ()
+    broken: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -41,6 +44,17 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes when images come, go or are written anew; from names, sizes and times alone."""
+
+    def document(self, index: int) -> str:
+        """What images that belong together share, such as the pages of one document; by default an image's name."""
+        return self.name(index)
+
+    def after(self, index: int) -> int:
+        """The first image of the next document, which is the length of the source after the last one."""
+        document, following = self.document(index), index + 1
+        while following < len(self) and self.document(following) == document:
+            following += 1
+        return following
 
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
@@ -82,6 +96,11 @@ class Concatenated(Source):
         self._starts = np.cumsum([0, *map(len, self.sources)])
         names = [source.name(index) for source in self.sources for index in range(len(source))]
         self._prefixes = _distinct(prefixes) if len(set(names)) < len(names) else None
+        self.broken = {
+            self._prefixed(part, name): reason
+            for part, source in enumerate(self.sources)
+            for name, reason in source.broken.items()
+        }
         named = [source.classes for source in self.sources if source.classes is not None]
         self.classes = sorted(set().union(*named)) if named else None
         if named and all(classes == named[0] for classes in named):
@@ -109,8 +128,11 @@ class Concatenated(Source):
 
     def name(self, index: int) -> str:
         part, index = self._place(index)
-        name = self.sources[part].name(index)
-        return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"
+        return self._prefixed(part, self.sources[part].name(index))
+
+    def document(self, index: int) -> str:
+        part, index = self._place(index)
+        return self._prefixed(part, self.sources[part].document(index))
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)
@@ -122,6 +144,13 @@ class Concatenated(Source):
 
     def fingerprint(self) -> str:
         return digest(source.fingerprint() for source in self.sources)
+
+    def after(self, index: int) -> int:
+        part, index = self._place(index)
+        return int(self._starts[part]) + self.sources[part].after(index)
+
+    def _prefixed(self, part: int, name: str) -> str:
+        return name if self._prefixes is None else f"{self._prefixes[part]}/{name}"
 
     def _place(self, index: int) -> tuple[int, int]:
         index = checked(index, len(self))

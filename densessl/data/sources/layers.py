@@ -242,7 +242,7 @@ class Layered(Source):
 
     def __init__(self, source: Source, layers: Sequence[Layer], groups: np.ndarray | None = None) -> None:
         self.source, self.layers, self.classes = source, list(layers), source.classes
-        self.notes = list(source.notes)
+        self.notes, self.broken = list(source.notes), source.broken
         kept = np.ones(len(source), bool)
         for layer in self.layers:
             present = layer.present(source)
@@ -270,6 +270,9 @@ class Layered(Source):
 
     def name(self, index: int) -> str:
         return self.source.name(self._at(index))
+
+    def document(self, index: int) -> str:
+        return self.source.document(self._at(index))
 
     def label(self, index: int) -> int | None:
         return self.source.label(self._at(index))

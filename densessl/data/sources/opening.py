@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from densessl.config import nearest
-from densessl.data.sources import files, shards, splits, tables, videos
+from densessl.data.sources import files, pages, shards, splits, tables, videos
 from densessl.data.sources.base import Concatenated, Source
 from densessl.data.sources.labels import read_labels
 from densessl.errors import UserError
@@ -22,14 +22,17 @@ _TABLES = (".parquet", ".arrow")
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
 
 
-def open_source(data: str | os.PathLike[str] | Sequence[str], split: str | None = None) -> Source:
+def open_source(
+    data: str | os.PathLike[str] | Sequence[str], split: str | None = None, page_side: int | None = None
+) -> Source:
     """Open images wherever they lie; a list of places gives them one after another.
 
     data: one of
         a folder, read recursively; hidden files are left out. When every image lies in exactly one level of
             subfolders, these are the classes; in SPLIT/CLASS/ they are the splits and classes of a data set;
             a labels.csv in it, with the columns name and class, labels the images that it names, and no others;
-        an image, or a text file of paths, each relative to the file and with an optional label after a tab;
+        an image; a PDF, or a TIFF of several pages, every page of which is an image;
+        a text file of paths, each relative to the file and with an optional label after a tab;
         a glob, with ** for any depth, or braces such as {a,b} and {000..099};
         WebDataset shards: .tar files, or a folder of them; labels from .cls members;
         .parquet files, or a folder of them, with a column image of bytes or {bytes, path}, and label or labels;
@@ -37,19 +40,24 @@ def open_source(data: str | os.PathLike[str] | Sequence[str], split: str | None 
         a video file, or a folder of them and nothing else to read: every frame is an image.
     split: a part such as "train". By default train where there is one, else the only one, else all. In a folder of
         images without classes it is a subfolder, and by default all of them are read.
+    page_side: of pages of PDFs, wherever they lie among images; see `densessl.data.sources.pages`.
 
     Raises `UserError` when there is nothing to read, or no such split.
     """
     if data is None or (not isinstance(data, (str, os.PathLike)) and not isinstance(data, Sequence)):
         raise UserError(f"data={data!r} is no place of images: give a folder, a file, a glob or a list of them.")
     if isinstance(data, (str, os.PathLike)):
-        return _open(os.fspath(data), split)
+        return _with_pages(_open(os.fspath(data), split), page_side)
     if not data:
         raise UserError("The list of places in data is empty: give a folder, a file or a glob.")
-    return _joined([os.fspath(place) for place in data], split)
+    return _joined([os.fspath(place) for place in data], split, page_side)
 
 
-def _joined(places: Sequence[str], split: str | None) -> Source:
+def _with_pages(source: Source, page_side: int | None) -> Source:
+    return pages.with_pages(source, page_side) if isinstance(source, files.Files) else source
+
+
+def _joined(places: Sequence[str], split: str | None, page_side: int | None) -> Source:
     """The places one after another; files that follow on each other, as the shell makes of photos/*, are one source."""
     sources: list[Source] = []
     firsts: list[str] = []
@@ -62,6 +70,7 @@ def _joined(places: Sequence[str], split: str | None) -> Source:
         else:
             sources += [_open(place, split) for place in group]
         firsts += group[:1] if kind in ("images", "videos") else group
+    sources = [_with_pages(source, page_side) for source in sources]
     if len(sources) == 1:
         return sources[0]
     return Concatenated(sources, [_prefix(source, place) for source, place in zip(sources, firsts, strict=True)])
@@ -100,7 +109,7 @@ def _open_files(place: str, paths: Sequence[str], split: str | None) -> Source:
     kind, chosen = _most(listed)
     if kind is None:
         raise UserError(
-            f"There are no images in {place}: no file there has the suffix of an image, such as .jpg or .png."
+            f"There are no images in {place}: no file there has the suffix of an image, such as .jpg, .png or .pdf."
         )
     if kind == "tables":
         root = os.path.dirname(os.path.commonprefix(chosen))
@@ -118,7 +127,9 @@ def _open_folder(folder: str, split: str | None) -> Source:
     kind, chosen = _most(names, folder)
     if kind is None:
         found = (
-            f"none of its {len(names)} files has the suffix of one, such as .jpg or .png" if names else "it is empty"
+            f"none of its {len(names)} files has the suffix of one, such as .jpg, .png or .pdf"
+            if names
+            else "it is empty"
         )
         raise UserError(f"There are no images in the folder {folder}: {found}; give the folder that holds them.")
     if kind == "tables":
@@ -204,7 +215,7 @@ def _kind(path: str) -> str | None:
         return "shards"
     if videos.is_video(path):
         return "videos"
-    return "images" if files.is_image(path) else None
+    return "images" if files.is_image(path) or pages.is_pdf(path) else None
 
 
 def _most(paths: Sequence[str], root: str = "") -> tuple[str | None, list[str]]:
@@ -294,5 +305,5 @@ def _no_match(place: str, pattern: str) -> UserError:
 
 def _prefix(source: Source, place: str) -> str:
     """What tells the images of one place from those of another: the name of the folder or the file."""
-    root = source.root if isinstance(source, files.Files) else os.path.splitext(place)[0]
+    root = source.root if isinstance(source, (files.Files, pages.Pages)) else os.path.splitext(place)[0]
     return os.path.basename(os.path.abspath(os.path.expanduser(root)))

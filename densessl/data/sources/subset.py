@@ -24,7 +24,7 @@ class Subset(Source):
         classes: list[str] | None = None,
     ) -> None:
         self.source, self.indices = source, np.asarray(indices, np.int64)
-        self.notes = source.notes
+        self.notes, self.broken = source.notes, source.broken
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.classes = source.classes if labels is None else classes
 
@@ -42,6 +42,9 @@ class Subset(Source):
 
     def name(self, index: int) -> str:
         return self.source.name(self._place(index))
+
+    def document(self, index: int) -> str:
+        return self.source.document(self._place(index))
 
     def label(self, index: int) -> int | None:
         place = self._place(index)

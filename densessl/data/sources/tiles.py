@@ -24,7 +24,7 @@ class Tiled(Source):
     def __init__(self, source: Source, side: int) -> None:
         self.source, self.side = source, side
         self._recent = Recent(source.read, RECENT)
-        self.notes, self.classes = source.notes, source.classes
+        self.notes, self.broken, self.classes = source.notes, source.broken, source.classes
         sizes = [_size(source, index) for index in range(len(source))]
         self._grids = np.array([(len(_starts(h, side)), len(_starts(w, side))) for h, w in sizes], np.int32)
         self._sizes = np.array(sizes, np.int32)
@@ -45,6 +45,12 @@ class Tiled(Source):
         picture, top, left = self._place(index)
         name = PurePosixPath(self.source.name(picture))
         return str(name.with_name(f"{name.stem}@{left},{top}{name.suffix}"))
+
+    def document(self, index: int) -> str:
+        return self.source.document(self._place(index)[0])
+
+    def after(self, index: int) -> int:
+        return int(self._ends[self.source.after(self._place(index)[0]) - 1])
 
     def label(self, index: int) -> int | None:
         return self.source.label(self._place(index)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from densessl.errors import UserError
@@ -9,9 +10,13 @@ from densessl.files import write_text
 
 
 class Unreadable:
-    """Names of unreadable images with the reason, each once however often it is met."""
+    """Names of unreadable images with the reason, each once however often it is met.
 
-    def __init__(self) -> None:
+    broken: of a source, the files that were left out at its opening: listed, and not counted.
+    """
+
+    def __init__(self, broken: Mapping[str, str] | None = None) -> None:
+        self.broken = dict(broken or {})
         self.reasons: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -23,10 +28,11 @@ class Unreadable:
     def write(self, folder: str | Path) -> None:
         """Write `unreadable.txt`, a line of name, tab and reason for each; with none, take an older one away."""
         path = Path(folder) / "unreadable.txt"
-        if not self.reasons:
+        reasons = self.broken | self.reasons
+        if not reasons:
             path.unlink(missing_ok=True)
             return
-        lines = "".join(f"{name}\t{reason}\n" for name, reason in self.reasons.items())
+        lines = "".join(f"{name}\t{reason}\n" for name, reason in reasons.items())
         write_text(path, lines.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def check(self, total: int, share: float) -> None:

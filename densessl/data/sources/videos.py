@@ -22,6 +22,7 @@ from densessl.errors import UserError
 SUFFIXES = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
 SKIPPED = 32  # frames up to which decoding on is quicker than looking for the next key frame
 DAMAGED = 32  # frames in a row that cannot be decoded before a video is taken to be over
+UNREADABLE = "OpenCV can read no frame of it"
 RATE = 25.0  # frames a second of a video that does not say
 # What is wrong with a video is said in sentences of ours. OpenCV looks at this when it opens its first one.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -38,12 +39,12 @@ class Videos(Source):
     def __init__(self, root: str, names: Sequence[str]) -> None:
         self.root, self.notes = root, []
         counts = {name: _count(os.path.join(root, name)) for name in names}
-        self.broken = [name for name, count in counts.items() if not count]
+        self.broken = dict.fromkeys((name for name, count in counts.items() if not count), UNREADABLE)
         self.videos = [name for name, count in counts.items() if count]
         if not self.videos:
             raise UserError(f"OpenCV can read no frame of {', '.join(names[:3])}: give another video, or its frames.")
         if self.broken:
-            some = f"{', '.join(self.broken[:3])}{' and others' if len(self.broken) > 3 else ''}"
+            some = f"{', '.join(list(self.broken)[:3])}{' and others' if len(self.broken) > 3 else ''}"
             self.notes.append(f"{len(self.broken)} of {len(names)} videos cannot be read and are left out: {some}.")
         self.starts = np.cumsum([0, *(counts[name] for name in self.videos)])
         self._frames = Frames()

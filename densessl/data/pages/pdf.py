@@ -1,0 +1,206 @@
+"""Pages of PDF files, by way of a process that may be lost: `densessl.data.pages.renderer` says why.
+
+Every process that reads has one such helper of its own, started with the first page and forgotten by a fork, so that
+no document crosses it. Threads take turns. A page that the helper dies of raises `Deadly`, and the next one has a new
+helper; a helper ends with the process that it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from densessl.data.images import UnreadableImage
+from densessl.data.pages.renderer import MEMORY, READY, Canvas
+from densessl.errors import UserError
+
+SECONDS = 10  # of processor time for one page, or for opening a document and counting its pages
+WAIT = 300  # seconds for an answer, more than `SECONDS` of processor time take on a busy machine
+TRIES = 3
+GROWN = 384 << 20  # bytes: a helper that holds more than that when it has answered is replaced
+SLOW = f"PDFium takes more than {SECONDS} s over it"
+FATAL = f"PDFium crashes on it, or needs more than {MEMORY >> 30} GiB for it"
+STUCK = f"PDFium has no answer after {WAIT} s"
+KILLED = "PDFium was killed over it, perhaps for want of memory"
+DEADLY = (SLOW, FATAL, STUCK)
+
+
+class Deadly(UnreadableImage):
+    """A page that the helper died of: not worth a second try."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """points: (width, height) of a page in 1/72 inch. pixels: (width, height) as it is rendered."""
+
+    points: tuple[float, float]
+    pixels: tuple[int, int]
+
+    @property
+    def dpi(self) -> float:
+        """Pixels an inch."""
+        return 72 * max(self.pixels) / max(self.points)
+
+
+def numbers(path: str) -> tuple[int, list[int]]:
+    """How many pages a document claims, and the numbers of those that are not there; no page is rendered.
+
+    Raises `UnreadableImage` for what is no document that can be read.
+    """
+    found = _ask("pages", path)
+    return found["claimed"], found["missing"]
+
+
+def measure(path: str, number: int, side: int) -> Page:
+    """The size of a page, counted from 0; raises `UnreadableImage`."""
+    found = _ask("shape", path, number, side)
+    return Page(tuple(found["points"]), tuple(found["pixels"]))
+
+
+def render(path: str, number: int, side: int) -> np.ndarray:
+    """A page, counted from 0, on white: (H, W, 3) uint8 RGB, `side` px long or less; raises `UnreadableImage`."""
+    return _ask("render", path, number, side)
+
+
+class Helper:
+    """A process that runs PDFium. Raises `UserError` when it cannot be started."""
+
+    def __init__(self) -> None:
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        self._shared = _memory()
+        shared = self._shared.fileno()
+        self._canvas = Canvas(shared)
+        with tempfile.TemporaryFile() as complaints, _blocked(signal.SIGINT, signal.SIGTERM):
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"from densessl.data.pages.renderer import serve; serve({shared})"],
+                pass_fds=[shared],
+                env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                bufsize=0,  # nothing that a forked process could send again
+            )
+            self.answered = 0
+            self._requests = Connection(os.dup(self.process.stdin.fileno()), readable=False)
+            self._answers = Connection(os.dup(self.process.stdout.fileno()), writable=False)
+            self.process.stdin.close()
+            self.process.stdout.close()
+            try:
+                ready = self._answers.poll(WAIT) and self._answers.recv_bytes() == READY
+            except (EOFError, OSError):
+                ready = False
+            if not ready:
+                self.end()
+                complaints.seek(0)
+                last = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+                raise UserError(f"PDFium cannot be started ({''.join(last) or 'it says nothing'}): install pypdfium2.")
+
+    def ask(self, request: list[Any]) -> dict[str, Any]:
+        """The answer; raises `EOFError` or `OSError` when the helper has died, `TimeoutError` when it has not."""
+        self._requests.send_bytes(json.dumps(request).encode())
+        if not self._answers.poll(WAIT):
+            raise TimeoutError
+        answer = json.loads(self._answers.recv_bytes())
+        self.answered += 1
+        if request[1] == "render" and "found" in answer:
+            answer["found"] = self._pixels(*answer["found"])
+        return answer
+
+    def _pixels(self, height: int, width: int) -> np.ndarray:
+        length = height * width * 3
+        return np.frombuffer(self._canvas.room(length), np.uint8, length).reshape(height, width, 3).copy()
+
+    def end(self) -> int:
+        """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""
+        self._requests.close()
+        self._answers.close()
+        self._shared.close()
+        try:
+            return self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Signals that wait, and never reach a process that is started meanwhile: a terminal sends them to all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _memory() -> BinaryIO:
+    """A file that lies in memory, where the system has such a thing."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("page"), "r+b")
+    return tempfile.TemporaryFile()
+
+
+class _Own:
+    """What this process has of its own."""
+
+    def __init__(self) -> None:
+        self.lock, self.helper = Lock(), None
+
+
+_own = _Own()
+
+
+def _forget() -> None:
+    """A forked process leaves its parent's helper alone."""
+    global _own
+    _own = _Own()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _ask(*request: Any) -> Any:
+    """What the helper found; raises `UnreadableImage` with its reason, `Deadly` where it died."""
+    with _own.lock:
+        for _ in range(TRIES):
+            _own.helper = _own.helper or Helper()
+            try:
+                answer = _own.helper.ask([SECONDS, *request])
+            except TimeoutError:
+                _end(kill=True)
+                raise Deadly(STUCK) from None
+            except (EOFError, OSError):
+                fresh, status = not _own.helper.answered, _end()
+                if status == -signal.SIGPROF:
+                    raise Deadly(SLOW) from None
+                # It may have been ended from outside, or by what a page before has left.
+                if fresh and status != -signal.SIGKILL:
+                    raise Deadly(FATAL) from None
+                continue
+            except BaseException:  # Ctrl-C: the answer to come would be taken for that of the next page
+                _end(kill=True)
+                raise
+            if answer["resident"] > GROWN:
+                _end()
+            if "reason" in answer:
+                raise UnreadableImage(answer["reason"])
+            return answer["found"]
+    raise UnreadableImage(KILLED)
+
+
+def _end(kill: bool = False) -> int:
+    helper, _own.helper = _own.helper, None
+    if kill:
+        helper.process.kill()
+    return helper.end()

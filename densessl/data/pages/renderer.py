@@ -1,0 +1,213 @@
+"""The process in which PDFium runs, and what it answers.
+
+PDFium is a library in C++ that reads whatever strangers wrote: it can crash, or go on for hours, and neither can be
+stopped from within the process that called it. So it runs in this one, which `densessl.data.pages.pdf` starts, asks
+and replaces. It imports nothing but the standard library and pypdfium2, so that it starts in a tenth of a second.
+
+A request is one message of JSON, [seconds, what, path, number, side]; an answer is one, {"reason": ...} or {"found":
+..., "resident": bytes of memory in use}. Pixels are drawn into memory that both processes share. A request that takes
+more than the `seconds` of processor time ends the process by SIGPROF, whatever the library is doing: processor time, so
+that a busy machine makes no page unreadable. One that would take more memory than `MEMORY` ends it too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import mmap
+import os
+import signal
+import stat
+from collections import OrderedDict
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+
+MEMORY = 1 << 30  # bytes of address space
+OPENED = 16  # documents that stay open
+MOST_PAGES = 100_000  # of one document; one that claims more is a lie, or a page tree that multiplies itself
+DPI = 300  # of a small page, which is not blown up to the longest side
+NARROWEST = 8  # pixels
+READY = b"ready"
+
+
+class Refused(Exception):
+    """What cannot be read; its text is one short reason, such as "it needs a password"."""
+
+
+def serve(shared: int) -> None:
+    """Answer requests from standard input on standard output until there are no more.
+
+    shared: the number of an open file, whose memory gets the pixels.
+    """
+    _protect()
+    # The library may print; what is left for it to print on is the standard error.
+    requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)
+    documents = Documents(Canvas(shared))
+    answers.send_bytes(READY)
+    while True:
+        try:
+            seconds, what, *about = json.loads(requests.recv_bytes())
+        except (EOFError, OSError):  # whoever asked has ended
+            return
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        try:
+            answer = {"found": getattr(documents, what)(*about)}
+        except Refused as error:
+            answer = {"reason": str(error)}
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        answers.send_bytes(json.dumps(answer | {"resident": _resident()}).encode())
+
+
+class Canvas:
+    """Memory that is a file's, and so that of every process which has it open."""
+
+    def __init__(self, file: int) -> None:
+        self._file, self._map = file, b""
+
+    def room(self, length: int) -> mmap.mmap:
+        """So many bytes of it, or more."""
+        if length > len(self._map):
+            if os.fstat(self._file).st_size < length:
+                os.ftruncate(self._file, length)
+            self._map = mmap.mmap(self._file, length)
+        return self._map
+
+
+class Documents:
+    """The documents that were asked for last, open."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self._canvas = canvas
+        self._open: OrderedDict[tuple, object] = OrderedDict()
+
+    def pages(self, path: str) -> dict:
+        """{"claimed": pages that the document says it has, "missing": the numbers of those that are not there}.
+
+        No page is rendered, and of its contents nothing is read.
+        """
+        import pypdfium2.raw as pdfium
+
+        document = self._document(path)
+        claimed, size = len(document), pdfium.FS_SIZEF()
+        if claimed < 1:
+            raise Refused("it has no pages")
+        if claimed > MOST_PAGES:
+            raise Refused(f"it claims {claimed:,} pages, more than the {MOST_PAGES:,} that are read of one document")
+        missing = [page for page in range(claimed) if not pdfium.FPDF_GetPageSizeByIndexF(document, page, size)]
+        if len(missing) == claimed:
+            raise Refused(f"none of the {claimed} pages that it claims is there")
+        return {"claimed": claimed, "missing": missing}
+
+    def shape(self, path: str, number: int, side: int) -> dict:
+        """{"points": (width, height) of a page, "pixels": (width, height) as it is rendered}."""
+        import pypdfium2.raw as pdfium
+
+        size = pdfium.FS_SIZEF()
+        if not pdfium.FPDF_GetPageSizeByIndexF(self._document(path), number, size):
+            raise Refused("the page cannot be loaded")
+        points = size.width, size.height
+        return {"points": points, "pixels": shape(*points, side)}
+
+    def render(self, path: str, number: int, side: int) -> tuple[int, int]:
+        """(height, width) of a page that it draws, RGB row by row, with its annotations and what was filled in."""
+        import pypdfium2
+        import pypdfium2.raw as pdfium
+
+        document = self._document(path)
+        try:
+            page = document.get_page(number)
+        except pypdfium2.PdfiumError:
+            raise Refused("the page cannot be loaded") from None
+        with closing(page):
+            width, height = shape(*page.get_size(), side)
+            length = width * height * 3
+            pixels = (ctypes.c_ubyte * length).from_buffer(self._canvas.room(length))
+            bitmap = pdfium.FPDFBitmap_CreateEx(width, height, pdfium.FPDFBitmap_BGR, pixels, width * 3)
+            pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, 0xFFFFFFFF)
+            where = bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
+            pdfium.FPDF_RenderPageBitmap(*where)
+            if document.formenv:
+                pdfium.FPDF_FFLDraw(document.formenv, *where)
+            pdfium.FPDFBitmap_Destroy(bitmap)
+        return height, width
+
+    def _document(self, path: str):
+        try:
+            about = os.stat(path)
+            if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever
+                raise Refused("it is not a file")
+        except OSError as error:
+            raise Refused((error.strerror or str(error)).lower()) from None
+        key = path, about.st_mtime_ns, about.st_size
+        if key not in self._open:
+            self._open[key] = _opened(path, about.st_size)
+        self._open.move_to_end(key)
+        while len(self._open) > OPENED:
+            self._open.popitem(last=False)[1].close()
+        return self._open[key]
+
+
+def shape(width: float, height: float, side: int) -> tuple[int, int]:
+    """(width, height) in pixels of a page of so many points, whose longest side is `side` px or, at most, `DPI`."""
+    if not (math.isfinite(width) and math.isfinite(height) and min(width, height) > 0):
+        raise Refused(f"the page is {width:g} x {height:g} points, which is no size")
+    scale = min(side / max(width, height), DPI / 72)
+    pixels = round(width * scale), round(height * scale)
+    if min(pixels) < NARROWEST:
+        raise Refused(f"the page is {width:g} x {height:g} points, too narrow to show anything")
+    return pixels
+
+
+def _opened(path: str, size: int):
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    # By its bytes, which need not be a name in any encoding, and in a file that PDFium reads piece by piece.
+    handle = pdfium.FPDF_LoadDocument(os.fsencode(path), None)
+    if not handle:
+        raise Refused(_reason(path, size, pdfium.FPDF_GetLastError()))
+    document = pypdfium2.PdfDocument(handle)
+    with suppress(pypdfium2.PdfiumError):  # else it is shown without what was filled in
+        document.init_forms()
+    return document
+
+
+def _reason(path: str, size: int, code: int) -> str:
+    import pypdfium2.raw as pdfium
+
+    if not size:
+        return "it is empty"
+    if code == pdfium.FPDF_ERR_PASSWORD:
+        return "it needs a password"
+    if code == pdfium.FPDF_ERR_SECURITY:
+        return "it is encrypted in a way that PDFium does not know"
+    try:
+        with open(path, "rb") as file:
+            return "it is damaged" if b"%PDF-" in file.read(1024) else "it is not a PDF"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def _protect() -> None:
+    """See that the process ends where a request takes too long, or too much memory, and leaves no core behind."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
+    try:
+        import resource
+
+        for kind, limit in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    except (ImportError, ValueError, OSError):
+        pass  # a system that knows no such limit
+
+
+def _resident() -> int:
+    """Bytes of memory that the process has now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
