@@ -139,7 +139,7 @@ def test_a_damaged_cache_costs_time_and_nothing_else(png_folder, tmp_path, count
 
 def test_features_that_do_not_fit_are_not_kept_and_the_summary_says_so(png_folder, tmp_path, cache_folder):
     expected = fresh(png_folder, tmp_path / "fresh")
-    summary = segment(settings(png_folder, tmp_path / "out", cache_size=1e-5), silent)
+    summary = segment(settings(png_folder, tmp_path / "out", cache_size=1e-6), silent)
     assert contents(tmp_path / "out") == expected
     assert "Not all features are kept for other runs: they would take less than 0.01 GB, for which" in str(summary)
     assert [path for path in cache_folder.rglob("*") if path.is_file()] == []
