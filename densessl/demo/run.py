@@ -41,16 +41,16 @@ def demo(out: str | Path, say: Callable[[str], None] = print) -> None:
     _write(scenes / "validation", VALIDATION, VALIDATION_SEED, say)
     _write_close_ups(scenes / "train" / "images", scenes / "close-ups")
     run = _pretrain(scenes / "close-ups", out / "run", say)
-    _save_untrained(run, out / "untrained")
+    _save_untrained(run, scenes / "close-ups", out / "untrained")
 
-    say("Segmenting the validation scenes with four kinds of features, and the photographs.")
+    say("Segmenting the validation scenes with three kinds of features, and photographs with the backbone in the box.")
     validation = scenes / "validation"
     scores = {}
     for name, backbone in (("pretrained", run), ("untrained", out / "untrained"), ("colour", "colour")):
         _segment(validation / "images", out / "segments" / name, str(backbone), len(CLASSES))
         scores[name] = score(out / "segments" / name / "labels", validation / "labels")
     photographs = Path(str(resources.files("densessl"))) / "photographs"
-    _segment(photographs, out / "segments" / "photographs", str(run), PHOTOGRAPH_CLASSES)
+    _segment(photographs, out / "segments" / "photographs", None, PHOTOGRAPH_CLASSES)
 
     figures = {name: (each.miou, each.accuracy) for name, each in scores.items()}
     figures |= chance(validation / "labels")
@@ -149,31 +149,33 @@ def _pretrain(images: Path, run: Path, say: Callable[[str], None]) -> Path:
     return run
 
 
-def _save_untrained(run: Path, folder: Path) -> None:
-    """The architecture of the run with weights as they are drawn."""
+def _save_untrained(run: Path, images: Path, folder: Path) -> None:
+    """The architecture of the run with weights as they are drawn, and batch norms that have seen the images."""
     from densessl.backbones import create_backbone, load_backbone, save_backbone
+    from densessl.data.sources import open_source
+    from densessl.data.sources.subset import drawn
+    from densessl.evaluation.baselines import FITTED, fit_batch_norms
+    from densessl.evaluation.twins import look
+    from densessl.progress import silent
+    from densessl.segmentation.features import Extractor
 
     trained = load_backbone(str(run))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         untrained = create_backbone(trained.architecture, trained.image_size, trained.options)
+    source, extractor = open_source(images), Extractor(untrained, CLOSE_UP)
+    shown = drawn(len(source), FITTED, 0)
+    fit_batch_norms(untrained, lambda: look(extractor, source, shown, silent))
     save_backbone(untrained, folder, {"method": "none"})
 
 
-def _segment(images: Path, folder: Path, backbone: str, classes: int) -> None:
+def _segment(images: Path, folder: Path, backbone: str | None, classes: int) -> None:
+    """With None as anyone's pictures are, by the backbone in the box; with another as scenes are."""
     from densessl.segmentation import SegmentConfig, segment
 
-    learned = backbone != "colour"
-    config = SegmentConfig(
-        data=str(images),
-        out=str(folder),
-        classes=classes,
-        backbone=backbone,
-        method="kmeans",
-        layers=LAYER if learned else -1,
-        window=WINDOW,
-        image_size=SEEN_AT,
-    )
+    config = SegmentConfig(data=str(images), out=str(folder), classes=classes, method="kmeans")
+    if backbone is not None:
+        config.backbone, config.layers, config.window, config.image_size = backbone, LAYER, WINDOW, SEEN_AT
     segment(config)
 
 

@@ -43,7 +43,7 @@ def draw_sheet(out: Path, assignment: np.ndarray, photographs: Path, headline: s
         left = MARGIN + column * (3 * SCENE[0] + 2 * GAP + BLOCK)
         for i, title in enumerate(("picture", "truth", "segments")):
             pen.text((left + i * (SCENE[0] + GAP), top - 30), title, FAINT, _font(19))
-    text = "Photographs and their segments, each colour found without a label by the network that saw only the scenes"
+    text = "Photographs and their segments, each colour found without a label by the backbone that the package brings"
     pen.text((MARGIN, middle - 60), text, FAINT, _font(22))
     _place(sheet, pairs, PHOTOGRAPH_COLUMNS, PHOTOGRAPH, middle)
     write_image(out / "demo.png", np.asarray(sheet), [cv2.IMWRITE_PNG_COMPRESSION, 9])
