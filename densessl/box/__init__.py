@@ -1,6 +1,6 @@
 """The backbone in the box: what `densessl segment` sees with when it is given no other. See MODEL_CARD.md beside it.
 
-    densessl pretrain box data='[tiny-imagenet-200/train, photos, camvid/images/train]' out=runs/box
+    densessl pretrain box data='[tiny-imagenet-200/train, photos, camvid/images/train]' out=runs/box precision=bf16
     python -m densessl.box runs/box
 
 trains it and puts it here.

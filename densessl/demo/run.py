@@ -14,7 +14,7 @@ import torch
 
 from densessl.data.images import read_image
 from densessl.data.synthetic import CLASSES, write_scenes
-from densessl.demo.sheet import draw_sheet
+from densessl.demo.sheet import SHOWN, draw_sheet
 from densessl.evaluation.segmentation import SegmentationScores, confusion_matrix, segmentation_scores
 from densessl.files import output_folder, write_image, write_text
 
@@ -43,10 +43,11 @@ def demo(out: str | Path, say: Callable[[str], None] = print) -> None:
     run = _pretrain(scenes / "close-ups", out / "run", say)
     _save_untrained(run, scenes / "close-ups", out / "untrained")
 
-    say("Segmenting the validation scenes with three kinds of features, and photographs with the backbone in the box.")
+    say("Segmenting the validation scenes with four kinds of features, and photographs with the backbone in the box.")
     validation = scenes / "validation"
     scores = {}
-    for name, backbone in (("pretrained", run), ("untrained", out / "untrained"), ("colour", "colour")):
+    networks = {"box": "box", "pretrained": run, "untrained": out / "untrained", "colour": "colour"}
+    for name, backbone in networks.items():
         _segment(validation / "images", out / "segments" / name, str(backbone), len(CLASSES))
         scores[name] = score(out / "segments" / name / "labels", validation / "labels")
     photographs = Path(str(resources.files("densessl"))) / "photographs"
@@ -55,7 +56,7 @@ def demo(out: str | Path, say: Callable[[str], None] = print) -> None:
     figures = {name: (each.miou, each.accuracy) for name, each in scores.items()}
     figures |= chance(validation / "labels")
     write_text(out / "figures.json", json.dumps({name: list(pair) for name, pair in figures.items()}, indent=1))
-    draw_sheet(out, scores["pretrained"].assignment, photographs, headline(figures))
+    draw_sheet(out, {name: scores[name].assignment for name in SHOWN}, photographs, headline(figures))
     say(table(figures))
     say(f"Look at {out / 'demo.png'} first; every picture lies in {out / 'segments'}.")
     say(f"Done in {time.monotonic() - begun:.0f} s; nothing was downloaded.")
@@ -83,6 +84,7 @@ def chance(truth: Path) -> Figures:
 
 
 ROWS = {
+    "box": "the backbone in the box",
     "pretrained": "the network pretrained here",
     "untrained": "the same network, untrained",
     "colour": "colour and gradients",
@@ -103,7 +105,13 @@ def table(figures: Figures) -> str:
 
 def headline(figures: Figures) -> str:
     """The figures as one line."""
-    short = {"pretrained": "pretrained", "untrained": "untrained", "colour": "colour k-means", "random": "chance"}
+    short = {
+        "box": "the backbone in the box",
+        "pretrained": "pretrained here",
+        "untrained": "untrained",
+        "colour": "colour k-means",
+        "random": "chance",
+    }
     return "mIoU without a label: " + ", ".join(f"{title} {figures[name][0]:.0%}" for name, title in short.items())
 
 
@@ -175,7 +183,8 @@ def _segment(images: Path, folder: Path, backbone: str | None, classes: int) -> 
 
     config = SegmentConfig(data=str(images), out=str(folder), classes=classes, method="kmeans")
     if backbone is not None:
-        config.backbone, config.layers, config.window, config.image_size = backbone, LAYER, WINDOW, SEEN_AT
+        config.backbone, config.window, config.image_size = backbone, WINDOW, SEEN_AT
+        config.layers = None if backbone == "box" else LAYER
     segment(config)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,20 +16,21 @@ from densessl.files import write_image
 COLOURS = ("a9d3ea", "8f88a8", "b9cf6f", "3f7f5a", "d9694f", "55585f", "3f7fb5", "ecd3a0")  # by class
 PAPER, INK, FAINT = (250, 248, 244), (38, 40, 46), (120, 122, 128)
 MARGIN, GAP, BLOCK = 48, 8, 28  # pixels: around, between pictures, between groups of them
-SCENE, PHOTOGRAPH = (256, 208), (188, 141)  # width and height of a picture
+SCENE, PHOTOGRAPH = (192, 156), (188, 141)  # width and height of a picture
 SCENE_ROWS, SCENE_COLUMNS, PHOTOGRAPH_COLUMNS = 6, 2, 4
+SHOWN = {"pretrained": "pretrained here", "box": "in the box"}  # whose segments of scenes are drawn
 
 
-def draw_sheet(out: Path, assignment: np.ndarray, photographs: Path, headline: str) -> Path:
+def draw_sheet(out: Path, assignments: Mapping[str, np.ndarray], photographs: Path, headline: str) -> Path:
     """Write `demo.png` into `out` from the scenes and segments that lie there; returns its path.
 
-    assignment: (clusters,) class of each segment, so that both are drawn in one colour. headline: the line below the
-    title.
+    assignments: by the names of `SHOWN`, (clusters,) class of each segment, so that both are drawn in one colour.
+    headline: the line below the title.
     """
-    scenes = [_scene(out, name, assignment) for name in _shown(out / "scenes" / "validation" / "images")]
+    scenes = [_scene(out, name, assignments) for name in _shown(out / "scenes" / "validation" / "images")]
     pairs = [_photograph(out, path) for path in sorted(photographs.glob("*.jpg"))]
     pairs = pairs[: len(pairs) // PHOTOGRAPH_COLUMNS * PHOTOGRAPH_COLUMNS]
-    width = 2 * MARGIN + SCENE_COLUMNS * (3 * SCENE[0] + 2 * GAP) + (SCENE_COLUMNS - 1) * BLOCK
+    width = 2 * MARGIN + SCENE_COLUMNS * _wide() + (SCENE_COLUMNS - 1) * BLOCK
     rows = len(pairs) // PHOTOGRAPH_COLUMNS
     top = MARGIN + 150
     middle = top + -(-len(scenes) // SCENE_COLUMNS) * (SCENE[1] + GAP) + 96
@@ -40,8 +41,8 @@ def draw_sheet(out: Path, assignment: np.ndarray, photographs: Path, headline: s
     _legend(pen, width)
     _place(sheet, scenes, SCENE_COLUMNS, SCENE, top)
     for column in range(SCENE_COLUMNS):
-        left = MARGIN + column * (3 * SCENE[0] + 2 * GAP + BLOCK)
-        for i, title in enumerate(("picture", "truth", "segments")):
+        left = MARGIN + column * (_wide() + BLOCK)
+        for i, title in enumerate(("picture", "truth", *SHOWN.values())):
             pen.text((left + i * (SCENE[0] + GAP), top - 30), title, FAINT, _font(19))
     text = "Photographs and their segments, each colour found without a label by the backbone that the package brings"
     pen.text((MARGIN, middle - 60), text, FAINT, _font(22))
@@ -57,11 +58,20 @@ def _shown(folder: Path) -> list[str]:
     return [names[place] for place in places]
 
 
-def _scene(out: Path, name: str, assignment: np.ndarray) -> list[np.ndarray]:
+def _wide() -> int:
+    """Pixels of a scene, its truth and its segments side by side."""
+    count = 2 + len(SHOWN)
+    return count * SCENE[0] + (count - 1) * GAP
+
+
+def _scene(out: Path, name: str, assignments: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     image = read_image(out / "scenes" / "validation" / "images" / f"{name}.png")
     truth = cv2.imread(str(out / "scenes" / "validation" / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-    found = cv2.imread(str(out / "segments" / "pretrained" / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-    return [image, _coloured(truth), _coloured(np.maximum(assignment, 0)[found])]
+    shown = [image, _coloured(truth)]
+    for title, assignment in assignments.items():
+        found = cv2.imread(str(out / "segments" / title / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        shown.append(_coloured(np.maximum(assignment, 0)[found]))
+    return shown
 
 
 def _coloured(labels: np.ndarray) -> np.ndarray:

@@ -173,7 +173,7 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
             "learned from": _learned_from(config, train),
             "judged": f"{counted(config, test)} of {config.split}, {len(test.classes)} classes",
         },
-        "settings": dataclasses.asdict(config),
+        "settings": dataclasses.asdict(config) | _seen_by(extractor),
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
         "seed": config.seed,
     }
@@ -184,6 +184,18 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     if baselines:
         record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
+
+
+def _seen_by(extractor: Extractor) -> dict[str, Any]:
+    """How features were taken: in the way of a file of segments, or of a backbone that was asked for nothing else."""
+    frame = extractor.frame
+    return {
+        "layers": list(extractor.layers),
+        "facet": extractor.facet,
+        "window": extractor.window,
+        "tile": frame.tile if extractor.tiled else None,
+        "image_size": frame.image_size,
+    }
 
 
 def _check_shown(config: SegmentsConfig, extractor: Extractor) -> None:

@@ -46,7 +46,8 @@ def twins(extractor: Extractor, source: Source, images: Sequence[int], seed: int
         source, seen = Squares(source, untrained.frame, part, seed), untrained.of_tiles()
         part = range(len(source))
     normed = fit_batch_norms(network, lambda: look(seen, source, part, progress))
-    what = f"{backbone.architecture} with random weights of seed {seed}"
+    beside = f", side by side as layers {list(extractor.layers)}" if len(extractor.layers) > 1 else ""
+    what = f"{backbone.architecture} with random weights of seed {seed}{beside}"
     return {
         "untrained": Twin(untrained, f"{what}, {normed}" if normed else what),
         "colours and gradients": Twin(

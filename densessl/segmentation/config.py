@@ -95,7 +95,7 @@ class SegmentConfig:
     cache: folder in which features, and STEGO's head, are kept for other runs on the same pictures, with other classes
         for one; "auto": $DENSESSL_CACHE, or densessl/features in the user's folder of caches; None and "none": nowhere.
     cache_size: what that folder may hold, in GB of 10^9 bytes; what was not used for longest makes room. The box makes
-        2 MB of a photograph of 4:3, so that 12 hold the 5000 that are learned from.
+        3.1 MB of a photograph of 4:3, so that 16 hold the 5000 that are learned from.
     keep_size: what features that are learned from may take beside the cache, in GB, in the folder `out` while the run
         lasts; where they would take more, the backbone makes them anew for each step (`densessl.segmentation.remade`).
     unreadable: share of the pictures that may be unreadable before the run ends.
@@ -136,7 +136,7 @@ class SegmentConfig:
     coco: bool = False
     probabilities: bool = False
     cache: str | None = "auto"
-    cache_size: float = 12.0
+    cache_size: float = 16.0
     keep_size: float = 20.0
     unreadable: float = 0.5
     stego: StegoConfig = field(default_factory=StegoConfig)

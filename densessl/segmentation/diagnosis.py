@@ -1,11 +1,11 @@
 """What STEGO's weights and shifts do on the pictures at hand: pairs of places, before and after training.
 
 For each kind of pair (a picture with itself, with a near neighbour, with another picture of the batch), over a few
-batches: the cosines of the features, as they are and as the loss has them; the share of pairs that attract, that is
-lie above the shift; the cosines of the codes that were learned. As the paper's author advises
-(github.com/mhamilton723/STEGO/issues/23), codes of random pairs should mostly be near 0 or below, as of different
-things, and part of those within a picture and with its neighbours near 1. What is wrong, and what to change, is said by
-`densessl.segmentation.verdict`.
+batches: the cosines of the features, without the mean over the pictures where `stego.centre` takes it, and as the loss
+has them, which centres them once more; the share of pairs that attract, that is lie above the shift; the cosines of the
+codes that were learned. As the paper's author advises (github.com/mhamilton723/STEGO/issues/23), codes of random pairs
+should mostly be near 0 or below, as of different things, and part of those within a picture and with its neighbours
+near 1. What is wrong, and what to change, is said by `densessl.segmentation.verdict`.
 """
 
 from __future__ import annotations

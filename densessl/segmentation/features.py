@@ -36,8 +36,8 @@ from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
 from densessl.segmentation.window import widened
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
-VERSION = 1  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
-# layers.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
+VERSION = 2  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
+# layers.py, window.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
 LEAST, MOST = 64, 128  # pictures of a block, and blocks, each of which is an open file
 SAMPLED = 2048  # pictures that a sample of tokens is taken from, at most
 

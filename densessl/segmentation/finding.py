@@ -32,7 +32,7 @@ from densessl.segmentation.model import Saved, Segmenter, codes_of
 from densessl.segmentation.remade import features_of
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
-from densessl.segmentation.train import check_enough, cluster, train
+from densessl.segmentation.train import VERSION, check_enough, cluster, train
 
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
@@ -156,7 +156,7 @@ class Finding:
         """Of all that the head depends on: of the pictures those that could be read."""
         features = Blocks(None, self.key, features.indices).key
         settings = json.dumps(_training(dataclasses.asdict(self.config)))
-        return hashlib.sha256(f"{features} {settings}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{features} {settings} training {VERSION}".encode()).hexdigest()[:32]
 
     def _head_of_cache(self, key: str, channels: int) -> StegoHead | None:
         kept = self.cache and self.cache.read(key, "head.bin")

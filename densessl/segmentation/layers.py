@@ -74,9 +74,9 @@ def resized(map_: Tensor, size: Sequence[int]) -> Tensor:
 def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:
     """The layers that a setting names, checked.
 
-    given: a number, counted as Python counts, "colour", or a list of them, some more than once where they are to count
-        for more; None for those that the backbone's file
-    names, else its last. Raises `UserError` for what the backbone has not.
+    given: a number, counted as Python counts, "colour", or a list of them, with some more than once where they are to
+        count for more; None for those that the backbone's file names, else its last.
+    Raises `UserError` for what the backbone has not.
     """
     if given is None:
         given = getattr(backbone, "record", {}).get("layers") or -1

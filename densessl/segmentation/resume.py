@@ -33,6 +33,7 @@ SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written onc
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
 LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window")
+TRAINING = ("batch_size", "epochs", "steps", "lr")  # of a head, which only STEGO has
 BOX = "box"  # the backbone of a config that names none
 
 
@@ -172,6 +173,16 @@ def unheeded(config: SegmentConfig, saved: Saved) -> str:
     return ", ".join(told)
 
 
+def untrained(config: SegmentConfig) -> str:
+    """What the user asks for that trains a head, where the method has none: as "steps=9, stego.dim=5"."""
+    if config.model is not None or config.method == "stego":
+        return ""
+    asked, defaults = asdict(config), asdict(SegmentConfig(data="", out=""))
+    told = [f"{key}={asked[key]}" for key in TRAINING if asked[key] != defaults[key]]
+    told += [f"stego.{key}={value}" for key, value in asked["stego"].items() if value != defaults["stego"][key]]
+    return ", ".join(told)
+
+
 def check_same(
     config: SegmentConfig,
     folder: Path,
@@ -188,6 +199,7 @@ def check_same(
     now, free, hint = copy.copy(config), FREE, ""
     if config.method != "stego" or config.stego.clusters == "kmeans":
         free += CLUSTERING
+        free += () if config.method == "stego" else (*TRAINING, "stego")
     elif before.classes != config.classes:
         hint = "stego.clusters=probe trains them with the head: "
     model, saved = given

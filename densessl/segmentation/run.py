@@ -32,7 +32,7 @@ from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
 from densessl.segmentation.reader import Reader
-from densessl.segmentation.resume import MODEL, Before, State, look, model_hash, unheeded
+from densessl.segmentation.resume import MODEL, Before, State, look, model_hash, unheeded, untrained
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
 from densessl.segmentation.writer import MaskWriter
@@ -74,6 +74,8 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
     found, model, saved, features = None, before.model, before.saved, Features()
     if config.model is not None and (idle := unheeded(config, saved)):
         say(f"The segments are those that {config.model} has learned, with its own settings: {idle} changes nothing.")
+    if idle := untrained(config):
+        say(f"method={config.method} trains no head, so that {idle} changes nothing: give --method stego for one.")
     if model is None:
         if before.anew:
             say(_anew(config, folder, state.segments))

@@ -38,6 +38,8 @@ from densessl.segmentation.model import Segmenter, codes_of
 from densessl.segmentation.sampling import Corners, Layout, batches, corners, negatives, sample
 
 SAMPLE = 32768
+VERSION = 1  # of what a head becomes: to be raised by 1 with every change of code here, in head.py, sampling.py or
+# correspondence.py that changes any
 
 
 @dataclass

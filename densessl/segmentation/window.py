@@ -17,7 +17,9 @@ def widened(maps: Tensor, window: int) -> Tensor:
     """(..., C, h, w): means over squares of `window` tokens a side, an odd number, of the part that is in the map."""
     if window == 1:
         return maps
-    return F.avg_pool2d(maps, window, stride=1, padding=window // 2, count_include_pad=False)
+    for side, reach in (((window, 1), (window // 2, 0)), ((1, window), (0, window // 2))):
+        maps = F.avg_pool2d(maps, side, stride=1, padding=reach, count_include_pad=False)
+    return maps
 
 
 def widened_bands(bands: Iterable[Tensor], window: int) -> Iterator[Tensor]:

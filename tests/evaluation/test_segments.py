@@ -283,7 +283,7 @@ def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
 def test_the_papers_recipes_are_settings_of_the_protocol(name):
     config = build(SegmentsConfig, OmegaConf.create({"backbone": "colour", "data": "x"}), read_yaml(name, "evaluate"))
     assert config.steps == 5000 and config.judge == ["honest", "official"] and config.stego.clusters == "probe"
-    assert config.window == 1
+    assert config.window == 1 and config.stego.centre is False
     assert config.classes == (3 if "potsdam" in name else 27) and config.stego.pointwise and config.stego.zero_clamp
 
 

@@ -172,5 +172,5 @@ def test_a_cache_that_cannot_be_written_ends_no_run(png_folder, tmp_path, monkey
 def test_the_summary_names_the_cache_and_its_size(png_folder, tmp_path, cache_folder):
     line = str(segment(settings(png_folder, tmp_path / "out"), silent)).splitlines()[-1]
     assert (
-        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 12 GB)"
+        line == f"Features kept for other runs, with other --classes for one: {cache_folder} (less than 0.01 of 16 GB)"
     )

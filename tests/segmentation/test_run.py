@@ -170,7 +170,7 @@ def test_every_recipe_is_a_checked_config(name):
 
 def test_the_recipe_of_stegos_paper_says_its_method_and_takes_each_token_as_it_is():
     config = resolve(["photos"], {"out": "masks"}, "stego-cocostuff27-vits8")
-    assert (config.method, config.window, config.steps) == ("stego", 1, 5000)
+    assert (config.method, config.window, config.steps, config.stego.centre) == ("stego", 1, 5000, False)
 
 
 def test_a_recipe_that_is_not_there_is_told_which_are():
