@@ -14,6 +14,8 @@ def settings(folder: Path, out: Path, **changes) -> SegmentConfig:
     config.backbone = None if "model" in changes else "colour"
     for key, value in changes.items():
         setattr(config, key, value)
+    if config.method != "stego" and "steps" not in changes:
+        config.steps = SegmentConfig.steps  # nothing is trained, and steps that are asked for would be told to be idle
     return config
 
 

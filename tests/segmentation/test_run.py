@@ -173,6 +173,16 @@ def test_the_recipe_of_stegos_paper_says_its_method_and_takes_each_token_as_it_i
     assert (config.method, config.window, config.steps, config.stego.centre) == ("stego", 1, 5000, False)
 
 
+def test_what_trains_a_head_is_said_to_be_idle_without_one_and_may_change(folder, tmp_path):
+    said: list[str] = []
+    asked = settings(folder, tmp_path / "out", method="kmeans", steps=7, stego=StegoConfig(dim=5))
+    segment(asked, silent, said.append)
+    assert said[0].startswith("method=kmeans trains no head, so that steps=7, stego.dim=5 changes nothing")
+    asked.steps, asked.stego, said = SegmentConfig.steps, StegoConfig(), []
+    segment(asked, silent, said.append)  # and the folder is not refused for it
+    assert not any("trains no head" in sentence for sentence in said)
+
+
 def test_a_recipe_that_is_not_there_is_told_which_are():
     with pytest.raises(UserError, match="no recipe 'stego', neither a file nor one of: stego-cocostuff27-vits8"):
         resolve(["photos"], {"out": "masks"}, "stego")
