@@ -1,8 +1,8 @@
 """Maps of several strides out of any backbone: what a detector looks at.
 
-A plain transformer has one stride, and its last map becomes a simple feature pyramid (ViTDet, arXiv 2203.16527, section
-3): stride by stride from that map alone, by transposed convolutions or by max pooling, each then through a 1x1 and a 3x3
-convolution with layer norms. A network with stages gets a feature pyramid network (FPN, arXiv 1612.03144).
+A plain transformer has one stride, and its last map becomes a simple feature pyramid (ViTDet, arXiv 2203.16527,
+section 3): stride by stride from that map alone, by transposed convolutions or by max pooling, each then through a 1x1
+and a 3x3 convolution with layer norms. A network with stages gets a feature pyramid network (FPN, arXiv 1612.03144).
 """
 
 from __future__ import annotations

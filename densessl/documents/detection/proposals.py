@@ -74,8 +74,8 @@ class Proposals(nn.Module):
     def _losses(
         self, scores: Tensor, deltas: Tensor, places: Tensor, targets: Sequence[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """scores: (B, N); deltas: (B, N, 4). Where a class is unknown on a page, what is no object may be one of it: the
-        anchors there that count for nothing are left out."""
+        """scores: (B, N); deltas: (B, N, 4). Where a class is unknown on a page, what is no object may be one of it:
+        the anchors there that count for nothing are left out."""
         telling, moving, count = [], [], 0
         for score, delta, target in zip(scores, deltas, targets, strict=True):
             found, kind = assigned(places, target, HIGH, LOW, each_once=True)
