@@ -226,12 +226,12 @@ def detect_train(recipe: _RECIPE, overrides: Overrides = None) -> None:
 
     densessl detect train quick data=coco:generated out=runs/layout val_share=0.1
 
-    data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern, doclaynet,
-    funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was stopped goes on
-    when the same command is given again. Settings: classes, names, split, partial, val, val_split, val_share, scales,
-    grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out, backbone,
-    backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision, accumulate,
-    unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
+    data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern,
+    doclaynet, funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was
+    stopped goes on when the same command is given again. Settings: classes, names, split, partial, val, val_split,
+    val_share, scales, grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out,
+    backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision,
+    accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
     """
     from densessl.documents.detection import train as run
 

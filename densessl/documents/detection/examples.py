@@ -111,7 +111,10 @@ def lit(page: np.ndarray, rng: Generator, grey: float, light: float) -> np.ndarr
 
 
 def collate(items: Sequence[dict[str, Any]], canvas: Callable[[Sequence], tuple[int, int]]) -> dict[str, Any]:
-    """Items -> a batch; canvas: `Detector.canvas`. `views`, one (B, 3, H, W) uint8, `sizes`, `targets`, `index` (B,) int64 and `unreadable`."""
+    """Items -> a batch: `views`, one (B, 3, H, W) uint8, `sizes`, `targets`, `index` (B,) int64 and `unreadable`.
+
+    canvas: `Detector.canvas`.
+    """
     batch: dict[str, Any] = {
         "index": torch.tensor([item["index"] for item in items]),
         "unreadable": [pair for item in items for pair in item["unreadable"]],

@@ -194,8 +194,8 @@ def _introduce(module: PretrainModule, dataset: PageDataset, config: DetectConfi
     own, all_ = (sum(each.numel() for each in part.parameters()) / 1e6 for part in (detector.backbone, detector))
     say(
         f"A detector of {all_:.1f} M weights, {own:.1f} M of them {config.backbone}, on {len(pages)} pages of "
-        f"{pages.name} with {len(pages.objects)} objects, at {config.image_size} px, {module.schedule.total_steps} steps of "
-        f"{config.batch_size} pages" + (f"; going on from {last}." if last.exists() else ".")
+        f"{pages.name} with {len(pages.objects)} objects, at {config.image_size} px, {module.schedule.total_steps} "
+        f"steps of {config.batch_size} pages" + (f"; going on from {last}." if last.exists() else ".")
     )
 
 
