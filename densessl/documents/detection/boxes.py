@@ -41,11 +41,12 @@ def pool(maps: Sequence[Tensor], strides: Sequence[int], boxes: Sequence[Tensor]
     numbers = [boxes[0].new_full((len(each), 1), place) for place, each in enumerate(boxes)]
     rows = torch.cat([torch.cat(pair, dim=1) for pair in zip(numbers, boxes, strict=True)])
     level = level_of(rows[:, 1:], strides)
-    found = maps[0].new_zeros(len(rows), maps[0].shape[1], size, size)
+    # In float32 whatever the precision: boxes of 800 px have steps of 4 px in bfloat16.
+    found = rows.new_zeros(len(rows), maps[0].shape[1], size, size)
     for place, (each, stride) in enumerate(zip(maps, strides, strict=True)):
         mine = torch.where(level == place)[0]
         if len(mine):
-            read = roi_align(each, rows[mine].to(each.dtype), size, 1 / stride, sampling_ratio=2, aligned=True)
+            read = roi_align(each.float(), rows[mine], size, 1 / stride, sampling_ratio=2, aligned=True)
             found = found.index_put((mine,), read)
     return found
 

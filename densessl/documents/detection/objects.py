@@ -115,7 +115,7 @@ class ObjectHeads(nn.Module):
         if self.masks is not None:
             read = self.masks(pool(maps, self.config.strides, [each.boxes for each in found], MASK_PLACES))
             for each, shapes in zip(found, read.split([len(each.boxes) for each in found]), strict=True):
-                each.masks = shapes[torch.arange(len(shapes)), each.classes].float().sigmoid()
+                each.masks = shapes[torch.arange(len(shapes), device=shapes.device), each.classes].float().sigmoid()
         return found
 
     def _kept(self, boxes: Tensor, shares: Tensor) -> Found:
@@ -137,7 +137,7 @@ class ObjectHeads(nn.Module):
             for (each, found), target in zip(chosen, targets, strict=True)
         ]
         classes = torch.cat([target["classes"][found] for (_, found), target in zip(chosen, targets, strict=True)])
-        own = read[torch.arange(len(read)), classes]
+        own = read[torch.arange(len(read), device=read.device), classes]
         return F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction="sum") / max(1, own.numel())
 
 
