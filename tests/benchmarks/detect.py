@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,13 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.networks:
         torch.manual_seed(0)
         backbone = create_backbone(name, 224).eval()
-        alone = seconds(lambda image, net=backbone: _alone(net, image), page, given.repeat)
-        before = seconds(stock(backbone, given.side), page, given.repeat)
-        rows = {"backbone alone": alone, "stock Faster R-CNN": before}
-        for head in ("faster", "cascade"):
-            rows[f"thin {head}"] = seconds(thin(backbone, given.side, head=head), page, given.repeat)
-        for what, took in rows.items():
-            print(f"{name}: {what:20} {took:6.2f} s, {before / took:5.1f} times as fast as stock")
+        runs = {
+            "backbone alone": partial(_alone, backbone),
+            "thin faster": thin(backbone, given.side, head="faster"),
+            "thin cascade": thin(backbone, given.side, head="cascade"),
+            "stock Faster R-CNN": stock(backbone, given.side),
+        }
+        for what, run in runs.items():
+            print(f"{name}: {what:20} {seconds(run, page, given.repeat):6.2f} s", flush=True)
 
 
 @torch.inference_mode()
