@@ -209,6 +209,71 @@ def pages(
     print(write_pages(resolve(out, count, seed, overrides or [])))
 
 
+detect = typer.Typer(
+    cls=_Commands,
+    help="Layout and tables of pages: train a detector, judge it, find what lies on pages.\n\n"
+    "densessl detect predict report.pdf --model runs/layout --out found",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(detect, name="detect")
+_RECIPE = Annotated[str, typer.Argument(metavar="CONFIG", help="A recipe of configs/detect, a path or a run's folder.")]
+
+
+@detect.command("train")
+def detect_train(recipe: _RECIPE, overrides: Overrides = None) -> None:
+    """Train a detector on labelled pages.
+
+    densessl detect train quick data=coco:generated out=runs/layout val_share=0.1
+
+    data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern,
+    doclaynet, funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was
+    stopped goes on when the same command is given again. Settings: classes, names, split, partial, val, val_split,
+    val_share, scales, grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out,
+    backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision,
+    accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
+    """
+    from densessl.documents.detection import train as run
+
+    run(recipe, overrides or [])
+
+
+@detect.command("eval")
+def detect_eval(recipe: _RECIPE, overrides: Overrides = None) -> None:
+    """Judge the detector of a run: average precision, and of tables cTDaR's weighted F1.
+
+    densessl detect eval runs/layout val=coco:kept-apart
+
+    The figures are written to evaluation.json in the run's folder, and pages with most mistakes to pictures.
+    """
+    from densessl.documents.detection import evaluate as run
+
+    print(run(recipe, overrides or []))
+
+
+@detect.command("predict")
+def detect_predict(
+    pages: Annotated[
+        list[str], typer.Argument(metavar="PAGES... [KEY=VALUE]...", help="Images, PDFs, folders of them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
+    model: Annotated[str | None, typer.Option(help="A run's folder, or its detector.safetensors.")] = None,
+) -> None:
+    """Find what lies on pages: a COCO file with scores, and pictures.
+
+    densessl detect predict reports --model runs/layout --out found score=0.6
+
+    The same command again looks only at pages that are missing. Settings: score, masks, overlays, overlay, image_size,
+    page_side, split, devices.
+    """
+    from densessl.documents.detection import predict as run
+
+    places, overrides = _parted(pages)
+    if not places:
+        raise UserError("There is nothing to look at: name images, PDFs or folders of them.")
+    print(run(places, out, model, overrides))
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
@@ -220,6 +285,12 @@ def demo(
     from densessl.demo import demo as run
 
     run(out)
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Places and key=value of a command that takes both."""
+    overrides = [each for each in arguments if re.match(r"^[A-Za-z_][\w.]*=", each) and not Path(each).exists()]
+    return [each for each in arguments if each not in overrides], overrides
 
 
 def _refuse_missing(overrides: list[str]) -> None:

@@ -17,6 +17,8 @@ import pytest
 from densessl import cli
 from densessl.data.synthetic import write_scenes
 from densessl.data.synthetic.pages import PagesConfig
+from densessl.documents.detection.config import DetectConfig
+from densessl.documents.detection.predict import PredictConfig
 from densessl.errors import RunStopped, UserError
 from densessl.evaluation.finetune import FinetuneProtocol
 from densessl.evaluation.knn import KnnConfig
@@ -47,7 +49,18 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_has_help_with_an_example(tmp_path):
     listed = run("--help", cwd=tmp_path).stdout
-    for name in ("pretrain", "segment", "evaluate", "finetune", "distill", "classify", "methods", "pages", "demo"):
+    for name in (
+        "pretrain",
+        "segment",
+        "evaluate",
+        "finetune",
+        "distill",
+        "classify",
+        "methods",
+        "pages",
+        "detect",
+        "demo",
+    ):
         assert name in listed
         assert f"densessl {name}" in run(name, "--help", cwd=tmp_path).stdout
 
@@ -63,6 +76,15 @@ def test_pages_says_what_can_be_set():
     text = " ".join(cli.pages.__doc__.split())
     said = set(re.findall(r"\w+", text[text.index("Settings") :]))
     assert {field.name for field in fields(PagesConfig)} - {"out", "count", "seed", "version"} == said - {"Settings"}
+
+
+def test_detect_says_what_can_be_set():
+    for command, config in ((cli.detect_train, DetectConfig), (cli.detect_predict, PredictConfig)):
+        said = set(re.findall(r"\w+", command.__doc__.partition("Settings:")[2]))
+        left_out = (
+            {"method", "data", "tile", "nodes", "page_side", "channels_last"} if config is DetectConfig else set()
+        )
+        assert {field.name for field in fields(config)} - left_out <= said
 
 
 def test_pages_are_written_with_their_labels(monkeypatch, tmp_path, capsys):

@@ -39,22 +39,22 @@ def page_picture(
     side. name_hits: write class and score of hits, too, not only of what went wrong.
     """
     found = match(pages, detections, index, iou=iou, score=score)
-    image, scale = _scaled(pages.read(index), long)
+    image, scale = scaled(pages.read(index), long)
     ink = cv2.integral(255 - cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     drawn = [(box * scale, *rest) for box, *rest in _drawn(pages, detections, index, found)]
     canvas = Image.fromarray(_tinted(image, drawn))
     draw, line = ImageDraw.Draw(canvas), max(2, round(long / 500))
     for box in pages.on(index).boxes[found.hits[:, 1]] * scale:
-        _outlined(draw, box, MARKED, 1)
+        outlined(draw, box, MARKED, 1)
     for box, colour, _ in drawn:
-        (_dashed if colour == MISS else _outlined)(draw, box, colour, line)
+        (_dashed if colour == MISS else outlined)(draw, box, colour, line)
     # What went wrong is named first, so that its names get the better places.
     large, taken = max(13, round(long / 85)), []
     for box, colour, text in sorted(drawn, key=lambda each: each[1] == HIT):
         if colour != HIT or name_hits:
-            _name(draw, box, text, colour, _font(round(large * (0.8 if colour == HIT else 1))), taken, ink)
-    font = _font(large)
-    return np.vstack([_legend(found, canvas.width, font, pages.source.name(index)), np.asarray(canvas)])
+            write_name(draw, box, text, colour, lettering(round(large * (0.8 if colour == HIT else 1))), taken, ink)
+    letters = lettering(large)
+    return np.vstack([_legend(found, canvas.width, letters, pages.source.name(index)), np.asarray(canvas)])
 
 
 def worst_pages(
@@ -97,7 +97,7 @@ def _drawn(
     return [*hits, *misses, *((boxes.boxes[place], FALSE, named(place)) for place in found.false_alarms)]
 
 
-def _scaled(image: np.ndarray, long: int) -> tuple[np.ndarray, float]:
+def scaled(image: np.ndarray, long: int) -> tuple[np.ndarray, float]:
     scale = long / max(image.shape[:2])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), scale
@@ -114,7 +114,7 @@ def _tinted(image: np.ndarray, drawn: Sequence[tuple[np.ndarray, tuple[int, int,
     return tinted
 
 
-def _outlined(draw: ImageDraw.ImageDraw, box: Sequence[float], colour: tuple[int, int, int], line: int) -> None:
+def outlined(draw: ImageDraw.ImageDraw, box: Sequence[float], colour: tuple[int, int, int], line: int) -> None:
     draw.rectangle([round(each) for each in box], outline=colour, width=line)
 
 
@@ -126,7 +126,7 @@ def _dashed(draw: ImageDraw.ImageDraw, box: Sequence[float], colour: tuple[int, 
             draw.line([(begin, fixed), (stop, fixed)] if level else [(fixed, begin), (fixed, stop)], colour, line)
 
 
-def _name(
+def write_name(
     draw: ImageDraw.ImageDraw,
     box: Sequence[float],
     text: str,
@@ -173,7 +173,7 @@ def _legend(found: Match, wide: int, font: ImageFont.FreeTypeFont, name: str) ->
     for colour, meaning, count in entries:
         box = [round(x), 8, round(x) + high - 16, high - 8]
         draw.rectangle(box, fill=tuple(round(255 - (255 - each) * 3 * TINT) for each in colour))
-        (_dashed if colour == MISS else _outlined)(draw, box, colour, 2)
+        (_dashed if colour == MISS else outlined)(draw, box, colour, 2)
         text = f"{count} {meaning}{'s' if colour == FALSE and count != 1 else ''}"
         draw.text((box[2] + 6, 6), text, "black", font)
         x = box[2] + 6 + draw.textlength(text, font) + 20
@@ -200,7 +200,7 @@ def _row(cells: Sequence[np.ndarray], columns: int, wide: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def lettering(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which Matplotlib brings: class names have letters of all kinds."""
     from matplotlib import get_data_path
 

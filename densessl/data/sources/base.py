@@ -56,6 +56,14 @@ class Source(ABC):
             following += 1
         return following
 
+    def dpi(self, index: int) -> float | None:
+        """Pixels an inch at which a page of a PDF is rendered; None for other images. Raises `UnreadableImage`."""
+        return None
+
+    def page(self, index: int) -> int:
+        """The number of a page in its document, from 1 on; 1 for other images."""
+        return 1
+
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
         return images.decode(self.read_bytes(index))
@@ -133,6 +141,14 @@ class Concatenated(Source):
     def document(self, index: int) -> str:
         part, index = self._place(index)
         return self._prefixed(part, self.sources[part].document(index))
+
+    def dpi(self, index: int) -> float | None:
+        part, index = self._place(index)
+        return self.sources[part].dpi(index)
+
+    def page(self, index: int) -> int:
+        part, index = self._place(index)
+        return self.sources[part].page(index)
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)

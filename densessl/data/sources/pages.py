@@ -77,9 +77,11 @@ class Pages(Source):
         return self._page(path, page).pixels[::-1] if is_pdf(path) else images.size(tiff.read_page(path, page))
 
     def dpi(self, index: int) -> float | None:
-        """Pixels an inch at which a page of a PDF is rendered; None for other images. Raises `UnreadableImage`."""
         path, page = self._place(index)
         return self._page(path, page).dpi if is_pdf(path) else None
+
+    def page(self, index: int) -> int:
+        return 1 + (self._place(index)[1] or 0)
 
     def name(self, index: int) -> str:
         _, page = self._place(index)

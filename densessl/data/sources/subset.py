@@ -46,6 +46,12 @@ class Subset(Source):
     def document(self, index: int) -> str:
         return self.source.document(self._place(index))
 
+    def dpi(self, index: int) -> float | None:
+        return self.source.dpi(self._place(index))
+
+    def page(self, index: int) -> int:
+        return self.source.page(self._place(index))
+
     def label(self, index: int) -> int | None:
         place = self._place(index)
         return self.source.label(place) if self.labels is None else int(self.labels[index])
