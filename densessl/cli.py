@@ -246,7 +246,7 @@ def _refuse_missing(overrides: list[str]) -> None:
     from densessl.data.sources import open_source
 
     place = parse_overrides(overrides).get("data")
-    if isinstance(place, str) and not Path(place).expanduser().exists():
+    if isinstance(place, str) and ":" not in place and not Path(place).expanduser().exists():
         open_source(place)
 
 
