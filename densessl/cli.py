@@ -275,6 +275,24 @@ def detect_predict(
 
 
 @app.command()
+def export(
+    backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
+    to: Annotated[str, typer.Option(help="timm, transformers, official or safetensors.")],
+    out: Annotated[Path, typer.Option(help="Folder of timm and transformers; else a .pth or .safetensors.")],
+) -> None:
+    """Write a backbone as others read it.
+
+    densessl export runs/dit --to transformers --out dit-hf
+
+    timm and transformers get a folder that timm.create_model("local-dir:OUT") and AutoModel.from_pretrained("OUT")
+    take; official is a .pth with the names of the papers' codes, safetensors one file of ours.
+    """
+    from densessl.backbones import export_backbone
+
+    print(export_backbone(backbone, to, out))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
 ) -> None:
@@ -299,7 +317,7 @@ def _refuse_missing(overrides: list[str]) -> None:
     from densessl.data.sources import open_source
 
     place = parse_overrides(overrides).get("data")
-    if isinstance(place, str) and not Path(place).expanduser().exists():
+    if isinstance(place, str) and ":" not in place and not Path(place).expanduser().exists():
         open_source(place)
 
 

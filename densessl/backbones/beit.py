@@ -1,10 +1,13 @@
-"""BEiT's relative position bias at any grid of patches.
+"""BEiT's positions at any grid of patches, relative or, as in DiT, absolute.
 
 BEiT (arXiv 2106.08254) learns a bias per offset of two patches, a table of (2 h - 1) x (2 w - 1) for the grid it was
 built with. timm resizes the table once, by `set_input_size`; here it is resized on the way, so that one model takes
 images of several sizes and gradients reach the table. The offsets are placed as the official code places them: at
 1, 1 + q, 1 + q + q^2 ... so that near patches keep their bias and far ones are stretched, and interpolated linearly as
 timm does (the official code: by cubic splines of a SciPy function that no longer exists).
+
+DiT (arXiv 2203.02378) adds a table of absolute positions instead, which its detection code brings to the grid of every
+image by bicubic interpolation without antialiasing, and so does this.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from timm.models import beit
 from torch import Tensor, nn
 
@@ -51,10 +55,28 @@ class AnyGridBias(_AnyGrid, beit.RelativePositionBias):
         return self.resized_bias().contiguous()
 
 
+class AnyGridBeit(beit.Beit):
+    """timm's network, whose absolute positions are those of the grid that `set_grid` has set; the table stays."""
+
+    grid: tuple[int, int]
+
+    @property
+    def pos_embed(self) -> Tensor | None:
+        table, old = self._parameters.get("pos_embed"), tuple(self.patch_embed.grid_size)
+        if table is None or self.grid == old:
+            return table
+        places = table[:, 1:].float().unflatten(1, old).permute(0, 3, 1, 2)
+        places = F.interpolate(places, self.grid, mode="bicubic", align_corners=False)
+        return torch.cat([table[:, :1], places.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
 def any_grid(model: nn.Module) -> bool:
-    """Make a BEiT take any grid; False when this model is none or has absolute positions too."""
-    if not isinstance(model, beit.Beit) or model.pos_embed is not None:
+    """Make a BEiT take any grid; False when this model is none."""
+    if not isinstance(model, beit.Beit):
         return False
+    if type(model) is beit.Beit:
+        model.__class__ = AnyGridBeit
+        model.grid = tuple(model.patch_embed.grid_size)
     for module in model.modules():
         if type(module) is beit.Attention and module.window_size:
             module.__class__ = AnyGridAttention
@@ -70,6 +92,8 @@ def set_grid(model: nn.Module, height: int, width: int) -> None:
     """Say how many rows and columns of patches the next images have; nothing for a model that is no BEiT."""
     if not isinstance(model, beit.Beit):
         return
+    if isinstance(model, AnyGridBeit):
+        model.grid = (height, width)
     for block in model.blocks:
         if isinstance(block.attn, _AnyGrid):
             block.attn.grid = (height, width)

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import timm
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
 
 from densessl.backbones.naming import State
+
+IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+HALVES = (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD)  # 0.5 and 0.5
 
 # Width -> timm's name and heads. Shapes do not tell the number of heads; all published plain ViTs of these widths have
 # these, but for MoCo v3's ViT-S, which has 12 (see `_heads`).
@@ -47,11 +56,12 @@ class Unsure(Exception):
 
 @dataclass
 class Guess:
-    """A timm name, the options that make the shapes fit, and the side of the pictures it was trained on."""
+    """A timm name, the options that make the shapes fit, and what pictures it was trained on."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     image_size: int = 224
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET  # mean and deviation of the pixels it wants to see
 
 
 def architecture(state: State, prefix: str = "") -> Guess:
@@ -61,7 +71,9 @@ def architecture(state: State, prefix: str = "") -> Guess:
     if "stages.0.blocks.0.conv_dw.weight" in state:
         return _convnext(state)
     if "patch_embed.proj.weight" in state and "blocks.0.norm1.weight" in state:
-        return _dinov3(state) if "pos_embed" not in state and "reg_token" in state else _vit(state, prefix)
+        if "pos_embed" not in state and "reg_token" in state:
+            return _dinov3(state)
+        return _beit(state) if _is_beit(state) else _vit(state, prefix)
     raise Unsure("its names are those of no ResNet, ConvNeXt or ViT")
 
 
@@ -117,6 +129,49 @@ def _vit(state: State, prefix: str) -> Guess:
     if registers:
         options |= {"reg_tokens": registers, "no_embed_class": True}
     return Guess(name, options, side)
+
+
+def beit_options(state: State, depth: int, heads: int, side: int) -> dict[str, Any]:
+    """What makes timm's Beit the network of these weights, in its own names; side: of its images, in pixels."""
+    width, _, patch, _ = state["patch_embed.proj.weight"].shape
+    return {
+        "img_size": side,
+        "patch_size": patch,
+        "embed_dim": width,
+        "depth": depth,
+        "num_heads": heads,
+        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
+        "init_values": 0.1 if "blocks.0.gamma_1" in state else None,
+        "use_abs_pos_emb": "pos_embed" in state,
+        "use_rel_pos_bias": "blocks.0.attn.relative_position_bias_table" in state,
+        "use_shared_rel_pos_bias": "rel_pos_bias.relative_position_bias_table" in state,
+        # A fine-tuned one norms the mean of the patches, a pretrained one every token.
+        "global_pool": "avg" if "fc_norm.weight" in state else "token",
+    }
+
+
+def _is_beit(state: State) -> bool:
+    """BEiT, BEiT v2 or DiT, in their official names, which are timm's: a bias of queries and values, none of keys."""
+    own = ("blocks.0.gamma_1", "rel_pos_bias.relative_position_bias_table")
+    own += ("blocks.0.attn.relative_position_bias_table",)
+    needed = ("blocks.0.attn.q_bias", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight", "cls_token")
+    return all(name in state for name in needed) and any(name in state for name in own)
+
+
+def _beit(state: State) -> Guess:
+    width, side = state["patch_embed.proj.weight"].shape[0], image_side(state)
+    if side is None:
+        raise Unsure("it looks like a BEiT whose table of positions is not square")
+    tables = [value for name, value in state.items() if name.endswith("relative_position_bias_table")]
+    if not tables and width not in _VITS:
+        raise Unsure(f"a BEiT of width {width} may have any number of heads")
+    heads = tables[0].shape[1] if tables else _VITS[width][1]
+    options = beit_options(state, _count(state, r"blocks\.(\d+)\."), heads, side)
+    # BEiT v2's pretraining has more layers behind the class token, and saw pixels as ImageNet's networks do.
+    second = any(name.startswith("cls_pt_layers.") for name in state)
+    return Guess(
+        "beitv2_base_patch16_224" if second else "beit_base_patch16_224", options, side, IMAGENET if second else HALVES
+    )
 
 
 def _dinov3(state: State) -> Guess:

@@ -10,14 +10,15 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from huggingface_hub import constants, hf_hub_download
+from torch import nn
 
-from densessl.backbones import guess, naming, official, weights
+from densessl.backbones import guess, naming, weights
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_name
 from densessl.errors import UserError
@@ -41,6 +42,19 @@ def load(repo: str, image_size: int | None = None) -> Backbone:
     except Exception as error:
         raise download_failed(f"hf:{repo}", error) from error
     return _load(config, file, preprocessing, f"hf:{repo}", image_size)
+
+
+def from_model(model: nn.Module, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Backbone:
+    """The backbone of a network of transformers that is in memory, such as a BeitModel; its weights are copied.
+
+    mean, std: of the pixels in [0, 1] that it wants to see, which such a network does not say; None is ImageNet's.
+    Raises `UserError` as `load`.
+    """
+    pixels = None if mean is None or std is None else (list(mean), list(std))
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    backbone = _from_transformers(model.config.to_dict(), state, pixels, type(model).__name__)
+    backbone.fresh = False
+    return backbone
 
 
 def load_folder(folder: Path, image_size: int | None = None) -> Backbone:
@@ -143,7 +157,7 @@ def _from_transformers(described: dict[str, Any], state: naming.State, pixels: A
             f"{where} lacks the weights of a {kind}: its config.json and its weights do not belong together."
         )
     found = {"dinov3_vit": _dinov3, "beit": _beit}.get(kind, _vit)(described, state)
-    backbone = build(found.name, found.image_size, found.options, pixels=pixels or official.IMAGENET)
+    backbone = build(found.name, found.image_size, found.options, pixels=pixels or guess.IMAGENET)
     if pixels is None:
         backbone.notes.append(
             f"{where} does not say how it wants pixels normalised: ImageNet's mean and deviation are used."
@@ -177,22 +191,10 @@ def _vit(described: dict[str, Any], state: naming.State) -> guess.Guess:
 
 
 def _beit(described: dict[str, Any], state: naming.State) -> guess.Guess:
-    width, _, patch, _ = state["patch_embed.proj.weight"].shape
     side = guess.image_side(state) or int(described.get("image_size", 224))
-    options: dict[str, Any] = {
-        "img_size": side,
-        "patch_size": patch,
-        "embed_dim": width,
-        "depth": int(described["num_hidden_layers"]),
-        "num_heads": int(described["num_attention_heads"]),
-        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        "init_values": 0.1 if "blocks.0.gamma_1" in state else None,
-        "use_abs_pos_emb": "pos_embed" in state,
-        "use_rel_pos_bias": "blocks.0.attn.relative_position_bias_table" in state,
-        "use_shared_rel_pos_bias": "rel_pos_bias.relative_position_bias_table" in state,
-        "global_pool": "avg" if "fc_norm.weight" in state else "token",
-        "norm_eps": float(described.get("layer_norm_eps", 1e-12)),
-    }
+    heads, depth = int(described["num_attention_heads"]), int(described["num_hidden_layers"])
+    options = guess.beit_options(state, depth, heads, side)
+    options["norm_eps"] = float(described.get("layer_norm_eps", 1e-12))
     return guess.Guess("beit_base_patch16_224", options, side)
 
 

@@ -107,11 +107,17 @@ def from_convnext(state: State) -> State:
 def from_transformers(state: State, heads_prefix: str = "") -> State:
     """transformers' ViT, ViT-MAE, BEiT, DINOv2 (with registers) and DINOv3: query, key and value become one matrix.
 
-    Any prefix before `embeddings.` is taken away ("vit.", "dinov2.").
+    Names may be those of its files or those that its networks have in memory since version 5. Any prefix before
+    `embeddings.` is taken away ("vit.", "dinov2."). Of BEiT with a head for masked images, the norm before that head
+    is the final one.
     """
     prefix = find_prefix(state, ("embeddings.cls_token",)) or heads_prefix
     inside, others = strip(state, prefix)
     renamed = {_renamed(name): value for name, value in inside.items()} | {name: state[name] for name in others}
+    if prefix and not any(name in renamed for name in ("norm.weight", "fc_norm.weight")):
+        renamed |= {
+            f"norm.{part}": renamed.pop(f"layernorm.{part}") for part in _PARTS if f"layernorm.{part}" in renamed
+        }
     for name in [name for name in renamed if ".attn.query." in name]:
         parts = [
             renamed.pop(name.replace("query", part))
@@ -133,20 +139,21 @@ def from_transformers(state: State, heads_prefix: str = "") -> State:
     return renamed
 
 
+_PARTS = ("weight", "bias")
 _TRANSFORMERS = (
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.register_tokens$", "reg_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.(projection\.)?", "patch_embed.proj."),
-    (r"^(encoder\.)?relative_position_bias\.", "rel_pos_bias."),
+    (r"^((encoder\.)?relative|shared)_position_bias\.", "rel_pos_bias."),
     (r"^pooler\.layernorm\.", "fc_norm."),
     (r"^(encoder\.|model\.)?layers?\.(\d+)\.", r"blocks.\2."),
     (r"\.attention\.(attention\.)?(query|q_proj)\.", ".attn.query."),
     (r"\.attention\.(attention\.)?(key|k_proj)\.", ".attn.key."),
     (r"\.attention\.(attention\.)?(value|v_proj)\.", ".attn.value."),
     (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
-    (r"\.attention\.(attention\.)?relative_position_bias\.", ".attn."),
+    (r"^(blocks\.\d+)\.(attention\.)*relative_position_bias\.", r"\1.attn."),
     (r"\.lambda_([12])$", r".gamma_\1"),
     (r"\.layernorm_before\.", ".norm1."),
     (r"\.layernorm_after\.", ".norm2."),

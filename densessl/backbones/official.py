@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from densessl.backbones import guess, naming, weights
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_name, native_size
 from densessl.errors import UserError
 
-IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-
 
 def load(path: Path, at: str = "", image_size: int | None = None) -> Backbone:
     """The backbone of a checkpoint; `at` is `NAME` or `NAME,option=value` where names and shapes do not tell.
 
-    Recognised are DINO, iBOT, DINOv2, DINOv3, MAE, DeiT and MoCo v3 ViTs, torchvision's ResNets (MoCo v2, DINO, SwAV,
-    Barlow Twins, VICReg) and ConvNeXts, and what timm or our own training names the same. Pixels are normalised by
-    ImageNet's mean and deviation, which all of them use; with `at`, as timm does for that name. At another size than
+    Recognised are DINO, iBOT, DINOv2, DINOv3, MAE, DeiT and MoCo v3 ViTs, BEiT, BEiT v2 and DiT, torchvision's ResNets
+    (MoCo v2, DINO, SwAV, Barlow Twins, VICReg) and ConvNeXts, and what timm or our own training names the same. Pixels
+    are normalised by ImageNet's mean and deviation, and for BEiT and DiT by 0.5 and 0.5, with which they were
+    published (but for BEiT v2's fine-tuned ones, which nothing tells from BEiT's: give FILE@beitv2_base_patch16_224);
+    with `at`, as timm does for that name. At another size than
     the table of positions was made for, timm's resizing is used (bicubic with antialiasing), which differs from DINO's
     official one by some per cent (at 320 pixels from 224: 5 % in relative norm on a smooth table);
     `positions=official` gives the latter.
@@ -54,7 +53,7 @@ def laid(
     state: naming.State, found: guess.Guess, where: str, prefix: str, others: list[str], image_size: int | None
 ) -> Backbone:
     """A backbone of the architecture that was found, with these weights (in timm's names)."""
-    backbone = build(found.name, found.image_size, found.options, pixels=IMAGENET)
+    backbone = build(found.name, found.image_size, found.options, pixels=found.pixels)
     report = weights.fit(backbone.model, state, where, backbone.architecture)
     report.unused += others
     told = ", ".join(f"{key}={value}" for key, value in found.options.items())

@@ -26,11 +26,18 @@ def save_backbone(backbone: Backbone, folder: str | Path, record: dict[str, Any]
     record: what else is to be known (method, training data summary, ...), kept as JSON. Raises `UserError` when the
     folder cannot be written.
     """
-    described = {**record, **describe(backbone)}
-    text = json.dumps(described, indent=2)
+    write_bytes(Path(folder) / WEIGHTS, backbone_file(backbone, record))
+    write_text(Path(folder) / DESCRIPTION, _text(backbone, record) + "\n")
+
+
+def backbone_file(backbone: Backbone, record: dict[str, Any]) -> bytes:
+    """What a .safetensors file of the backbone holds, which says by itself how to build it again."""
     state = {name: value.detach().cpu().contiguous() for name, value in backbone.model.state_dict().items()}
-    write_bytes(Path(folder) / WEIGHTS, save(state, metadata={"format": "pt", _KEY: text}))
-    write_text(Path(folder) / DESCRIPTION, text + "\n")
+    return save(state, metadata={"format": "pt", _KEY: _text(backbone, record)})
+
+
+def _text(backbone: Backbone, record: dict[str, Any]) -> str:
+    return json.dumps({**record, **describe(backbone)}, indent=2)
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _check(backbone: Backbone, tokens: Tensor, grid: Grid, kept: Tensor | None) 
         raise ValueError(
             f"A grid of {grid[0]} x {grid[1]} needs tokens (B, {grid[0] * grid[1]}, D); they are {tuple(tokens.shape)}."
         )
-    any_grid = getattr(model, "dynamic_img_size", False) or (isinstance(model, Beit) and model.pos_embed is None)
+    any_grid = getattr(model, "dynamic_img_size", False) or isinstance(model, beit.AnyGridBeit)
     if not any_grid and tuple(grid) != tuple(model.patch_embed.grid_size):
         raise ValueError(
             f"{backbone.architecture} was built for a grid of {model.patch_embed.grid_size} alone, not {tuple(grid)}."

@@ -37,8 +37,12 @@ class Classifier(nn.Module):
         scores = self.linear(self.layers(self.backbone(images)))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def parameter_groups(self, lars: bool) -> list[dict[str, Any]]:
+    def parameter_groups(self, lars: bool, layer_decay: float = 1.0) -> list[dict[str, Any]]:
         """Weights that decay, and those that do not: biases and norms.
+
+        layer_decay: below 1, block i of L blocks learns at layer_decay^(L - i) of the rate, i from 1, what stands
+            before the blocks at layer_decay^(L + 1), and all behind them at the rate (BEiT's fine-tuning).
+            Raises `UserError` for a backbone without blocks.
 
         lars: as the official code has it, where that optimizer scales the steps of all weights but the linear layer's,
         whether or not they decay, and leaves the linear layer without decay.
@@ -46,7 +50,29 @@ class Classifier(nn.Module):
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         plain = [each for each in learning if each.ndim <= 1 or (lars and each is self.linear.weight)]
         rest = [each for each in learning if all(each is not other for other in plain)]
-        return [{"params": rest}, {"params": plain, "weight_decay": 0.0, "decays": False}]
+        groups = [{"params": rest}, {"params": plain, "weight_decay": 0.0, "decays": False}]
+        return groups if layer_decay == 1 else self._by_layer(groups, layer_decay)
+
+    def _by_layer(self, groups: list[dict[str, Any]], decay: float) -> list[dict[str, Any]]:
+        blocks = getattr(self.backbone.model, "blocks", None)
+        if blocks is None:
+            raise UserError(
+                f"finetune.layer_decay={decay} is of the blocks of a transformer, which {self.backbone.architecture} "
+                "has not: leave it at 1."
+            )
+        layer = {id(each): 0 for each in self.backbone.parameters()}
+        for place, block in enumerate(blocks, start=1):
+            layer |= {id(each): place for each in block.parameters()}
+        for name in ("norm", "fc_norm"):
+            norm = getattr(self.backbone.model, name, None)
+            layer |= {id(each): len(blocks) + 1 for each in (norm.parameters() if norm is not None else ())}
+        parted = []
+        for group in groups:
+            for place in range(len(blocks) + 2):
+                inside = [each for each in group["params"] if layer.get(id(each), len(blocks) + 1) == place]
+                if inside:
+                    parted.append({**group, "params": inside, "lr_scale": decay ** (len(blocks) + 1 - place)})
+        return parted
 
 
 def save_classifier(classifier: Classifier, folder: str | Path, record: dict[str, Any]) -> Path:

@@ -25,9 +25,15 @@ def crops_and_flips() -> ViewSpec:
 @dataclass(frozen=True)
 class FinetuneSection:
     head_layer: int | None = None  # layers of the head that are kept; None is 1 where the run keeps a head, else 0
+    layer_decay: float = 1.0  # the lr of each block of a transformer is so much of that of the next (BEiT, 0.75)
+    drop_path: float = 0.0  # stochastic depth of a BEiT's or ViT's last block; rises to it from 0
+    smoothing: float = 0.0  # share of the label that all classes get
     view: ViewSpec = field(default_factory=crops_and_flips)
 
     def __post_init__(self) -> None:
+        require(0 < self.layer_decay <= 1, f"finetune.layer_decay={self.layer_decay} must be above 0 and up to 1.")
+        for key in ("drop_path", "smoothing"):
+            require(0 <= getattr(self, key) < 1, f"finetune.{key}={getattr(self, key)} must be from 0 to below 1.")
         require(self.head_layer is None or self.head_layer >= 0, f"finetune.head_layer={self.head_layer} is below 0.")
         require(self.view.count == 1, f"finetune.view.count={self.view.count}, but an image is classified once.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import nn
 
 from densessl.backbones import Backbone, load_backbone
@@ -27,7 +28,9 @@ from densessl.classification.labels import labelled_part, labels_of
 from densessl.classification.predict import PREDICTIONS, Settings, write_predictions
 from densessl.data.sources import Source, Subset, limited, open_source
 from densessl.data.views import ViewSpec
-from densessl.errors import UserError
+from densessl.documents import open_kinds
+from densessl.documents.sets.registry import KIND_SETS
+from densessl.errors import UserError, require
 from densessl.methods.registry import Output
 from densessl.training.config import PretrainConfig
 from densessl.training.run import Job, Say, say, train
@@ -51,7 +54,7 @@ class Finetune(nn.Module):
         return [self.section.view]
 
     def parameter_groups(self) -> list[dict]:
-        return self.classifier.parameter_groups(self.lars)
+        return self.classifier.parameter_groups(self.lars, self.section.layer_decay)
 
     def chance(self, batch_size: int) -> float:
         """ln C: every class alike."""
@@ -61,7 +64,7 @@ class Finetune(nn.Module):
         scores, target = self.classifier(batch["views"][0]), batch["target"]
         right = (scores.argmax(1) == target).float().mean()
         # No embedding is handed on: images of a class may well get the same one, and no monitor need say so.
-        return Output(F.cross_entropy(scores, target), {"accuracy": right})
+        return Output(F.cross_entropy(scores, target, label_smoothing=self.section.smoothing), {"accuracy": right})
 
 
 def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path | None = None, say: Say = say) -> Path:
@@ -71,7 +74,7 @@ def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path 
     leaves. A run that ended early goes on when it is called again alike. Raises as `densessl.training.pretrain`.
     """
     config = resolve(FinetuneConfig, "backbone", str(run), overrides, recipe)
-    source = open_source(config.data, config.split, config.page_side)
+    source = _opened(config)
     whole = limited(source, config.limit, config.seed)
     chosen, classes = labelled_part(whole, config.labels, config.seed, config.data)
 
@@ -89,6 +92,7 @@ def finetune_on(
 ) -> Path:
     """Fine-tune on these images, all of which have a label; `leave` as in `densessl.training.run.Job`."""
     backbone = load_backbone(config.backbone, config.image_size)
+    set_drop_path(backbone, config.finetune.drop_path)
     layers = _kept_layers(config, backbone, say)
     config.image_size = backbone.image_size
     fit_batch(config, len(images), "labelled images", say)
@@ -103,6 +107,30 @@ def finetune_on(
         return Finetune(classifier, config.finetune, config.optimizer.name == "lars")
 
     return train(config, images, Job(create, "Fine-tuning", leave, labelled=True), say)
+
+
+def set_drop_path(backbone: Backbone, rate: float) -> None:
+    """Stochastic depth, which rises along the blocks to `rate`; `UserError` where there are no branches to drop."""
+    if not rate:
+        return
+    blocks = getattr(backbone.model, "blocks", ())
+    require(
+        len(blocks) > 0 and all(hasattr(block, "drop_path1") for block in blocks),
+        f"finetune.drop_path={rate} is of the blocks of a transformer, which {backbone.architecture} has not: leave it "
+        "at 0.",
+    )
+    for place, block in enumerate(blocks):
+        share = rate * place / max(1, len(blocks) - 1)
+        for name in ("drop_path1", "drop_path2", "drop_path"):
+            if hasattr(block, name):
+                setattr(block, name, DropPath(share) if share else nn.Identity())
+
+
+def _opened(config: FinetuneConfig) -> Source:
+    """The images of data=, which may be a set of pages by kind, such as rvlcdip:FOLDER."""
+    if isinstance(config.data, str) and config.data.partition(":")[0] in KIND_SETS:
+        return open_kinds(config.data, config.split)
+    return open_source(config.data, config.split, config.page_side)
 
 
 def fit_batch(config: PretrainConfig, images: int, kind: str, say: Say) -> None:

@@ -14,13 +14,13 @@ from densessl.data.dataset import ViewDataset, collate, worker_init
 class EpochSampler(Sampler):
     """Keys (epoch, index) of the batches that this process takes, from the step on at which the run stands.
 
-    Each epoch is an order (a permutation, unless the method draws another) from (seed, epoch), cut into steps of
+    Each epoch is an order (a permutation, unless `draw_order` draws another) from (seed, epoch), cut into steps of
     `batch_size`, each step into `accumulate` parts and each part into equal shares of the processes. What is left over
     of an epoch is dropped.
 
     step: called when an epoch begins; the number of steps done.
     begin: called with the epoch before its order is drawn, unless it goes on from its midst.
-    draw_order: of the method, where the order is no permutation.
+    draw_order: of the method or the source, where not any order will do.
     """
 
     def __init__(

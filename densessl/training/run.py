@@ -321,7 +321,7 @@ def _fit(
         trainer.global_rank,
         hardware.world,
         begin,
-        getattr(module.method, "draw_order", None),
+        getattr(module.method, "draw_order", getattr(dataset.source, "order", None)),
     )
     loader = create_loader(dataset, sampler, hardware.workers(config.workers), pin=hardware.accelerator == "gpu")
     _introduce(module, dataset, config, last, say)

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from densessl.backbones import load_backbone
+from densessl.backbones import create_backbone, load_backbone
 from densessl.backbones.heads import first_layers, load_head
 from densessl.classification import classify, finetune, load_classifier
 from densessl.classification.classifier import Classifier
 from densessl.classification.config import FinetuneConfig, FinetuneSection, resolve
-from densessl.classification.finetune import Finetune
+from densessl.classification.finetune import Finetune, set_drop_path
 from densessl.classification.labels import balanced, matched
 from densessl.config import recipes
 from densessl.data.sources import open_source
@@ -247,3 +247,25 @@ def test_every_recipe_is_valid_and_states_its_aim(name):
     assert config.out == "runs/timm-resnet50-finetune"
     text = recipes("finetune")[name].read_text(encoding="utf-8")
     assert text.startswith("#") and "Aims at" in text
+
+
+def test_the_rates_of_a_transformers_blocks_fall_towards_the_pixels():
+    options = {"embed_dim": 24, "depth": 3, "num_heads": 2}
+    classifier = Classifier(create_backbone("beit_base_patch16_224", 32, options), nn.Sequential(), ["a", "b"])
+    names = {id(value): name for name, value in classifier.named_parameters()}
+    groups = classifier.parameter_groups(False, layer_decay=0.5)
+    rates = {names[id(each)]: group["lr_scale"] for group in groups for each in group["params"]}
+    assert len(rates) == len(names) and rates["linear.weight"] == rates["backbone.model.fc_norm.bias"] == 1
+    assert rates["backbone.model.blocks.2.attn.qkv.weight"] == rates["backbone.model.blocks.2.gamma_1"] == 0.5
+    assert rates["backbone.model.blocks.0.mlp.fc1.bias"] == 0.125
+    assert rates["backbone.model.cls_token"] == rates["backbone.model.patch_embed.proj.weight"] == 0.0625
+    flat = Classifier(create_backbone("resnet18", 32, {"channels": [8, 8, 8, 8]}), nn.Sequential(), ["a", "b"])
+    with pytest.raises(UserError, match="layer_decay=0.5 is of the blocks"):
+        flat.parameter_groups(False, layer_decay=0.5)
+
+
+def test_stochastic_depth_rises_along_the_blocks():
+    backbone = create_backbone("beit_base_patch16_224", 32, {"embed_dim": 24, "depth": 3, "num_heads": 2})
+    set_drop_path(backbone, 0.2)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in backbone.model.blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2])

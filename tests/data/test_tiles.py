@@ -76,3 +76,39 @@ def test_tiles_have_the_labels_of_their_pictures_and_a_fingerprint_of_their_own(
     assert tiles.classes == ["cats", "dogs"]
     assert len({source.fingerprint(), tiles.fingerprint(), Tiled(source, 12).fingerprint()}) == 3
     assert tiled(source, None) is source
+
+
+def test_of_more_pictures_than_can_be_kept_tiles_come_in_groups_of_pictures_that_can(tmp_path, monkeypatch):
+    for number in range(24):
+        picture(tmp_path / f"{number:02}.png", 40, 40)
+    tiles = Tiled(open_source(tmp_path), 16)  # 4 x 4 tiles of each
+    monkeypatch.setattr("densessl.data.sources.tiles.RECENT", 7 * 40 * 40 * 3)
+    orders = [tiles.order(np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert np.array_equal(orders[0], orders[1]) and not np.array_equal(orders[0], orders[2])
+    assert all(sorted(order) == list(range(24 * 16)) for order in orders)
+    # 24 pictures of which 7 can be kept are 4 groups of 6.
+    groups = [set(part // 16) for part in orders[0].reshape(4, -1)]
+    assert [len(group) for group in groups] == [6] * 4 and len(set.union(*groups)) == 24
+    assert groups != [set(part // 16) for part in orders[2].reshape(4, -1)]
+    # Within a group tiles are mixed: a batch of 24 has most of its pictures.
+    assert min(len(set(batch // 16)) for batch in orders[0].reshape(-1, 24)) >= 4
+
+
+def test_of_pictures_that_can_be_kept_tiles_come_in_any_order(tmp_path):
+    for number in range(3):
+        picture(tmp_path / f"{number}.png", 40, 40)
+    tiles = Tiled(open_source(tmp_path), 16)
+    assert np.array_equal(tiles.order(np.random.default_rng(5)), np.random.default_rng(5).permutation(48))
+
+
+def test_a_process_decodes_a_picture_once_an_epoch_though_it_cannot_keep_all(tmp_path, monkeypatch):
+    for number in range(12):
+        picture(tmp_path / f"{number:02}.png", 40, 40)
+    monkeypatch.setattr("densessl.data.sources.tiles.RECENT", 4 * 40 * 40 * 3)
+    source = open_source(tmp_path)
+    read, count = source.read, []
+    monkeypatch.setattr(source, "read", lambda index: count.append(index) or read(index))
+    tiles = Tiled(source, 16)
+    for index in tiles.order(np.random.default_rng(0)):
+        tiles.read(int(index))
+    assert sorted(count) == list(range(12))

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.random import Generator
 
 from densessl.data.images import UnreadableImage, encode
 from densessl.data.sources.base import Source, checked, digest
@@ -54,6 +55,23 @@ class Tiled(Source):
 
     def label(self, index: int) -> int | None:
         return self.source.label(self._place(index)[0])
+
+    def order(self, rng: Generator) -> np.ndarray:
+        """(N,) all tiles, shuffled within groups of pictures that a process can keep, and the pictures before that.
+
+        Shuffled as a whole, nearly every tile of many pictures would decode its picture anew. Where all pictures can be
+        kept there is one group.
+        """
+        bytes_each = 3 * self._sizes.astype(np.int64).prod(axis=1)
+        groups = -(-int(bytes_each.sum()) // RECENT)
+        mixed = rng.permutation(len(self))
+        if groups <= 1:
+            return mixed
+        pictures = rng.permutation(len(bytes_each))
+        before = np.cumsum(bytes_each[pictures]) - bytes_each[pictures]
+        group = np.empty(len(pictures), np.int64)
+        group[pictures] = before * groups // int(bytes_each.sum())  # alike in bytes, the last too
+        return np.lexsort((mixed, np.repeat(group, self._grids.prod(axis=1))))
 
     def fingerprint(self) -> str:
         return digest([self.source.fingerprint(), self.side])
