@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,10 @@ from PIL import Image
 
 from densessl.data.sources.files import Files
 from densessl.documents.pages import LabelledPages, Objects
+from tests.trees import Folder
 
 
-@dataclass
-class Tree:
-    """Files below a root; a name's folders are made with it."""
-
-    root: Path
-
-    def __str__(self) -> str:
-        return str(self.root)
-
-    def path(self, name: str) -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
+class Tree(Folder):
     def image(self, name: str, width: int = 60, height: int = 80, shade: int = 255) -> None:
         Image.new("L", (width, height), shade).save(self.path(name))
 

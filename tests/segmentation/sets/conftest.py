@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from tests.trees import Folder
 
-@dataclass
-class Tree:
-    """Files below a root; a name's folders are made with it."""
 
-    root: Path
-
-    def __str__(self) -> str:
-        return str(self.root)
-
-    def path(self, name: str) -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
+class Tree(Folder):
     def image(self, name: str, height: int = 4, width: int = 6, seed: int = 0, **save) -> np.ndarray:
         values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(values).save(self.path(name), **save)
