@@ -11,7 +11,8 @@ from densessl.evaluation.probe import learn_probe
 from densessl.progress import Report
 from densessl.segmentation.checks import check
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import Extractor, Features
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.train import learn

@@ -10,7 +10,8 @@ from densessl.errors import UserError
 from densessl.progress import Report, tell
 from densessl.segmentation import remade
 from densessl.segmentation.cache import Cache, lists
-from densessl.segmentation.features import Extractor, Features
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features
 from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.transform import Frame

@@ -52,7 +52,7 @@ from densessl.files import write_bytes
 from densessl.progress import Progress, Report
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models

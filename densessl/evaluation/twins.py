@@ -13,7 +13,7 @@ from densessl.evaluation.baselines import FITTED, fit_batch_norms, random_twin
 from densessl.progress import Report
 from densessl.segmentation import transform
 from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.squares import Squares
 
 TOGETHER = 32  # pictures of a batch whose statistics batch norms take

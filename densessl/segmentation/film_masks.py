@@ -13,7 +13,7 @@ from densessl.data.resize import resize
 from densessl.data.sources.videos import measure
 from densessl.errors import UserError
 from densessl.files import writing
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.films import Film
 from densessl.segmentation.masks import MaskRun, Scored
 from densessl.segmentation.model import Segmenter

@@ -25,7 +25,8 @@ from densessl.progress import Report, Say, tell
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.features import Blocks, Extractor, Features, features_key
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Blocks, Features, features_key
 from densessl.segmentation.films import Items
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, codes_of

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from densessl.data.sources import Source
 from densessl.segmentation import transform
-from densessl.segmentation.features import Blocks, BlockWriter, Extractor, Features, table_of
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Blocks, BlockWriter, Features, table_of
 from densessl.segmentation.tiles import Bands
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from densessl.backbones import inert, load_backbone, weights
 from densessl.errors import UserError
-from densessl.segmentation.features import weights_hash
+from densessl.segmentation.extractor import weights_hash
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.sets import cityscapes, cocostuff, potsdam, voc

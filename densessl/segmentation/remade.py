@@ -26,7 +26,8 @@ from densessl.errors import RunStopped
 from densessl.progress import Say, tell
 from densessl.segmentation import transform
 from densessl.segmentation.cache import GB, Cache
-from densessl.segmentation.features import MEMORY, Blocks, Extractor, Features, extract, features_key, table_of
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import MEMORY, Blocks, Features, extract, features_key, table_of
 from densessl.segmentation.sampling import Layout
 from densessl.segmentation.tables import Holder, Table
 

@@ -20,7 +20,7 @@ from densessl.data.sources.videos import is_video
 from densessl.errors import UserError
 from densessl.files import write_text
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import weights_hash
+from densessl.segmentation.extractor import weights_hash
 from densessl.segmentation.finding import CLUSTERING, same_clustering
 from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.writer import MaskWriter

@@ -22,7 +22,8 @@ from densessl.segmentation.checks import check, device_of
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
 from densessl.segmentation.diagnosis import read_verdict
-from densessl.segmentation.features import Blocks, Extractor, Features, features_key
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Blocks, Features, features_key
 from densessl.segmentation.film_masks import FilmMasks
 from densessl.segmentation.films import Items, count_frames
 from densessl.segmentation.finding import Finding, learned_from

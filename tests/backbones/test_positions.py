@@ -14,7 +14,7 @@ from densessl.backbones.keys import has_keys, key_maps
 from densessl.backbones.positions import OfficialPositions, resized, set_positions
 from densessl.errors import UserError
 from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 
 from .conftest import PLAIN, disturb, small
 

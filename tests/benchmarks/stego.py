@@ -35,7 +35,8 @@ from torch import Tensor, nn
 
 from densessl.backbones import create_backbone
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features, extract
 from densessl.segmentation.predict import mask
 from densessl.segmentation.train import Trainer, learn
 

@@ -25,7 +25,8 @@ from densessl.evaluation.twins import twins
 from densessl.progress import silent
 from densessl.segmentation import crf, remade
 from densessl.segmentation.config import SegmentConfig, StegoConfig
-from densessl.segmentation.features import Extractor, Features
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features
 from densessl.segmentation.run import segment
 from densessl.segmentation.sets import open_labelled
 

@@ -17,7 +17,8 @@ from densessl.segmentation import SegmentConfig, segment
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import StegoConfig
 from densessl.segmentation.diagnosis import BINS, LIMIT, Kind, measure, picture, read_verdict, write_diagnosis
-from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features, extract
 from densessl.segmentation.train import Trainer, train
 from densessl.segmentation.verdict import effective_shift, judge
 

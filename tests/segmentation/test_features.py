@@ -12,10 +12,12 @@ import torch.nn.functional as F
 
 from densessl.backbones import create_backbone
 from densessl.errors import RunStopped, UserError
+from densessl.segmentation import extractor as extracting
 from densessl.segmentation import features, transform
 from densessl.segmentation.cache import GB, Cache
 from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.features import Extractor, extract, nearest_neighbours, weights_hash
+from densessl.segmentation.extractor import Extractor, weights_hash
+from densessl.segmentation.features import extract, nearest_neighbours
 from densessl.segmentation.tables import Holder, Table
 from tests.segmentation.conftest import Arrays
 
@@ -270,5 +272,5 @@ def test_neighbours_are_the_most_alike_without_the_picture_itself_whatever_the_b
 
 def test_features_of_other_code_have_another_key(monkeypatch):
     before = extractor().key()
-    monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    monkeypatch.setattr(extracting, "VERSION", extracting.VERSION + 1)
     assert extractor().key() != before

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from densessl.backbones import create_backbone
 from densessl.errors import UserError
 from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.layers import Maps, chosen
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from densessl.errors import UserError
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import Extractor
+from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.model import load_model
 from densessl.segmentation.released import is_model, open_model, open_models
 from densessl.segmentation.run import extractor_of, segment

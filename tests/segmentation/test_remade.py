@@ -15,7 +15,8 @@ from densessl.segmentation.cache import GB, Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.diagnosis import measure
-from densessl.segmentation.features import Extractor, extract
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import extract
 from densessl.segmentation.remade import Remade, expected, features_of
 from densessl.segmentation.run import segment
 from densessl.segmentation.train import learn

@@ -15,7 +15,8 @@ from densessl.segmentation import segment, squares
 from densessl.segmentation.cache import Cache
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.features import Extractor, extract
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import extract
 from densessl.segmentation.model import Segmenter, load_model
 from densessl.segmentation.predict import Refinement, best, scores, tiled_scores
 from densessl.segmentation.squares import Squares

@@ -14,7 +14,8 @@ from densessl.evaluation.segmentation import confusion_matrix, segmentation_scor
 from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.correspondence import correspondence_loss
-from densessl.segmentation.features import Extractor, Features, extract
+from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features import Features, extract
 from densessl.segmentation.kmeans import best_spherical_kmeans
 from densessl.segmentation.predict import mask
 from densessl.segmentation.sampling import batches, corners, negatives, sample

@@ -90,7 +90,8 @@ def test_a_ratio_that_is_none(folder, ratio):
 def test_features_of_crops_are_extracted_and_cached(folder, tmp_path, monkeypatch):
     from densessl.segmentation.cache import GB, Cache
     from densessl.segmentation.colour import ColourBackbone
-    from densessl.segmentation.features import Extractor, extract
+    from densessl.segmentation.extractor import Extractor
+    from densessl.segmentation.features import extract
 
     source, cache = FiveCrops(folder).source, Cache(tmp_path / "cache", GB)
     extractor = Extractor(ColourBackbone(32), 32, "cpu")
