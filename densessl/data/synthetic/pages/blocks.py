@@ -5,6 +5,7 @@ A block knows its height at a width, draws itself at a place, and may be cut in 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from densessl.data.synthetic.pages.words import Writer
 
 
 @dataclass
-class Block:
+class Block(ABC):
     """before, after: free points above and below. keep: whether what follows must begin in the same column."""
 
     before: float = 0.0
@@ -23,11 +24,13 @@ class Block:
     keep: bool = False
     floats: bool = False  # may wait for the next column while the text goes on
 
+    @abstractmethod
     def height(self, room: float) -> float:
-        raise NotImplementedError
+        """Points that it takes at this width."""
 
+    @abstractmethod
     def place(self, page: Page, x: float, y: float, room: float) -> None:
-        raise NotImplementedError
+        """Draw it with its top left corner at (x, y), in points, at this width."""
 
     def split(self, room: float, height: float) -> tuple[Block, Block] | None:
         return None
