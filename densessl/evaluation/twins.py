@@ -16,7 +16,7 @@ from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.squares import Squares
 
-TOGETHER = 32  # pictures of a batch whose statistics batch norms take
+BATCH = 32  # pictures of a batch whose statistics batch norms take
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ def twins(extractor: Extractor, source: Source, images: Sequence[int], seed: int
 
 def look(extractor: Extractor, source: Source, images: Sequence[int], progress: Report) -> None:
     """Show an extractor the central squares of pictures, a batch at a time: those of a batch must be of one size."""
-    alone, extractor.together = extractor.together, TOGETHER
+    alone, extractor.batch_size = extractor.batch_size, BATCH
     side, batch = (extractor.frame.tile,) * 2 if extractor.tiled else extractor.frame.size(1, 1), []
     for done, picture in enumerate(transform.pictures(source, images, extractor.frame), start=1):
         square = None if picture.image is None else central(picture.image, side)
         batch += [] if square is None else [square]
         # Of a single picture, whose map may be a single place, no statistics can be taken.
-        if len(batch) == TOGETHER or (done == len(images) and len(batch) > 1):
+        if len(batch) == BATCH or (done == len(images) and len(batch) > 1):
             extractor(batch)
             batch = []
         progress("Statistics for random weights", done, len(images), "")
-    extractor.together = alone
+    extractor.batch_size = alone
 
 
 def central(image: np.ndarray, side: tuple[int, int]) -> np.ndarray | None:

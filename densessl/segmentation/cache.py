@@ -141,7 +141,7 @@ class Cache:
         self.refused.add(key)
         beside = sum(_size(each) for each in self._entries() if each.name in self.ours)
         self.trouble = self.trouble or (
-            f"they would take {_gigabytes(wanted)} GB, for which cache_size={self.size / GB:g} has no room and "
+            f"they would take {gigabytes(wanted)} GB, for which cache_size={self.size / GB:g} has no room and "
             f"cache_size={math.ceil((wanted + beside) / GB)} would have"
         )
 
@@ -159,7 +159,7 @@ class Cache:
         return sum(map(_size, self._entries()))
 
     def __str__(self) -> str:
-        return f"{self.folder} ({_gigabytes(self.used())} of {self.size / GB:g} GB)"
+        return f"{self.folder} ({gigabytes(self.used())} of {self.size / GB:g} GB)"
 
     def _use(self, key: str) -> None:
         with suppress(OSError):
@@ -283,5 +283,6 @@ def _used(entry: Path) -> float:
     return 0.0
 
 
-def _gigabytes(size: float) -> str:
+def gigabytes(size: float) -> str:
+    """Bytes as a number of GB, for a sentence."""
     return f"{size / GB:.3g}" if size >= 0.005 * GB or not size else "less than 0.01"

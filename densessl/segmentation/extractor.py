@@ -17,7 +17,7 @@ from densessl import __version__
 from densessl.segmentation import transform
 from densessl.segmentation.layers import Layers, Maps
 from densessl.segmentation.tiles import Bands, TileFrame, tile_frame
-from densessl.segmentation.window import widened
+from densessl.segmentation.window import windowed
 
 VERSION = 2  # of what makes features: to be raised by 1 with every change of code that changes any of them, as in
 # layers.py, window.py, colour.py, the files of densessl/backbones, or here; `transform` has its own
@@ -52,7 +52,7 @@ class Extractor:
             self.frame = tile_frame(tile, image_size, self.maps.stride, fixed)
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.window = window
-        self.together = 1 if self.device.type == "cpu" else 32
+        self.batch_size = 1 if self.device.type == "cpu" else 32
         self._turn = threading.Lock()  # a BEiT holds the grid of the images that it is shown
 
     @torch.no_grad()
@@ -67,8 +67,8 @@ class Extractor:
                 for position in positions:
                     maps[position] = self.bands(images[position], "a picture").joined()
                 continue
-            for start in range(0, len(positions), self.together):
-                chosen = positions[start : start + self.together]
+            for start in range(0, len(positions), self.batch_size):
+                chosen = positions[start : start + self.batch_size]
                 for position, each in zip(chosen, self._run([images[i] for i in chosen], self.window), strict=True):
                     maps[position] = each
         return maps
@@ -80,7 +80,7 @@ class Extractor:
 
     def bands(self, image: np.ndarray, name: str) -> Bands:
         """The map of a picture (H, W, 3) uint8 of this name, as it is, through tiles; some rows at a time."""
-        return Bands(self._run, self.frame, self._cells, image, name, self.together, self.window)
+        return Bands(self._run, self.frame, self._cells, image, name, self.batch_size, self.window)
 
     def of_tiles(self) -> Extractor:
         """The same for pictures that are one tile each, or smaller, and are shown as they are.
@@ -102,7 +102,7 @@ class Extractor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
         with self._turn, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return widened(self.maps(batch).float(), window).cpu()
+            return windowed(self.maps(batch).float(), window).cpu()
 
     @cached_property
     def weights(self) -> str:

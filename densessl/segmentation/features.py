@@ -287,7 +287,7 @@ def _stream(source, extractor: Extractor, indices: Sequence[int], workers: int, 
     """Yield (picture, name, reason, map or None) in order, as many at a time as the extractor takes."""
     loader = transform.pictures(source, indices, extractor.frame, workers)
     iterator, done = iter(loader), 0
-    while chunk := list(islice(iterator, 1 if extractor.together == 1 else 2 * extractor.together)):
+    while chunk := list(islice(iterator, 1 if extractor.batch_size == 1 else 2 * extractor.batch_size)):
         readable = [picture for picture in chunk if picture.image is not None]
         maps = iter(extractor([picture.image for picture in readable]))
         for picture in chunk:

@@ -34,7 +34,7 @@ class Maps(nn.Module):
     def __init__(self, backbone: nn.Module, layers: Layers = (-1,), facet: str = "tokens") -> None:
         super().__init__()
         self.backbone, self.layers, self.facet = backbone, tuple(dict.fromkeys(layers)), facet
-        self.lengths = [layers.count(each) ** 0.5 for each in self.layers]
+        self.norms = [layers.count(each) ** 0.5 for each in self.layers]
         self.colours = ColourBackbone() if COLOUR in layers else None
         self.stride = math.lcm(int(backbone.stride), self.colours.stride if self.colours else 1)
 
@@ -43,9 +43,7 @@ class Maps(nn.Module):
         if len(maps) == 1:
             return maps[0]
         size = maps[0].shape[2:]
-        parts = [
-            length * F.normalize(resized(map_, size), dim=1) for map_, length in zip(maps, self.lengths, strict=True)
-        ]
+        parts = [norm * F.normalize(resized(map_, size), dim=1) for map_, norm in zip(maps, self.norms, strict=True)]
         return torch.cat(parts, dim=1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
@@ -76,6 +74,7 @@ def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:
 
     given: a number, counted as Python counts, "colour", or a list of them, with some more than once where they are to
         count for more; None for those that the backbone's file names, else its last.
+    Returns numbers that count from the last, so that a layer has but one.
     Raises `UserError` for what the backbone has not.
     """
     if given is None:
@@ -92,4 +91,4 @@ def chosen(given: Any, backbone: nn.Module, spec: str) -> Layers:
             raise UserError(f"layers={each}, but the backbone {spec} has {known}: give one of {-count} to {count - 1}.")
     if not wanted:
         raise UserError("layers=[] are no features: give a number, colour, or several such as [colour,-2,-1].")
-    return tuple(wanted)
+    return tuple(each if each == COLOUR or each < 0 else each - count for each in wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from densessl.files import write_bytes
 from densessl.segmentation.head import StegoHead
 from densessl.segmentation.layers import Layers
 
-FORMAT = "densessl-segment-1"
+FORMAT = "densessl-segment-2"  # to be counted up with every change of what a file holds
 
 
 class Segmenter(nn.Module):
@@ -141,11 +142,14 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
         raise UserError(f"There is no model at {path}. Give the model.safetensors that `densessl segment` wrote.")
     try:
         with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["densessl"])
+            metadata = file.metadata() or {}
+            _check_format(metadata.get("format", ""), path)
+            record = json.loads(metadata["densessl"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        head = None if record["head"] is None else StegoHead(**record["head"])
+        with torch.device("meta"):  # initial weights would be drawn from the caller's random numbers
+            head = None if record["head"] is None else StegoHead(**record["head"])
         model = Segmenter(head, tensors["centres"], tensors.get("bias"))
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors, assign=True)
         names = record.get("names")
         saved = Saved(
             backbone=record["backbone"],
@@ -161,6 +165,11 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             "Give a model.safetensors from the folder of such a run."
         ) from None
     return model.eval(), saved
+
+
+def _check_format(found: str, path: Path) -> None:
+    if found != FORMAT and re.fullmatch(r"densessl-segment-\d+", found):
+        raise UserError(f"{path} is of format {found}, where this release reads {FORMAT}: learn its segments anew.")
 
 
 def codes_of(head: StegoHead | None, tokens: Tensor, device: torch.device | str = "cpu") -> Tensor:

@@ -25,7 +25,7 @@ from densessl.data.sources import Source
 from densessl.errors import RunStopped
 from densessl.progress import Say, tell
 from densessl.segmentation import transform
-from densessl.segmentation.cache import GB, Cache
+from densessl.segmentation.cache import GB, Cache, gigabytes
 from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.features import MEMORY, Blocks, Features, extract, features_key, table_of
 from densessl.segmentation.sampling import Layout
@@ -56,9 +56,9 @@ class Remade(Features):
         return next(self.each([row]))
 
     def each(self, rows: Sequence[int]) -> Iterator[Tensor]:
-        together = self.extractor.together
-        for start in range(0, len(rows), together):
-            yield from self._made(rows[start : start + together])
+        size = self.extractor.batch_size
+        for start in range(0, len(rows), size):
+            yield from self._made(rows[start : start + size])
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Layout]:
         return torch.cat(list(self.each(rows))), Layout.of([self.shapes[row] for row in rows])
@@ -134,13 +134,13 @@ def _too_much(
     if DENSEST * longest * len(indices) <= min(allowed, SPARE * _free(spill)):
         return None
     wanted = expected(source, extractor, indices)
-    begin = f"The features of {len(indices)} pictures would take {_gigabytes(wanted)} GB"
+    begin = f"The features of {len(indices)} pictures would take {gigabytes(wanted)} GB"
     if wanted > allowed:
         return f"{begin}, more than keep_size={keep:g} allows (keep_size={math.ceil(wanted / GB)} keeps them)."
     folder = cache.folder if cache and wanted <= cache.size else spill
     free = SPARE * _free(folder)
     if wanted > max(free, MEMORY):
-        return f"{begin}, and {folder} has room for {_gigabytes(free)} ({elsewhere} names another place)."
+        return f"{begin}, and {folder} has room for {gigabytes(free)} ({elsewhere} names another place)."
     return None
 
 
@@ -159,7 +159,3 @@ def _free(folder: Path) -> int:
     """Bytes that the disk of a folder has left, which need not be there yet."""
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     return shutil.disk_usage(there).free
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / GB:.3g}"

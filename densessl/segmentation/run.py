@@ -222,11 +222,18 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
     extractor = Extractor(backbone, image_size, device, config.precision, layers, facet, tile, window)
     if saved is not None and extractor.weights != saved.weights:
         raise UserError(
-            f"{config.model or config.out} was trained on another backbone than {spec}: its own was {saved.backbone}, "
-            "with other weights. Give that one with --backbone, or learn anew in another folder, without --model."
+            f"{config.model or config.out} was trained on {_own(saved, spec)}. Give that one with --backbone, or learn "
+            "anew in another folder, without --model."
         )
     path = Path(spec).expanduser()
     return extractor, str(path.resolve()) if path.exists() and spec not in KNOWN else spec
+
+
+def _own(saved: Saved, spec: str) -> str:
+    """The backbone of a model, told from the one of other weights that was found by `spec`."""
+    if saved.backbone == spec:
+        return f"the backbone {spec} as it was before its weights were replaced, by a release or by you"
+    return f"another backbone than {spec}: its own was {saved.backbone}, with other weights"
 
 
 def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:

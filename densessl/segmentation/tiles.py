@@ -29,7 +29,7 @@ from torch import Tensor
 
 from densessl.data.resize import fit, resize
 from densessl.errors import RunStopped, UserError
-from densessl.segmentation.window import widened_bands
+from densessl.segmentation.window import windowed_bands
 
 OVERLAP = 0.375  # of a tile that lies over the next one
 BLIND = 0.25  # of what lies over each other that counts nothing, at either tile's border
@@ -153,7 +153,7 @@ class Bands:
     """The joined map of a picture from top to bottom, made while it is iterated over: (C, rows, w) float32 each.
 
     cells: of the map to a stride of the backbone. image: uint8 (H, W, 3) as it is. name: for `RunStopped`, where a
-    backbone gives NaN or infinity. together: tiles that run at a time. window: see `densessl.segmentation.window`; it
+    backbone gives NaN or infinity. batch_size: tiles that run at a time. window: see `densessl.segmentation.window`; it
     takes its means of the joined map, across the borders of tiles.
     """
 
@@ -162,11 +162,11 @@ class Bands:
     cells: int
     image: np.ndarray
     name: str
-    together: int = 1
+    batch_size: int = 1
     window: int = 1
 
     def __iter__(self) -> Iterator[Tensor]:
-        return widened_bands(self._plain(), self.window)
+        return windowed_bands(self._plain(), self.window)
 
     def _plain(self) -> Iterator[Tensor]:
         frame, shown = self.frame, self.frame.show(self.image)
@@ -199,8 +199,8 @@ class Bands:
     def _strip(self, shown: np.ndarray, top: int, columns: Side) -> Tensor:
         """(C, rows, w): the tiles that begin at this height, side by side."""
         strip, size = None, columns.weights.shape[1]
-        for start in range(0, len(columns.pixels), self.together):
-            numbers = range(start, min(start + self.together, len(columns.pixels)))
+        for start in range(0, len(columns.pixels), self.batch_size):
+            numbers = range(start, min(start + self.batch_size, len(columns.pixels)))
             maps = self._maps(shown, [(top, columns.pixels[number]) for number in numbers])
             for number, map_ in zip(numbers, maps, strict=True):
                 if strip is None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def widened(maps: Tensor, window: int) -> Tensor:
+def windowed(maps: Tensor, window: int) -> Tensor:
     """(..., C, h, w): means over squares of `window` tokens a side, an odd number, of the part that is in the map."""
     if window == 1:
         return maps
@@ -22,7 +22,7 @@ def widened(maps: Tensor, window: int) -> Tensor:
     return maps
 
 
-def widened_bands(bands: Iterable[Tensor], window: int) -> Iterator[Tensor]:
+def windowed_bands(bands: Iterable[Tensor], window: int) -> Iterator[Tensor]:
     """The same of a map that comes from top to bottom, (C, rows, w) at a time: bands of other rows, as many in all.
 
     Beside a band no more than `window` - 1 rows before it are held.
@@ -35,8 +35,8 @@ def widened_bands(bands: Iterable[Tensor], window: int) -> Iterator[Tensor]:
         held = band if held is None else torch.cat([held, band], dim=1)
         whole = held.shape[1] - reach  # rows whose squares end within what is held
         if whole > above:
-            yield widened(held, window)[:, above:whole]
+            yield windowed(held, window)[:, above:whole]
             left = max(0, whole - reach)
             held, above = held[:, left:], whole - left
     if held is not None:
-        yield widened(held, window)[:, above:]
+        yield windowed(held, window)[:, above:]

@@ -84,9 +84,13 @@ def test_without_a_wish_the_backbone_says_which(backbone):
     assert chosen(None, backbone, "b") == (-1,)
     backbone.record["layers"] = ["colour", -1]
     assert chosen(None, backbone, "b") == ("colour", -1)
-    assert chosen(2, backbone, "b") == (2,)
-    assert chosen(["colour", 0, -1], backbone, "b") == ("colour", 0, -1)
+    assert chosen(-3, backbone, "b") == (-3,)
+    assert chosen(["colour", -5, -1], backbone, "b") == ("colour", -5, -1)
     del backbone.record["layers"]
+
+
+def test_a_layer_is_the_same_whichever_end_it_is_counted_from(backbone):
+    assert chosen([4, "colour", -1, 0], backbone, "b") == (-1, "colour", -1, -5)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from densessl.errors import UserError
 from densessl.segmentation import predict
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.head import StegoHead
-from densessl.segmentation.model import Saved, Segmenter, load_model, save_model
+from densessl.segmentation.model import FORMAT, Saved, Segmenter, load_model, save_model
 from densessl.segmentation.names import Classes
 from densessl.segmentation.overlay import overlay, palette
 from densessl.segmentation.predict import Refinement, mask
@@ -104,6 +104,21 @@ def test_a_saved_model_reads_back_as_it_was(tmp_path):
         assert origin == saved
         tokens = torch.randn(9, 6)
         assert torch.equal(again(tokens), model(tokens))
+
+
+def test_reading_a_model_draws_no_random_number(tmp_path):
+    save_model(tmp_path / "model.safetensors", segmenter(), Saved("colour", "abc", 96, {}))
+    before = torch.get_rng_state()
+    load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_of_another_format_is_told_from_what_is_none(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, segmenter(), Saved("colour", "abc", 96, {}))
+    path.write_bytes(path.read_bytes().replace(FORMAT.encode(), b"densessl-segment-1"))
+    with pytest.raises(UserError, match=f"format densessl-segment-1, where this release reads {FORMAT}: learn"):
+        load_model(path)
 
 
 def test_a_model_on_a_full_disk_leaves_the_old_one_and_is_a_sentence(tmp_path):

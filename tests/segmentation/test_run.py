@@ -205,8 +205,11 @@ def test_a_model_refuses_another_backbone(folder, tmp_path):
     segment(settings(folder, tmp_path / "one"), progress=silent)
     model, saved = load_model(tmp_path / "one")
     save_model(tmp_path / "other.safetensors", model, saved.__class__(saved.backbone, "0" * 64, 64, {}))
-    with pytest.raises(UserError, match="another backbone"):
-        segment(settings(folder, tmp_path / "two", model=str(tmp_path / "other.safetensors")), progress=silent)
+    given = {"model": str(tmp_path / "other.safetensors")}
+    with pytest.raises(UserError, match="the backbone colour as it was before its weights were replaced"):
+        segment(settings(folder, tmp_path / "two", **given), progress=silent)
+    with pytest.raises(UserError, match="another backbone than box: its own was colour"):
+        segment(settings(folder, tmp_path / "two", backbone="box", **given), progress=silent)
 
 
 def test_nothing_readable_is_a_sentence(tmp_path):
