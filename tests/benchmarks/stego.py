@@ -11,15 +11,16 @@ which needs labels, is part of its step, and no clusters, which k-means finds on
 Both take turns, round by round, so that whatever else the machine does falls on both; the ratio is the median of the
 rounds'. Added memory is by how much one step raises the peak of the resident set, each in a process of its own.
 
-A whole run, scaled down: 32 images, nearest neighbours, 50 steps of 8, and 8 images judged at 320 px, mirrored too,
-without a CRF, with ViT-S/16. The official way runs the backbone for the neighbours, for both batches of each step, for
-the 8 images at each of 2 validations (it has 50 in 5000 steps, of 2175 images) and at the end; ours once per image and
-size, then on what was kept.
+A whole run, scaled down, each in a process of its own: 32 images, nearest neighbours, 50 steps of 8, and 8 images
+judged at 320 px, mirrored too, without a CRF. The official way runs the backbone for the neighbours, for both batches
+of each step, for the 8 images at each of 2 validations (it has 50 in 5000 steps, of 2175 images) and at the end; ours
+once per image and size, then on what was kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -259,16 +260,21 @@ def our_run(name: str) -> dict[str, float]:
     return {"features": features, "neighbours, steps, segments": learned, "judging": seconds(judge)}
 
 
+RUNS = {"official": official_run, "ours": our_run}
+
+
 def normalised(source: Arrays) -> Tensor:
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return (torch.from_numpy(source.images).permute(0, 3, 1, 2) / 255 - mean) / std
 
 
 def whole(name: str) -> None:
-    """Print the row of a whole run, and the stages of both."""
-    theirs, ours = official_run(name), our_run(name)
+    """Print the row of a whole run, that of its memory, and the stages of both; each in a process of its own."""
+    command = [sys.executable, __file__, "--threads", str(torch.get_num_threads()), "--whole", name]
+    (theirs, peak), (ours, own) = (json.loads(subprocess.check_output([*command, side])) for side in RUNS)
     totals = sum(theirs.values()), sum(ours.values())
     print(row(f"a whole run, ViT-{name}, s", *totals, totals[0] / totals[1]))
+    print(row("  peak memory, MiB", peak, own, peak / own))
     for title, stages in (("official", theirs), ("densessl", ours)):
         print(f"  {title}: " + ", ".join(f"{stage} {each:.1f} s" for stage, each in stages.items()), flush=True)
 
@@ -281,16 +287,22 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--memory", nargs=2, metavar=("MODEL", "SIDE"))
+    arguments.add_argument("--whole", nargs=2, metavar=("MODEL", "SIDE"))
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     if given.memory:
         print(added_memory(*given.memory))
         return
+    if given.whole:
+        name, side = given.whole
+        print(json.dumps([RUNS[side](name), resident("VmHWM")]))
+        return
     print(f"{'':34s}{'official':>12s}{'densessl':>12s}{'ratio':>8s}")
     for name in NAMES:
         steps(name)
-    whole("S/16")
+    for name in NAMES:
+        whole(name)
 
 
 if __name__ == "__main__":
