@@ -81,13 +81,20 @@ class MeanField:
     def __call__(self, probabilities: Tensor) -> Tensor:
         _check(probabilities, self.images)
         config = self.config
-        unary = probabilities.float().clamp(min=LEAST).log()
-        found = unary.softmax(1)
+        # With the classes last in memory convolutions take a fraction of the time, and the lattice no copy.
+        unary = probabilities.float().clamp(min=LEAST).log().contiguous(memory_format=torch.channels_last)
+        found = _softmax(unary)
         for _ in range(config.iterations):
             near = self._position_norm * _gaussian(self._position_norm * found, *self._windows)
             alike = self._colour_norm * self._bilateral(self._colour_norm * found)
-            found = (unary + config.position_weight * near + config.colour_weight * alike).softmax(1)
+            found = _softmax(unary + config.position_weight * near + config.colour_weight * alike)
         return found
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Over the classes (B, K, H, W), and last in memory if they are so, which `Tensor.softmax` would undo."""
+    found = (scores - scores.amax(1, keepdim=True)).exp_()
+    return found.div_(found.sum(1, keepdim=True))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import math
 import warnings
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -28,28 +29,19 @@ class Lattice:
         count, d = features.shape
         elevated = _elevate(features.double())
         corner, rank = _nearest_origin(elevated)
-        weights = _barycentric(elevated - corner, rank)  # (N, d + 1)
-        k = torch.arange(d + 1, device=features.device)
-        # Of corner k, the coordinate of rank r is k, or k - (d + 1) for the last k ranks.
-        offset = torch.where(rank.unsqueeze(1) + k[:, None] > d, k[:, None] - (d + 1), k[:, None])
-        keys = corner.unsqueeze(1).long() + offset  # (N, d + 1, d + 1), in which the last coordinate follows
-        numbers, strides = _number(keys[..., :d].flatten(0, 1), groups)
+        weights = _barycentric(elevated - corner, rank).to(features.dtype)  # (N, d + 1)
+        numbers, steps = _number(corner.long(), rank, groups)
         known, place = numbers.unique(return_inverse=True)
         self.size, self.scale = len(known), 1 / (1 + 2.0**-d)
-        self._place = place.view(count, d + 1)
-        self._weights = weights.to(features.dtype)
-        self._splat, self._slice = _matrices(self._place, self._weights, self.size)
-        self._neighbours = [_neighbours(known, strides, axis) for axis in range(d + 1)]
+        self._splat, self._slice = _matrices(place, weights, self.size)
+        self._blurs = [_blur(known, step, weights.dtype) for step in steps]
 
     def filter(self, values: Tensor) -> Tensor:
         """(N, C) -> (N, C): sum over j of exp(-|f_i - f_j|^2 / 2) values_j, as far as a lattice tells it, unscaled."""
-        held = torch.zeros(self.size + 1, values.shape[1], dtype=values.dtype, device=values.device)
-        held[:-1] = self._splat @ values
-        for before, after in self._neighbours:
-            # A corner that no point touches counts as 0, which is what the last row holds.
-            blurred = held[before] + held[after]
-            held[:-1] += blurred.mul_(0.5)
-        return (self._slice @ held[:-1]).mul_(self.scale)
+        held = self._splat @ values
+        for blur in self._blurs:
+            held = blur @ held
+        return (self._slice @ held).mul_(self.scale)
 
 
 def _elevate(features: Tensor) -> Tensor:
@@ -88,35 +80,49 @@ def _barycentric(difference: Tensor, rank: Tensor) -> Tensor:
     return weights
 
 
-def _number(keys: Tensor, groups: Tensor | None) -> tuple[Tensor, list[int]]:
-    """A number for each key (M, d), such that moving along a coordinate adds its stride; and the strides.
+def _number(corner: Tensor, rank: Tensor, groups: Tensor | None) -> tuple[Tensor, list[int]]:
+    """Numbers (N, d + 1) of the corners 0 to d of each simplex, and by how much a step in each direction changes them.
 
-    A margin of one blur's step on either side of each coordinate keeps neighbours from being taken for each other.
+    corner, rank: (N, d + 1) int64, as `_nearest_origin` has them; the last coordinate follows from the others. A number
+    is the sum of coordinates times strides. A margin of one blur's step on either side of each coordinate keeps
+    neighbours from being taken for each other.
     """
-    d = keys.shape[1]
-    low = keys.amin(0) - (d + 1)
-    ranges = (keys.amax(0) + (d + 1) - low + 1).tolist()
+    d = corner.shape[1] - 1
+    low = corner.amin(0) - (2 * d + 1)  # of any corner, whose coordinates differ by up to d, and of the margin
+    lengths = (corner.amax(0) + (2 * d + 1) - low + 1).tolist()[:d]
     strides = [1]
-    for length in ranges:
+    for length in lengths:
         strides.append(strides[-1] * length)
     count = 1 if groups is None else int(groups.max()) + 1
     if strides[-1] * count >= 2**63:
-        raise ValueError(f"{d} features over {ranges} lattice steps are more than can be numbered.")
-    numbers = ((keys - low) * torch.tensor(strides[:-1], device=keys.device)).sum(1)
+        raise ValueError(f"{d} features over {lengths} lattice steps are more than can be numbered.")
+    stride = torch.tensor([*strides[:d], 0], device=corner.device)
+    first = ((corner - low) * stride).sum(1)
     if groups is not None:
-        numbers += groups.repeat_interleave(d + 1) * strides[-1]
-    return numbers, strides[:-1]
+        first = first + groups * strides[-1]
+    # Of corner k, the coordinate of rank r is k more, or k - (d + 1) more for the last k ranks.
+    by_rank = torch.empty_like(rank).scatter_(1, rank, stride.expand_as(rank))
+    last = F.pad(by_rank.flip(1).cumsum(1), (1, 0))[:, : d + 1]
+    numbers = first[:, None] + torch.arange(d + 1, device=corner.device) * stride.sum() - (d + 1) * last
+    return numbers, [sum(strides[:d]) - (d + 1) * each for each in stride.tolist()]
 
 
-def _neighbours(known: Tensor, strides: list[int], axis: int) -> tuple[Tensor, Tensor]:
-    """For each corner the places of its two neighbours along a direction; len(known) where there is none."""
-    d = len(strides)
-    step = sum(strides) - (strides[axis] * (d + 1) if axis < d else 0)
-    found = []
-    for wanted in (known - step, known + step):
-        place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
-        found.append(torch.where(known[place] == wanted, place, len(known)))
-    return found[0], found[1]
+def _blur(known: Tensor, step: int, dtype: torch.dtype) -> Tensor:
+    """Sparse (M, M) that blurs by (1/2, 1, 1/2) along a direction; a corner that no point touches counts as 0.
+
+    known: (M,) the numbers of the corners, rising.
+    """
+    count, itself = len(known), torch.arange(len(known), device=known.device)
+    wanted = known + abs(step)
+    place = torch.searchsorted(known, wanted).clamp_(max=count - 1)
+    lower = (known[place] == wanted).nonzero()[:, 0]
+    before, after = torch.full_like(known, count), torch.full_like(known, count)
+    before[place[lower]], after[lower] = lower, place[lower]
+    columns = torch.stack((before, itself, after), dim=1)
+    there = columns < count
+    rows = F.pad(there.sum(1).cumsum(0), (1, 0))
+    weights = torch.tensor([0.5, 1.0, 0.5], dtype=dtype, device=known.device).expand(count, 3)
+    return _sparse(rows, columns[there], weights[there], (count, count))
 
 
 def _matrices(place: Tensor, weights: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -124,8 +130,7 @@ def _matrices(place: Tensor, weights: Tensor, size: int) -> tuple[Tensor, Tensor
     count, corners = place.shape
     starts = torch.arange(0, count * corners + 1, corners, device=place.device)
     order = place.flatten().argsort(stable=True)
-    ends = torch.zeros(size + 1, dtype=torch.long, device=place.device)
-    ends[1:] = torch.bincount(place.flatten(), minlength=size).cumsum(0)
+    ends = F.pad(torch.bincount(place.flatten(), minlength=size).cumsum(0), (1, 0))
     weights = weights.flatten()
     return (
         _sparse(ends, order // corners, weights[order], (size, count)),

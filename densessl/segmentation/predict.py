@@ -13,6 +13,7 @@ from torch import Tensor
 
 from densessl.data.resize import resize
 from densessl.segmentation.crf import CRFConfig, MeanField, guided
+from densessl.segmentation.interpolated import interpolated_lengths
 from densessl.segmentation.layers import resized
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.tiles import Bands
@@ -60,9 +61,8 @@ class Refinement:
     def __call__(self, model: Segmenter, tokens: Tensor, shape: tuple[int, int], image: np.ndarray | Guide) -> Tensor:
         """(K, h, w) scores of a picture (H, W, 3) uint8 RGB, or of its guide, at its own size or smaller."""
         guide = image if isinstance(image, Guide) else self.guide(image, tokens.device, shape)
-        codes = model.codes(tokens).float().T.reshape(1, -1, *shape)
-        codes = F.interpolate(codes, guide.pixels.shape[2:], mode="bilinear", align_corners=False)
-        return self._refined(model.log_odds(codes, self.sharpness).softmax(1), guide)
+        found = interpolated_log_odds(model, tokens, shape, tuple(guide.pixels.shape[2:]), self.sharpness)
+        return self._refined(found.softmax(1), guide)
 
     @torch.inference_mode()
     def follow(self, probabilities: Tensor, image: np.ndarray | Guide) -> Tensor:
@@ -78,6 +78,18 @@ class Refinement:
         if self.method == "guided":
             return guided(probabilities, guide.pixels)[0]
         return guide.field(probabilities)[0]
+
+
+def interpolated_log_odds(
+    model: Segmenter, tokens: Tensor, shape: tuple[int, int], size: tuple[int, int], sharpness: float
+) -> Tensor:
+    """(1, K, H, W): `Segmenter.log_odds` of the codes of a map of this shape, interpolated bilinearly to `size`."""
+    codes = model.codes(tokens).float().T.reshape(-1, *shape)
+    products = torch.einsum("dhw,kd->khw", codes, model.centres)[None]
+    products = F.interpolate(products, size, mode="bilinear", align_corners=False)
+    if model.bias is not None:
+        return products + model.bias.view(-1, 1, 1)
+    return products * (sharpness / interpolated_lengths(codes, size).clamp(min=1e-12))
 
 
 def mask(

@@ -20,7 +20,7 @@ from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import FORMAT, Saved, Segmenter, load_model, save_model
 from densessl.segmentation.names import Classes
 from densessl.segmentation.overlay import overlay, palette
-from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.predict import Refinement, interpolated_log_odds, mask
 from densessl.segmentation.tally import Tally, write_segments
 from densessl.segmentation.writer import MaskWriter, stems
 
@@ -166,3 +166,14 @@ def test_refined_masks_follow_the_edges_that_coarse_features_miss(method, wrong_
     assert (refined != disc).mean() < wrong_left * (plain != disc).mean()
     smaller = mask(model, tokens, (6, 6), (side, side), picture, Refinement(method, 48, 2.0, CRFConfig()))
     assert smaller.shape == (side, side) and (smaller != disc).mean() < (plain != disc).mean()
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("shape", "size"), [((5, 7), (40, 33)), ((1, 4), (9, 8)), ((6, 1), (6, 3)), ((8, 9), (3, 5))])
+def test_log_odds_at_pixels_are_those_of_codes_that_were_interpolated(shape, size, biased):
+    model = Segmenter(None, torch.randn(4, 11), torch.randn(4) if biased else None)
+    tokens = 3 * torch.randn(shape[0] * shape[1], 11)
+    tokens[0] = -tokens[-1]  # of small and of large lengths between them
+    codes = F.interpolate(tokens.T.reshape(1, 11, *shape), size, mode="bilinear", align_corners=False)
+    found = interpolated_log_odds(model, tokens, shape, size, 2.0)
+    torch.testing.assert_close(found, model.log_odds(codes, 2.0), rtol=1e-4, atol=1e-5)
