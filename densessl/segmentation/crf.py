@@ -83,18 +83,20 @@ class MeanField:
         config = self.config
         # With the classes last in memory convolutions take a fraction of the time, and the lattice no copy.
         unary = probabilities.float().clamp(min=LEAST).log().contiguous(memory_format=torch.channels_last)
-        found = _softmax(unary)
+        found = _softmax(unary.clone())
         for _ in range(config.iterations):
-            near = self._position_norm * _gaussian(self._position_norm * found, *self._windows)
-            alike = self._colour_norm * self._bilateral(self._colour_norm * found)
-            found = _softmax(unary + config.position_weight * near + config.colour_weight * alike)
+            near = _gaussian(self._position_norm * found, *self._windows).mul_(
+                config.position_weight * self._position_norm
+            )
+            alike = self._bilateral(self._colour_norm * found).mul_(config.colour_weight * self._colour_norm)
+            found = _softmax(near.add_(alike).add_(unary))
         return found
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Over the classes (B, K, H, W), and last in memory if they are so, which `Tensor.softmax` would undo."""
-    found = (scores - scores.amax(1, keepdim=True)).exp_()
-    return found.div_(found.sum(1, keepdim=True))
+    """Of scores (B, K, H, W), in their place; classes that are last in memory stay so, unlike by `Tensor.softmax`."""
+    scores.sub_(scores.amax(1, keepdim=True)).exp_()
+    return scores.div_(scores.sum(1, keepdim=True))
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Lattice:
-    """The lattice of some points; `filter` may be called any number of times.
+    """The lattice of some points; `filter` may be called any number of times, by one thread at a time.
 
     features: (N, d), in units of the Gaussian's standard deviation. groups: (N,) int64 from 0, or None for one group;
         points of different groups (images of a batch) do not see each other.
@@ -32,16 +32,28 @@ class Lattice:
         weights = _barycentric(elevated - corner, rank).to(features.dtype)  # (N, d + 1)
         numbers, steps = _number(corner.long(), rank, groups)
         known, place = numbers.unique(return_inverse=True)
-        self.size, self.scale = len(known), 1 / (1 + 2.0**-d)
+        self.size = len(known)
         self._splat, self._slice = _matrices(place, weights, self.size)
+        self._slice *= 1 / (1 + 2.0**-d)
         self._blurs = [_blur(known, step, weights.dtype) for step in steps]
+        self._kept: Tensor | None = None
 
     def filter(self, values: Tensor) -> Tensor:
         """(N, C) -> (N, C): sum over j of exp(-|f_i - f_j|^2 / 2) values_j, as far as a lattice tells it, unscaled."""
-        held = self._splat @ values
+        held, spare = self._scratch(values)
+        torch.mm(self._splat, values, out=held)
         for blur in self._blurs:
-            held = blur @ held
-        return (self._slice @ held).mul_(self.scale)
+            torch.mm(blur, held, out=spare)
+            held, spare = spare, held
+        return torch.mm(self._slice, held)
+
+    def _scratch(self, values: Tensor) -> Tensor:
+        """(2, size, C), kept from one call to the next: memory that is new takes as long as the products."""
+        shape = (2, self.size, values.shape[1])
+        if self._kept is None or self._kept.shape != shape or self._kept.dtype != values.dtype:
+            with torch.inference_mode(False):  # it may be written to in any mode
+                self._kept = torch.empty(shape, dtype=values.dtype, device=values.device)
+        return self._kept
 
 
 def _elevate(features: Tensor) -> Tensor:
