@@ -1,4 +1,4 @@
-"""STEGO, ours beside the way its official code goes, in one process: `python tests/benchmarks/stego.py [--threads 1]`.
+"""STEGO, ours beside the way its official code goes: `python tests/benchmarks/stego.py [steps] [whole] [--threads 1]`.
 
 A step: batch of 8 squares of 224 px, ViT-S/8 and ViT-S/16 with random weights, head for codes of 70, 27 clusters.
 The official way is written here from what that code does (mhamilton723/STEGO at eb4d6b5): two forward passes of the
@@ -20,6 +20,7 @@ once per image and size, then on what was kept.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import subprocess
@@ -66,6 +67,9 @@ class Arrays:
 
     def name(self, index: int) -> str:
         return str(index)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.images).hexdigest()
 
 
 class Official(nn.Module):
@@ -285,6 +289,7 @@ def row(title: str, theirs: float, ours: float, ratio: float) -> str:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
+    arguments.add_argument("jobs", nargs="*", default=("steps", "whole"), help="steps, whole")
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--memory", nargs=2, metavar=("MODEL", "SIDE"))
     arguments.add_argument("--whole", nargs=2, metavar=("MODEL", "SIDE"))
@@ -299,10 +304,9 @@ def main() -> None:
         print(json.dumps([RUNS[side](name), resident("VmHWM")]))
         return
     print(f"{'':34s}{'official':>12s}{'densessl':>12s}{'ratio':>8s}")
-    for name in NAMES:
-        steps(name)
-    for name in NAMES:
-        whole(name)
+    for job in given.jobs:
+        for name in NAMES:
+            {"steps": steps, "whole": whole}[job](name)
 
 
 if __name__ == "__main__":
