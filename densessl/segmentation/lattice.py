@@ -8,6 +8,7 @@ corners that exist are those that some point touches, so the cost grows with the
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -26,14 +27,13 @@ class Lattice:
     """
 
     def __init__(self, features: Tensor, groups: Tensor | None = None) -> None:
-        count, d = features.shape
+        d = features.shape[1]
         elevated = _elevate(features.double())
         corner, rank = _nearest_origin(elevated)
         weights = _barycentric(elevated - corner, rank).to(features.dtype)  # (N, d + 1)
         numbers, steps = _number(corner.long(), rank, groups)
-        known, place = numbers.unique(return_inverse=True)
+        known, self._splat, self._slice = _matrices(numbers, weights)
         self.size = len(known)
-        self._splat, self._slice = _matrices(place, weights, self.size)
         self._slice *= 1 / (1 + 2.0**-d)
         self._blurs = [_blur(known, step, weights.dtype) for step in steps]
         self._kept: Tensor | None = None
@@ -74,11 +74,23 @@ def _nearest_origin(elevated: Tensor) -> tuple[Tensor, Tensor]:
     side = elevated.shape[1]
     corner = (elevated / side).round() * side
     excess = (corner.sum(1) / side).round().long()  # by how many steps the coordinates miss the sum of 0
-    order = (elevated - corner).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(side, device=order.device).expand_as(order))
-    rank = rank + excess[:, None]
+    rank = _ranks(elevated - corner) + excess[:, None]
     corner = corner + side * ((rank < 0).to(corner) - (rank >= side).to(corner))
     return corner, rank.remainder(side)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """(N, s) int64: how many others of its row are larger than each value, or equal and before it.
+
+    By comparing all pairs, which are few: sorting rows of so few takes several times as long.
+    """
+    columns = values.T.contiguous()
+    ranks = torch.zeros_like(columns, dtype=torch.long)
+    for i, j in itertools.combinations(range(len(columns)), 2):
+        larger = columns[i] < columns[j]
+        ranks[i] += larger
+        ranks[j] += ~larger
+    return ranks.T.contiguous()
 
 
 def _barycentric(difference: Tensor, rank: Tensor) -> Tensor:
@@ -124,29 +136,40 @@ def _blur(known: Tensor, step: int, dtype: torch.dtype) -> Tensor:
 
     known: (M,) the numbers of the corners, rising.
     """
-    count, itself = len(known), torch.arange(len(known), device=known.device)
     wanted = known + abs(step)
-    place = torch.searchsorted(known, wanted).clamp_(max=count - 1)
+    place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
     lower = (known[place] == wanted).nonzero()[:, 0]
-    before, after = torch.full_like(known, count), torch.full_like(known, count)
-    before[place[lower]], after[lower] = lower, place[lower]
-    columns = torch.stack((before, itself, after), dim=1)
-    there = columns < count
-    rows = F.pad(there.sum(1).cumsum(0), (1, 0))
-    weights = torch.tensor([0.5, 1.0, 0.5], dtype=dtype, device=known.device).expand(count, 3)
-    return _sparse(rows, columns[there], weights[there], (count, count))
+    upper = place[lower]
+    before, after = torch.zeros_like(known), torch.zeros_like(known)
+    before[upper], after[lower] = 1, 1
+    rows = F.pad((1 + before + after).cumsum(0), (1, 0))
+    itself = rows[:-1] + before  # where in its row's numbers that of the corner stands
+    columns = known.new_empty(len(known) + 2 * len(lower))
+    columns[itself] = torch.arange(len(known), device=known.device)
+    columns[itself[upper] - 1], columns[itself[lower] + 1] = lower, upper
+    weights = torch.full_like(columns, 0.5, dtype=dtype)
+    weights[itself] = 1
+    return _sparse(rows, columns, weights, (len(known), len(known)))
 
 
-def _matrices(place: Tensor, weights: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sparse (size, N), which splats, and its transpose (N, size), which slices."""
-    count, corners = place.shape
-    starts = torch.arange(0, count * corners + 1, corners, device=place.device)
-    order = place.flatten().argsort(stable=True)
-    ends = F.pad(torch.bincount(place.flatten(), minlength=size).cumsum(0), (1, 0))
-    weights = weights.flatten()
+def _matrices(numbers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers (M,) of the corners, rising; sparse (M, N), which splats, and its transpose (N, M), which slices.
+
+    numbers, weights: (N, d + 1), of the corners of each point's simplex.
+    """
+    count, corners = numbers.shape
+    weights, device = weights.flatten(), numbers.device
+    ordered, order = numbers.flatten().sort(stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    torch.ne(ordered[1:], ordered[:-1], out=first[1:])
+    begins = first.nonzero()[:, 0]
+    place = torch.empty_like(order).scatter_(0, order, first.cumsum(0) - 1)
+    rows, columns = F.pad(begins, (0, 1), value=len(order)), order.div(corners, rounding_mode="floor")
+    starts = torch.arange(0, count * corners + 1, corners, device=device)
     return (
-        _sparse(ends, order // corners, weights[order], (size, count)),
-        _sparse(starts, place.flatten(), weights, (count, size)),
+        ordered[begins],
+        _sparse(rows, columns, weights[order], (len(begins), count)),
+        _sparse(starts, place, weights, (count, len(begins))),
     )
 
 
