@@ -13,6 +13,7 @@ from densessl.segmentation.cache import Cache, lists
 from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.features import Features
 from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.sets.folder import Counted
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.transform import Frame
 
@@ -21,21 +22,18 @@ if TYPE_CHECKING:
 
 
 def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
-    """What is learned from, if anything, and what is judged; of as many classes."""
+    """What is learned from, if anything, and what is judged; of the same classes."""
 
-    def opened(split: str, classes: int | None = None) -> LabelledImages:
-        return open_labelled(
-            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
-        )
+    def opened(split: str) -> LabelledImages:
+        return open_labelled(config.data, split, ignore=config.ignore, cache=lists(config.cache), progress=progress)
 
     test = opened(config.split)
     if not (config.methods or config.baselines):
         return None, test
     train = opened(config.learn_split)
-    counts = len(train.classes), len(test.classes)
-    if counts[0] != counts[1]:
-        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
-        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
+    if isinstance(train, Counted):
+        # Nobody has named the classes of this folder, and one of its parts may lack some of them.
+        return train.joined(test), test.joined(train)
     return train, test
 
 

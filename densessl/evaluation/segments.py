@@ -49,7 +49,7 @@ from densessl.evaluation.panels import curves_picture, panel_picture
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
-from densessl.progress import Progress, Report
+from densessl.progress import Progress, Report, tell
 from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.crf import CRFConfig
 from densessl.segmentation.extractor import Extractor
@@ -84,7 +84,8 @@ class SegmentsConfig:
 
     backbone: a spec of `load_backbone`, "colour", or a file of segments: a .ckpt of STEGO's authors, or what
         `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
-    ignore: the value of a `folder:`'s maps that is no class; None is 255. Its classes are named by its classes.txt.
+    ignore: the value of a `folder:`'s maps that is no class, or several, such as [200,255]; None is 255. Its classes
+        are those of its classes.txt or, without one, the values that its maps hold.
     learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
         all.
     judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
@@ -103,7 +104,7 @@ class SegmentsConfig:
 
     backbone: str = MISSING
     data: str = MISSING
-    ignore: int | None = None
+    ignore: Any = None
     learn_split: str = "train"
     split: str = "val"
     limit: int | None = None
@@ -154,6 +155,9 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
     _check(config, bool(given))
     train, test = open_sets(config, progress)
     models, notes = _fitting(given, test)
+    for note in test.notes:
+        tell(note)
+    notes += test.notes
     extractor, spec = _extractor(config, given, len(test.classes))
     _check_shown(config, extractor)
     _pictured(config, test)

@@ -369,13 +369,31 @@ def test_classes_that_nobody_named_are_counted_over_both_parts(uneven):
     assert 0 < record["figures"]["linear probe of features"]["miou"] <= (len(CLASSES) - 1) / len(CLASSES)
 
 
+def test_a_stray_value_is_spoken_of_and_noted(uneven, capsys):
+    (path,) = (uneven / "labels" / "val").glob("101.png")
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    labels[10, 3] = 200
+    cv2.imwrite(str(path), labels)
+    maps = [cv2.imread(str(each), cv2.IMREAD_UNCHANGED) for each in sorted((uneven / "labels").rglob("*.png"))]
+    lost = sum(int((each[4:] == 255).sum()) for each in maps)
+    settings = ("methods=[kmeans]", "refine=[none]", "seeds=1", "image_size=32")
+    record = judge(uneven, *settings)
+    (note,) = record["notes"]
+    assert note.startswith("The label maps of uneven hold 0 to 7, 200, and each of these 9 values counts as a class: ")
+    assert f"where 200 (1 of {12 * 60 * 80 - lost:,} labelled pixels, first in {path}) is none" in note
+    assert "give ignore=[200,255]" in note
+    assert note in capsys.readouterr().err and f"{len(CLASSES) + 1} classes" in record["data"]["judged"]
+    mended = judge(uneven, *settings, "ignore=[200,255]")
+    assert "notes" not in mended and f"{len(CLASSES)} classes" in mended["data"]["judged"]
+
+
 def test_the_value_of_no_class_can_be_told(data, tmp_path):
     shutil.copytree(data, tmp_path / "other")
     for path in (tmp_path / "other" / "labels").rglob("*.png"):
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(path), np.where(labels == 255, 99, labels))
     settings = ("methods=[kmeans]", "refine=[none]", "seeds=1", "image_size=32")
-    with pytest.raises(UserError, match="holds 99 at column 0 of row 0"):
+    with pytest.raises(UserError, match="0.png holds 99 at column 0 of row 0, which is no class of other"):
         judge(tmp_path / "other", *settings)
     assert judge(tmp_path / "other", *settings, "ignore=99")["figures"] == judge(data, *settings)["figures"]
 
