@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densessl.evaluation.candidates import Candidate
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
 from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
 from densessl.segmentation.features import MEMORY, Features
@@ -23,6 +23,9 @@ from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.tables import Holder
+
+if TYPE_CHECKING:
+    from densessl.evaluation.candidates import Candidate
 
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
@@ -54,12 +57,16 @@ class Masks:
 
 @dataclass
 class Judged:
-    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs."""
+    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs.
+
+    key: of all that these features and the labels depend on.
+    """
 
     way: str
     labelled: LabelledImages
     kept: Features
     mirrored: Features | None = None
+    key: str = ""
 
     def truth(self, row: int) -> np.ndarray:
         return self.labelled.labels(self.kept.indices[row])
@@ -98,11 +105,13 @@ class Judged:
         pictured: Collection[int],
         report: Callable[[int, int, str], None] = lambda *told: None,
         seed: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> dict[tuple[str, str], Masks]:
         """The masks of all candidates, by title and refinement: each image is read once for all of them, and so are its
         labels; its lattice is made once.
 
         pictured: images whose masks are kept. report: told the images done, of how many. seed: of spectral segments.
+        rows: of the features; None for all.
         """
         size, found = len(self.labelled.classes), {}
         for each, name in product(candidates, refinements):
@@ -110,7 +119,8 @@ class Judged:
         if not found:
             return found
         refinement = next(filter(None, refinements.values()), None)
-        for row, index in enumerate(self.kept.indices):
+        for row in range(len(self.kept)) if rows is None else rows:
+            index = self.kept.indices[row]
             truth, image, guide = self.truth(row), None, None
             if refinement or any(each.spectral for each in candidates):
                 image = self.labelled.source.read(index)

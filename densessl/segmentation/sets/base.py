@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 
 from densessl.data import images
 from densessl.data.images import UnreadableImage
-from densessl.data.sources.base import Source, checked
+from densessl.data.sources.base import Source, checked, digest
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
 from densessl.progress import Report, silent
@@ -64,6 +66,10 @@ class LabelledImages(ABC):
 
         Raises `UserError` for a map that cannot be read, is of another size than its image, or holds what is no class.
         """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that changes when images, label maps or what these mean do; of files from names, sizes and times."""
 
 
 class Table:
@@ -166,6 +172,10 @@ class LabelledFiles(LabelledImages):
                 "your own, name the class in its classes.txt or give the value to ignore."
             )
         return labels
+
+    def fingerprint(self) -> str:
+        coding = hashlib.sha256(pickle.dumps(self.coding)).hexdigest()
+        return digest([self.name, *self.classes, coding, self.source.fingerprint(), self.maps.fingerprint()])
 
     def values(self, index: int) -> np.ndarray:
         """What the label map stores; raises `UserError` where it cannot be read."""
