@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -91,6 +91,7 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
     _unfreeze(merged)
     for layer in layers:
         try:
+            layer = _listed(layer, merged)
             _begin_sections(merged, layer)
             _check_keys(layer, merged, where)
             merged = OmegaConf.merge(merged, layer)
@@ -152,6 +153,16 @@ def _begin_sections(config: DictConfig, layer: DictConfig) -> None:
             config[key] = OmegaConf.structured(section._metadata.ref_type)
             _unfreeze(config[key])
         _begin_sections(config[key], value)
+
+
+def _listed(layer: DictConfig, schema: DictConfig) -> DictConfig:
+    """The layer with a list of one word for each word that stands where a list of words is wanted."""
+    found = {}
+    for key in layer:
+        value, node = layer._get_node(key), schema._get_node(key, validate_access=False)
+        if isinstance(node, ListConfig) and node._metadata.element_type is str and isinstance(value._value(), str):
+            found[key] = [value._value()]
+    return OmegaConf.merge(layer, found) if found else layer
 
 
 def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str = "") -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
-from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
+from densessl.evaluation.segmentation import SegmentationScores, confusion_matrix, hungarian, segmentation_scores
 from densessl.segmentation.features import MEMORY, Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
@@ -94,9 +94,16 @@ class Judged:
 
     def scores(self, confusion: np.ndarray, named: bool = False) -> dict[str, float]:
         """mIoU and accuracy of a confusion matrix (segments, classes); named: segment i is class i, none is matched."""
-        assignment = np.arange(len(confusion)) if named else None
-        found = segmentation_scores(confusion, assignment, **POLICIES[self.way])
+        found = self._scored(confusion, named)
         return {"miou": found.miou, "accuracy": found.accuracy}
+
+    def per_class(self, confusion: np.ndarray, named: bool = False) -> np.ndarray:
+        """(classes,) the IoU of each, whose mean is mIoU; NaN for one that the way of judging leaves out."""
+        return self._scored(confusion, named).iou
+
+    def _scored(self, confusion: np.ndarray, named: bool) -> SegmentationScores:
+        assignment = np.arange(len(confusion)) if named else None
+        return segmentation_scores(confusion, assignment, **POLICIES[self.way])
 
     def judge(
         self,
@@ -181,6 +188,13 @@ def precisions(found: dict[str, Pairs]) -> dict[str, float]:
     for kind, pairs in found.items():
         figures |= {f"ap_{kind.split()[0]}": pairs.average_precision, f"chance_{kind.split()[0]}": pairs.chance}
     return figures
+
+
+def mean_of_classes(runs: Sequence[np.ndarray], classes: Sequence[str]) -> dict[str, float]:
+    """The mean IoU of each class by its name, over the runs (classes,) that do not leave it out; NaN where all do."""
+    counts = np.isfinite(runs).sum(0)
+    means = np.where(counts > 0, np.nansum(runs, 0) / np.maximum(counts, 1), np.nan)
+    return dict(zip(classes, means.tolist(), strict=True))
 
 
 def over_runs(runs: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -35,7 +35,7 @@ from densessl.data.sources.base import digest
 from densessl.errors import UserError
 from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
-from densessl.evaluation.judged import Judged, over_runs, precisions
+from densessl.evaluation.judged import Judged, mean_of_classes, over_runs, precisions
 from densessl.evaluation.labelled import (
     check_square,
     chosen,
@@ -53,12 +53,14 @@ from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report, tell
 from densessl.segmentation.cache import Cache
+from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
+from densessl.segmentation.tiles import tile_frame
 
 PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -132,6 +134,9 @@ def _evaluate(config: SegmentsConfig, shelf: Shelf, progress: Report) -> dict[st
         notes.append(OTHER_INPUTS)
     if notes:
         record["notes"] = notes
+    record["per_class"] = found.per_class
+    for name, each in baselines.items():
+        record["per_class"] |= {f"{name}: {title}": ious for title, ious in each.per_class.items()}
     if baselines:
         record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
@@ -176,9 +181,20 @@ def _extractor(
     """The backbone that features are taken from; with a file of segments its own."""
     run = segment_settings(config, "kmeans", config.seed, classes)
     if not given:
-        return extractor_of(run)
+        return _as_asked(run)
     _, saved = next(iter(given.values()))
     return extractor_of(dataclasses.replace(run, backbone=None, model=config.backbone), saved)
+
+
+def _as_asked(run: SegmentConfig) -> tuple[Extractor, str]:
+    try:
+        return extractor_of(run)
+    except UserError:
+        if run.tile is not None:
+            # A backbone is loaded for tiles as for pictures of their size, and what is wrong is said of image_size.
+            plain, _ = extractor_of(dataclasses.replace(run, tile=None, image_size=None))
+            tile_frame(run.tile, run.image_size, plain.frame.stride, plain.frame.fixed)
+        raise
 
 
 def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Candidate], list[str]]:
@@ -201,13 +217,14 @@ class Found:
     """What was found of one backbone: figures by name, pairs of places by features and kind, masks to look at.
 
     judged: the images, of the first way. masks: by method, of a few of them, as classes; of the first seed and the last
-        refinement.
+        refinement. per_class: by name of the figures and by class, the mean IoU over the seeds.
     """
 
     judged: LabelledImages
     figures: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, dict[str, Pairs]] = field(default_factory=dict)
     masks: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def _judge(
@@ -228,6 +245,7 @@ def _judge(
     refinements = {each: _refinement(config, each) for each in config.refine}
     pictured = _pictured(config, test)
     scores: dict[str, list[dict[str, float]]] = {}
+    ious: dict[str, list[np.ndarray]] = {}
     for seed, candidates in _candidates(config, extractor, train, given, shelf, progress):
         for judged in ways:
             stage = f"Masks, seed {seed}" + (f", {judged.way}" if len(ways) > 1 else "")
@@ -237,7 +255,8 @@ def _judge(
                 made, title = masks[each.title, refine], _titled(each.title, refine)
                 way = f"{judged.way}: " if len(ways) > 1 else ""
                 scores.setdefault(way + title, []).append(judged.scores(made.confusion, each.named))
-                if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
+                ious.setdefault(way + title, []).append(judged.per_class(made.confusion, each.named))
+                if seed == config.runs[0] and refine == config.refine[-1] and judged is ways[0]:
                     found.masks[title] = made.as_classes(each.named)
         for each in (each for each in candidates if each.coded):
             stage = f"Pairs of places, codes of {each.title}, seed {seed}"
@@ -245,6 +264,7 @@ def _judge(
             found.pairs.setdefault(f"codes of {each.title}", pairs)
             scores.setdefault(f"codes of {each.title}", []).append(precisions(pairs))
     found.figures |= {title: over_runs(each) for title, each in scores.items()}
+    found.per_class = {title: mean_of_classes(each, test.classes) for title, each in ious.items()}
     return found
 
 
@@ -257,15 +277,15 @@ def _candidates(
     progress: Report,
 ) -> Iterator[tuple[int, list[Candidate]]]:
     """Yield each seed with all that is judged of it; what was given is judged once, with the first."""
-    seeds, first = range(config.seed, config.seed + config.seeds), list(given.values())
+    first = list(given.values())
     if not config.methods:
-        yield config.seed, _ready(first, extractor)
+        yield config.runs[0], _ready(first, extractor)
         return
     source = learned_images(train, config.crops, config.inputs, extractor.frame)
     learned = learned_features(config, extractor, source, shelf, progress)
     learner = Learner(config, extractor, *learned, source, shelf, progress)
-    for seed in seeds:
-        yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)
+    for seed in config.runs:
+        yield seed, _ready([*(first if seed == config.runs[0] else []), *learner.learn(seed, given)], extractor)
 
 
 def _ready(candidates: list[Candidate], extractor: Extractor) -> list[Candidate]:

@@ -28,8 +28,10 @@ class SegmentsConfig:
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
         none beside a file of segments. classes: segments; None is as many as the set has classes.
     refine: "none", "crf", "guided", or several of them: masks are judged with each.
-    seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights, whose
-        batch norms have the statistics of training pictures.
+    seeds: so many runs, from `seed` on, or a list of their seeds, such as [0,3]. seed: also of what else is drawn: the
+        images of `limit`, places whose features are compared, random weights.
+    baselines: also colours and gradients, and the same network with random weights, whose batch norms have the
+        statistics of training pictures.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
         labels and the first seed's masks; None for none. panel: the names of those images, with or without suffix; None
         is four of them, evenly spread.
@@ -49,7 +51,7 @@ class SegmentsConfig:
     methods: list[str] | None = None
     refine: list[str] = field(default_factory=lambda: ["none", "crf"])
     classes: int | None = None
-    seeds: int = 3
+    seeds: Any = 3
     seed: int = 0
     baselines: bool = False
     pictures: str | None = None
@@ -77,6 +79,11 @@ class SegmentsConfig:
     stego: StegoConfig = field(default_factory=StegoConfig)
     crf: CRFConfig = field(default_factory=CRFConfig)
 
+    @property
+    def runs(self) -> list[int]:
+        """The seeds of the runs."""
+        return list(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
 
 def check_protocol(config: SegmentsConfig, given: bool) -> None:
     """Raise `UserError` for a value that cannot be. given: whether the backbone is a file of segments."""
@@ -91,10 +98,23 @@ def check_protocol(config: SegmentsConfig, given: bool) -> None:
     for key, known in choices.items():
         unknown = [each for each in getattr(config, key) if each not in known]
         if unknown or not (getattr(config, key) or (key == "methods" and given)):
-            raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
+            raise UserError(
+                f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}, such as "
+                f"{key}=[{','.join(known[:2])}]."
+            )
     if config.panel is not None and not (config.panel and config.pictures):
         raise UserError("panel names the images that panel.png shows: give one or more, and pictures=FOLDER for it.")
-    for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
+    _check_seeds(config.seeds)
+    for key, bound in (("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:
             raise UserError(f"{key}={value} is too small: give {bound} or more.")
+
+
+def _check_seeds(seeds: Any) -> None:
+    given = seeds if isinstance(seeds, list) else [seeds]
+    least = 0 if isinstance(seeds, list) else 1
+    if not given or any(isinstance(each, bool) or not isinstance(each, int) or each < least for each in given):
+        raise UserError(f"seeds={seeds} is neither how many runs, such as 3, nor a list of seeds, such as [0,1,2].")
+    if len(set(given)) < len(given):
+        raise UserError(f"seeds={seeds} names a seed twice: give each once.")

@@ -17,7 +17,7 @@ from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import UserError
 from densessl.evaluation import evaluate, segments
 from densessl.evaluation.cooccurrence import BINS, sample_places
-from densessl.evaluation.judged import Judged
+from densessl.evaluation.judged import Judged, mean_of_classes
 from densessl.evaluation.labelled import open_sets
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.segments import SegmentsConfig
@@ -193,6 +193,10 @@ def test_the_official_way_stands_beside_the_honest_one(data):
     figures = record["figures"]
     assert {"honest: kmeans", "official: kmeans"} <= figures.keys() and record["rule"].keys() == {"honest", "official"}
     assert figures["honest: kmeans"] != figures["official: kmeans"]
+    for way in ("honest", "official"):
+        ious = record["per_class"][f"{way}: kmeans"]
+        assert list(ious) == list(map(str, CLASSES))
+        assert np.nanmean(list(ious.values())) == pytest.approx(figures[f"{way}: kmeans"]["miou"])
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -213,6 +217,13 @@ def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():
     for named in (False, True):
         found = Judged("honest", None, None).scores(confusion, named)
         assert found == {"miou": pytest.approx((1 + 4 / 6 + 0) / 3), "accuracy": pytest.approx(8 / 10)}
+        ious = Judged("honest", None, None).per_class(confusion, named)
+        np.testing.assert_allclose(ious, [1, 4 / 6, 0])
+
+
+def test_the_iou_of_a_class_is_the_mean_over_the_runs_that_count_it():
+    found = mean_of_classes([np.array([0.5, np.nan, np.nan]), np.array([0.7, 0.3, np.nan])], ["sky", "tree", "car"])
+    assert found == {"sky": pytest.approx(0.6), "tree": pytest.approx(0.3), "car": pytest.approx(np.nan, nan_ok=True)}
 
 
 def test_pairs_are_the_same_whether_their_vectors_lie_in_memory_or_in_a_file(data, tmp_path, monkeypatch):
@@ -263,7 +274,15 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
         ("crops=six", "crops=six is not one of: whole, five"),
         ("methods=[kmean]", "give one or more of kmeans, stego, linear"),
         ("refine=[]", "give one or more of none, crf, guided"),
-        ("seeds=0", "too small"),
+        (
+            "refine=crf,none",
+            "refine=\\['crf,none'\\]: give one or more of none, crf, guided, such as refine=\\[none,crf\\]",
+        ),
+        ("seeds=0", "seeds=0 is neither how many runs, such as 3, nor a list of seeds, such as \\[0,1,2\\]"),
+        ("seeds=several", "seeds=several is neither"),
+        ("seeds=[]", "seeds=\\[\\] is neither"),
+        ("seeds=[0,-1]", "nor a list of seeds"),
+        ("seeds=[1,1]", "names a seed twice"),
         ("split=test", "test"),
         ("layers=3", "layers=3"),
         ("classes=1", "classes=1"),
@@ -273,6 +292,22 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
 def test_mistakes_are_sentences(data, setting, words):
     with pytest.raises(UserError, match=words):
         judge(data, setting)
+
+
+def test_a_tile_that_does_not_fit_the_backbone_is_called_a_tile(data):
+    for tile in (7, 33):
+        with pytest.raises(UserError, match=f"^tile={tile} is no multiple of the 16 pixels of the backbone's stride"):
+            judge(data, f"tile={tile}", backbone="box")
+
+
+def test_one_word_is_a_list_of_one_and_seeds_are_a_number_or_a_list(data):
+    few = ("methods=kmeans", "image_size=32")
+    listed = judge(data, "refine=[none]", "seeds=[4]", *few)
+    assert listed["settings"]["methods"] == ["kmeans"] and listed["figures"].keys() >= {"kmeans", "features"}
+    assert judge(data, "refine=none", "seeds=1", "seed=4", *few)["figures"]["kmeans"] == listed["figures"]["kmeans"]
+    several = judge(data, "refine=none", "seeds=[4,7]", *few)["figures"]["kmeans"]
+    one = (judge(data, "refine=none", f"seeds=[{seed}]", *few)["figures"]["kmeans"]["miou"] for seed in (4, 7))
+    assert several["miou"] == pytest.approx(sum(one) / 2)
 
 
 def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
