@@ -39,7 +39,15 @@ def recipes(kind: str) -> dict[str, Path]:
 
 
 def read_yaml(name: str | Path, kind: str) -> DictConfig:
-    """Read a recipe by its shipped name or by a path; `UserError` when there is none or it is not YAML."""
+    """Read a recipe by its shipped name or by a path; `UserError` when there is none or it is not YAML.
+
+    A recipe with the key `base`, the name of a shipped one or a path from its own folder, is laid over that one.
+    """
+    return _read(name, kind, ())
+
+
+def _read(name: str | Path, kind: str, above: tuple[Path, ...]) -> DictConfig:
+    """above: the recipes that are laid over this one."""
     known = recipes(kind)
     path = Path(name).expanduser()
     if str(name) in known:
@@ -55,7 +63,14 @@ def read_yaml(name: str | Path, kind: str) -> DictConfig:
         raise UserError(f"{path} cannot be read as YAML: {_first_line(error)}") from None
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path} holds no recipe: its top level must be keys with values.")
-    return loaded
+    base = loaded.pop("base", None)
+    if base is None:
+        return loaded
+    above = (*above, path.resolve())
+    base = base if base in known else path.parent / str(base)
+    if known.get(base, Path(base)).resolve() in above:
+        raise UserError(f"{path} is its own base, by way of base={base}: name another recipe, or none.")
+    return OmegaConf.merge(_read(base, kind, above), loaded)
 
 
 def parse_overrides(overrides: Sequence[str]) -> DictConfig:

@@ -45,7 +45,7 @@ from densessl.evaluation.labelled import (
     learned_images,
     open_sets,
 )
-from densessl.evaluation.panels import curves_picture, panel_picture
+from densessl.evaluation.panels import curves_picture, panel_picture, spread
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.segments_config import SegmentsConfig, check_protocol
 from densessl.evaluation.shelf import Shelf, kept_masks, kept_pairs
@@ -313,7 +313,7 @@ def _pictured(config: SegmentsConfig, test: LabelledImages) -> list[int]:
                     f"{nearest(name, number)}"
                 )
         return [number[name] for name in config.panel]
-    return [images[place] for place in np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(int)]
+    return spread(images, PICTURED)
 
 
 def _judged(

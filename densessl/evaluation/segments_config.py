@@ -34,7 +34,7 @@ class SegmentsConfig:
         statistics of training pictures.
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
         labels and the first seed's masks; None for none. panel: the names of those images, with or without suffix; None
-        is four of them, evenly spread.
+        is four of them, as far from each other as can be.
     probe_lr: Adam's, for linear. cache: also what was learned and judged is kept there, so that the same command goes
         on where it was stopped. The others are those of `densessl segment`.
     """
