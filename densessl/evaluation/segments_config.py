@@ -35,8 +35,20 @@ class SegmentsConfig:
     pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
         labels and the first seed's masks; None for none. panel: the names of those images, with or without suffix; None
         is four of them, as far from each other as can be.
-    probe_lr: Adam's, for linear. cache: also what was learned and judged is kept there, so that the same command goes
-        on where it was stopped. The others are those of `densessl segment`.
+    image_size: short side in pixels of what the backbone sees; None is its own.
+    tile: side in pixels of the squares through which it sees pictures of any size; None for whole pictures.
+    layers: which of its feature maps, such as -1 or [colour,-2,-1]; None for those that its file names, or the last.
+    facet: the "tokens" of that layer or, of a ViT, its "keys".
+    positions: how a ViT's positions are resized, "timm" or "official"; None is what its file says, else timm.
+    window: side in tokens of the square whose mean counts for the place in its middle; 1 takes each token as it is.
+    batch_size, steps, epochs, lr: of STEGO's head and of linear probes; steps=null counts epochs; lr is the head's.
+    probe_lr: Adam's, for linear. restarts: starts of k-means, the best of which counts.
+    refine_size: longest side in pixels at which masks are refined. sharpness: of the probabilities that it begins with.
+    workers: processes that read pictures. devices: "auto", "cpu" or "gpu". precision: "32", or "bf16" for the backbone.
+    cache: folder that keeps features and what was learned and judged, so that the same command goes on where it was
+        stopped; "auto": $DENSESSL_CACHE, or densessl/features in the user's folder of caches; "none": nowhere.
+    cache_size: GB that it may hold. keep_size: GB that features may take beside it while the run lasts.
+    stego, crf: sections of STEGO's and of the CRF's own settings.
     """
 
     backbone: str = MISSING

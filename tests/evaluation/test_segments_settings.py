@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import re
 import shutil
 
 import cv2
@@ -13,7 +16,10 @@ from densessl.config import build, read_yaml, recipes
 from densessl.data.synthetic import CLASSES
 from densessl.errors import UserError
 from densessl.evaluation import evaluate
+from densessl.evaluation.finetune import FinetuneProtocol
+from densessl.evaluation.knn import KnnConfig
 from densessl.evaluation.labelled import open_sets
+from densessl.evaluation.linear import LinearConfig
 from densessl.evaluation.segments import SegmentsConfig
 from densessl.segmentation import remade
 from densessl.segmentation.sets import open_labelled
@@ -210,3 +216,10 @@ def test_a_base_lies_beside_its_recipe_or_is_one_that_is_shipped(tmp_path):
     (tmp_path / "own.yaml").write_text("base: nothing.yaml")
     with pytest.raises(UserError, match="There is no recipe '.*nothing.yaml'"):
         read_yaml(tmp_path / "mine.yaml", "evaluate")
+
+
+@pytest.mark.parametrize("config", [KnnConfig, LinearConfig, FinetuneProtocol, SegmentsConfig])
+def test_each_setting_of_a_protocol_is_described(config):
+    text = "\n".join(inspect.getdoc(each) or "" for each in config.__mro__ if dataclasses.is_dataclass(each))
+    described = {name for names in re.findall(r"((?:\w+, )*\w+):", text) for name in names.split(", ")}
+    assert {field.name for field in dataclasses.fields(config)} <= described
