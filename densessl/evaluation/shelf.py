@@ -123,12 +123,14 @@ def kept_masks(
     found: dict[tuple[str, str], Masks] = {}
     for start in range(0, len(judged.kept), TOGETHER):
         rows = range(start, min(start + TOGETHER, len(judged.kept)))
-        shown = sorted({judged.kept.indices[row] for row in rows}.intersection(pictured))
+        shown = {f"0 {index}" for index in {judged.kept.indices[row] for row in rows}.intersection(pictured)}
         keys = {
-            name: ["masks", judged.key, rows.start, rows.stop, who, name, refine, shown]
+            name: ["masks", judged.key, rows.start, rows.stop, who, name, refine]
             for name, refine in refinements.items()
         }
         there = {name: shelf.read(key) for name, key in keys.items()}
+        # Masks that are shown may be kept beside the counts: where these are asked for and are not, all is made anew.
+        there = {name: arrays if arrays and shown <= arrays.keys() else None for name, arrays in there.items()}
         missing = {name: refinements[name] for name, arrays in there.items() if arrays is None}
         made = judged.judge(candidates, missing, pictured, report, seed, rows) if missing else {}
         for name in refinements:

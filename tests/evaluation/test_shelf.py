@@ -101,6 +101,7 @@ def test_what_is_finished_is_neither_learned_nor_judged_again(data, whole, monke
     capsys.readouterr()
     monkeypatch.setattr(Judged, "judge", lambda *given, **more: pytest.fail("masks were made"))
     monkeypatch.setattr(Judged, "pairs", lambda *given, **more: pytest.fail("pairs were counted"))
+    assert evaluate_segments(config(data, cache), silent)["figures"] == first["figures"]
     again = evaluate_segments(config(data, cache, pictures=str(pictures)), silent)
     assert plain(again) == plain(first) and f"taken from {cache}" in capsys.readouterr().err
 
