@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -39,7 +39,15 @@ def recipes(kind: str) -> dict[str, Path]:
 
 
 def read_yaml(name: str | Path, kind: str) -> DictConfig:
-    """Read a recipe by its shipped name or by a path; `UserError` when there is none or it is not YAML."""
+    """Read a recipe by its shipped name or by a path; `UserError` when there is none or it is not YAML.
+
+    A recipe with the key `base`, the name of a shipped one or a path from its own folder, is laid over that one.
+    """
+    return _read(name, kind, ())
+
+
+def _read(name: str | Path, kind: str, above: tuple[Path, ...]) -> DictConfig:
+    """above: the recipes that are laid over this one."""
     known = recipes(kind)
     path = Path(name).expanduser()
     if str(name) in known:
@@ -55,7 +63,14 @@ def read_yaml(name: str | Path, kind: str) -> DictConfig:
         raise UserError(f"{path} cannot be read as YAML: {_first_line(error)}") from None
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path} holds no recipe: its top level must be keys with values.")
-    return loaded
+    base = loaded.pop("base", None)
+    if base is None:
+        return loaded
+    above = (*above, path.resolve())
+    base = base if base in known else path.parent / str(base)
+    if known.get(base, Path(base)).resolve() in above:
+        raise UserError(f"{path} is its own base, by way of base={base}: name another recipe, or none.")
+    return OmegaConf.merge(_read(base, kind, above), loaded)
 
 
 def parse_overrides(overrides: Sequence[str]) -> DictConfig:
@@ -91,6 +106,7 @@ def merge(schema: type | DictConfig, *layers: DictConfig, where: str = "the comm
     _unfreeze(merged)
     for layer in layers:
         try:
+            layer = _listed(layer, merged)
             _begin_sections(merged, layer)
             _check_keys(layer, merged, where)
             merged = OmegaConf.merge(merged, layer)
@@ -152,6 +168,16 @@ def _begin_sections(config: DictConfig, layer: DictConfig) -> None:
             config[key] = OmegaConf.structured(section._metadata.ref_type)
             _unfreeze(config[key])
         _begin_sections(config[key], value)
+
+
+def _listed(layer: DictConfig, schema: DictConfig) -> DictConfig:
+    """The layer with a list of one word for each word that stands where a list of words is wanted."""
+    found = {}
+    for key in layer:
+        value, node = layer._get_node(key), schema._get_node(key, validate_access=False)
+        if isinstance(node, ListConfig) and node._metadata.element_type is str and isinstance(value._value(), str):
+            found[key] = [value._value()]
+    return OmegaConf.merge(layer, found) if found else layer
 
 
 def _check_keys(layer: DictConfig, schema: DictConfig, where: str, prefix: str = "") -> None:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from densessl.evaluation.probe import learn_probe
+from densessl.evaluation.shelf import Shelf, kept_model
 from densessl.progress import Report
 from densessl.segmentation.checks import check
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.extractor import Extractor, weights_hash
 from densessl.segmentation.features import Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.train import learn
 
 if TYPE_CHECKING:
-    from densessl.evaluation.segments import SegmentsConfig
+    from densessl.evaluation.segments_config import SegmentsConfig
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Candidate:
 
 
 class Learner:
-    """Learns from features what `methods` ask for.
+    """Learns from features what `methods` ask for, unless the shelf has it.
 
-    source: what the features are of; its labels are read by linear probes alone.
+    key: of all that the features depend on. source: what they are of; its labels are read by linear probes alone.
     """
 
     def __init__(
@@ -51,19 +52,20 @@ class Learner:
         config: SegmentsConfig,
         extractor: Extractor,
         kept: Features,
+        key: str,
         source: LabelledImages,
+        shelf: Shelf,
         progress: Report,
     ) -> None:
-        self.config, self.extractor, self.kept, self.source = config, extractor, kept, source
-        self.progress, self.device = progress, str(extractor.device)
+        self.config, self.extractor, self.kept, self.key, self.source = config, extractor, kept, key, source
+        self.shelf, self.progress, self.device = shelf, progress, str(extractor.device)
 
     def learn(self, seed: int, given: Mapping[str, Candidate]) -> Iterator[Candidate]:
         """The candidates of a seed; given: those of a file, whose codes get a linear probe too."""
         methods = self.config.methods
         linear = "linear" in methods
         for method in (each for each in methods if each != "linear"):
-            settings = segment_settings(self.config, method, seed, len(self.source.classes))
-            model = learn(self.kept, settings, self.device, self.progress).model
+            model = self._segments(segment_settings(self.config, method, seed, len(self.source.classes)))
             yield Candidate(method, model)
             if linear and model.head is not None:
                 yield self._probe(method, model, seed)
@@ -71,13 +73,28 @@ class Learner:
             yield self._probe("features", None, seed)
             yield from (self._probe(title, each.model, seed) for title, each in given.items() if each.coded)
 
+    def _segments(self, settings: SegmentConfig) -> Segmenter:
+        depends = [settings.method, settings.classes, settings.restarts, settings.seed]
+        if settings.method == "stego":
+            depends += [settings.batch_size, settings.epochs, settings.steps, settings.lr, settings.stego]
+        return kept_model(
+            self.shelf,
+            [self.key, *depends],
+            lambda: learn(self.kept, settings, self.device, self.progress).model,
+        )
+
     def _probe(self, title: str, model: Segmenter | None, seed: int) -> Candidate:
         config, kept = self.config, self.kept
         batch = min(config.batch_size, len(kept))
         steps = config.epochs * (len(kept) // batch) if config.steps is None else config.steps
         head, frame = None if model is None else model.head, self.extractor.frame
-        made = learn_probe(
-            kept, self.source, frame, head, steps, batch, config.probe_lr, seed, self.device, self.progress
+        of = "features" if head is None else weights_hash(head)
+        made = kept_model(
+            self.shelf,
+            ["probe", self.key, self.source.fingerprint(), of, steps, batch, config.probe_lr, seed],
+            lambda: learn_probe(
+                kept, self.source, frame, head, steps, batch, config.probe_lr, seed, self.device, self.progress
+            ),
         )
         return Candidate(f"linear probe of {title}", made)
 

@@ -9,20 +9,23 @@ import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densessl.evaluation.candidates import Candidate
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
-from densessl.evaluation.segmentation import confusion_matrix, hungarian, segmentation_scores
+from densessl.evaluation.segmentation import SegmentationScores, confusion_matrix, hungarian, segmentation_scores
 from densessl.segmentation.features import MEMORY, Features
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.tables import Holder
+
+if TYPE_CHECKING:
+    from densessl.evaluation.candidates import Candidate
 
 PLACES = 100  # of an image, whose pairs are counted
 PARTNERS = 5  # other images that an image's places are compared with
@@ -54,12 +57,16 @@ class Masks:
 
 @dataclass
 class Judged:
-    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs."""
+    """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs.
+
+    key: of all that these features and the labels depend on.
+    """
 
     way: str
     labelled: LabelledImages
     kept: Features
     mirrored: Features | None = None
+    key: str = ""
 
     def truth(self, row: int) -> np.ndarray:
         return self.labelled.labels(self.kept.indices[row])
@@ -87,9 +94,16 @@ class Judged:
 
     def scores(self, confusion: np.ndarray, named: bool = False) -> dict[str, float]:
         """mIoU and accuracy of a confusion matrix (segments, classes); named: segment i is class i, none is matched."""
-        assignment = np.arange(len(confusion)) if named else None
-        found = segmentation_scores(confusion, assignment, **POLICIES[self.way])
+        found = self._scored(confusion, named)
         return {"miou": found.miou, "accuracy": found.accuracy}
+
+    def per_class(self, confusion: np.ndarray, named: bool = False) -> np.ndarray:
+        """(classes,) the IoU of each, whose mean is mIoU; NaN for one that the way of judging leaves out."""
+        return self._scored(confusion, named).iou
+
+    def _scored(self, confusion: np.ndarray, named: bool) -> SegmentationScores:
+        assignment = np.arange(len(confusion)) if named else None
+        return segmentation_scores(confusion, assignment, **POLICIES[self.way])
 
     def judge(
         self,
@@ -98,11 +112,13 @@ class Judged:
         pictured: Collection[int],
         report: Callable[[int, int, str], None] = lambda *told: None,
         seed: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> dict[tuple[str, str], Masks]:
         """The masks of all candidates, by title and refinement: each image is read once for all of them, and so are its
         labels; its lattice is made once.
 
         pictured: images whose masks are kept. report: told the images done, of how many. seed: of spectral segments.
+        rows: of the features; None for all.
         """
         size, found = len(self.labelled.classes), {}
         for each, name in product(candidates, refinements):
@@ -110,7 +126,8 @@ class Judged:
         if not found:
             return found
         refinement = next(filter(None, refinements.values()), None)
-        for row, index in enumerate(self.kept.indices):
+        for row in range(len(self.kept)) if rows is None else rows:
+            index = self.kept.indices[row]
             truth, image, guide = self.truth(row), None, None
             if refinement or any(each.spectral for each in candidates):
                 image = self.labelled.source.read(index)
@@ -171,6 +188,13 @@ def precisions(found: dict[str, Pairs]) -> dict[str, float]:
     for kind, pairs in found.items():
         figures |= {f"ap_{kind.split()[0]}": pairs.average_precision, f"chance_{kind.split()[0]}": pairs.chance}
     return figures
+
+
+def mean_of_classes(runs: Sequence[np.ndarray], classes: Sequence[str]) -> dict[str, float]:
+    """The mean IoU of each class by its name, over the runs (classes,) that do not leave it out; NaN where all do."""
+    counts = np.isfinite(runs).sum(0)
+    means = np.where(counts > 0, np.nansum(runs, 0) / np.maximum(counts, 1), np.nan)
+    return dict(zip(classes, means.tolist(), strict=True))
 
 
 def over_runs(runs: Sequence[dict[str, float]]) -> dict[str, float]:

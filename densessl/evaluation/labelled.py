@@ -5,37 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from densessl.data.sources import Source
+from densessl.data.sources.base import digest
 from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
-from densessl.progress import Report, tell
+from densessl.evaluation.shelf import Shelf
+from densessl.progress import Report
 from densessl.segmentation import remade
-from densessl.segmentation.cache import Cache, lists
+from densessl.segmentation.cache import lists
 from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import Features, features_key
 from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
+from densessl.segmentation.sets.folder import Counted
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.transform import Frame
 
 if TYPE_CHECKING:
-    from densessl.evaluation.segments import SegmentsConfig
+    from densessl.evaluation.segments_config import SegmentsConfig
 
 
 def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages | None, LabelledImages]:
-    """What is learned from, if anything, and what is judged; of as many classes."""
+    """What is learned from, if anything, and what is judged; of the same classes."""
 
-    def opened(split: str, classes: int | None = None) -> LabelledImages:
-        return open_labelled(
-            config.data, split, classes=classes, ignore=config.ignore, cache=lists(config.cache), progress=progress
-        )
+    def opened(split: str) -> LabelledImages:
+        return open_labelled(config.data, split, ignore=config.ignore, cache=lists(config.cache), progress=progress)
 
     test = opened(config.split)
     if not (config.methods or config.baselines):
         return None, test
     train = opened(config.learn_split)
-    counts = len(train.classes), len(test.classes)
-    if counts[0] != counts[1]:
-        # Nobody has named the classes of this folder: each part counts its own, and one lacks the last of them.
-        train, test = opened(config.learn_split, max(counts)), opened(config.split, max(counts))
+    if isinstance(train, Counted):
+        # Nobody has named the classes of this folder, and one of its parts may lack some of them.
+        return train.joined(test), test.joined(train)
     return train, test
 
 
@@ -78,33 +78,33 @@ def features_of(
     config: SegmentsConfig,
     extractor: Extractor,
     labelled: LabelledImages,
+    shelf: Shelf,
     progress: Report,
     source: Source | None = None,
-) -> Features:
-    """Of a set's images, or of what `source` makes of them."""
-    return _read(config, extractor, source or labelled.source, chosen(config, labelled), progress)
+) -> tuple[Features, str]:
+    """Of a set's images, or of what `source` makes of them; and the key of all that they depend on."""
+    return _read(config, extractor, source or labelled.source, chosen(config, labelled), shelf, progress)
 
 
 def learned_features(
-    config: SegmentsConfig, extractor: Extractor, labelled: LabelledImages, progress: Report
-) -> Features:
-    """What is learned from: features of a set's images or, by way of tiles, of squares of them."""
+    config: SegmentsConfig, extractor: Extractor, labelled: LabelledImages, shelf: Shelf, progress: Report
+) -> tuple[Features, str]:
+    """What is learned from, with its key: features of a set's images or, by way of tiles, of squares of them."""
     source, indices = labelled.source, chosen(config, labelled)
     if extractor.tiled:
         source, extractor = Squares(source, extractor.frame, indices, config.seed), extractor.of_tiles()
         indices = list(range(len(source)))
-    return _read(config, extractor, source, indices, progress)
+    return _read(config, extractor, source, indices, shelf, progress)
 
 
 def _read(
-    config: SegmentsConfig, extractor: Extractor, source: Source, indices: list[int], progress: Report
-) -> Features:
-    count = len(indices)
+    config: SegmentsConfig, extractor: Extractor, source: Source, indices: list[int], shelf: Shelf, progress: Report
+) -> tuple[Features, str]:
+    count, key, store = len(indices), features_key(extractor, source), shelf.cache
 
     def advance(done: int) -> None:
         progress("Reading features", done, count, "")
 
-    store = Cache.of(config.cache, config.cache_size)
     kept = remade.features_of(
         source,
         extractor,
@@ -113,11 +113,11 @@ def _read(
         store,
         spill=store.folder if store else None,
         advance=advance,
+        key=key,
         keep=config.keep_size,
     )
-    if store is not None and store.trouble:
-        tell(f"Not all features are kept for other runs: {store.trouble}.")
+    shelf.heed()
     if kept.unreadable:
         name, reason = kept.unreadable[0]
         raise UserError(f"{name} of {config.data} cannot be read ({reason}): mend the set before it is judged on.")
-    return kept
+    return kept, digest([key, *indices])

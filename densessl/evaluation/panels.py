@@ -14,6 +14,7 @@ from densessl.segmentation.plots import png
 
 UNMATCHED, VOID = (150, 150, 150), (0, 0, 0)  # of segments that no class is matched to, and of pixels without a label
 SIDE = 2.3  # inches of a picture's width
+LINE = 0.17  # inches of a legend's line
 
 
 def curves_picture(found: Mapping[str, Mapping[str, Pairs]]) -> bytes:
@@ -23,7 +24,8 @@ def curves_picture(found: Mapping[str, Mapping[str, Pairs]]) -> bytes:
         order that knows nothing has.
     """
     kinds = list(next(iter(found.values())))
-    figure = Figure(figsize=(4.6 * len(kinds), 4.2), layout="constrained")
+    lines = len(found) + 1
+    figure = Figure(figsize=(4.6 * len(kinds), 4.0 + LINE * lines), layout="constrained")
     for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds), sharey=True)), kinds, strict=True):
         for name, pairs in found.items():
             precision, recall, _ = pairs[kind].curve()
@@ -31,10 +33,31 @@ def curves_picture(found: Mapping[str, Mapping[str, Pairs]]) -> bytes:
         chance = next(iter(found.values()))[kind].chance
         axes.axhline(chance, color="0.5", linestyle=":", label=f"chance: {chance:.3f}")
         axes.set(title=f"Pairs {kind}", xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(loc="upper right", fontsize=8, frameon=False)
+        # Below the axes, since curves of many features leave no room between them.
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), fontsize=8, frameon=False, borderaxespad=0)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("precision: pairs of one class")
     return png(figure)
+
+
+def spread(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of these ascending numbers, such that the two nearest are as far apart as can be.
+
+    Frames of a film that are near each other are alike.
+    """
+
+    def apart(gap: int) -> list[int]:
+        taken = [numbers[0]]
+        for each in numbers:
+            if each >= taken[-1] + gap:
+                taken.append(each)
+        return taken
+
+    low, high = 1, max(1, (numbers[-1] - numbers[0]) // max(1, count - 1))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(apart(middle)) >= count else (low, middle - 1)
+    return apart(low)[:count]
 
 
 def panel_picture(

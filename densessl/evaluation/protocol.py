@@ -36,6 +36,7 @@ class ProtocolConfig:
     page_side: longest side in pixels of pages of PDFs.
     image_size: None is the backbone's own. limit: images per split, drawn by the seed; None for all.
     baselines: also judge what was not pretrained.
+    batch_size: images that the backbone is shown at a time. seed: of all that is drawn.
     workers: None chooses. devices: "auto", "cpu" or "gpu"; one process. precision: "32", or "bf16" for the backbone.
     unreadable: share of the images that may be unreadable.
     """

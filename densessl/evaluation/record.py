@@ -23,9 +23,13 @@ def write_record(record: dict[str, Any], path: str | Path) -> None:
 
 
 def describe(record: dict[str, Any]) -> str:
-    """A record for a terminal: a line per setting, sections indented, the figures last, where one looks."""
+    """A record for a terminal: a line per setting, sections indented, the figures last, where one looks.
+
+    Those of single classes, which are many, are left to the file.
+    """
     figures = {key: record[key] for key in ("figures", "baselines") if key in record}
-    return "\n".join(_lines({key: value for key, value in record.items() if key not in figures} | figures, 0))
+    others = {key: value for key, value in record.items() if key not in (*figures, "per_class")}
+    return "\n".join(_lines(others | figures, 0))
 
 
 def _lines(section: dict[str, Any], depth: int) -> Iterator[str]:

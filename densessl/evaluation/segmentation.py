@@ -18,7 +18,7 @@ class SegmentationScores:
     """Figures between 0 and 1.
 
     miou: mean of `iou` under the policy that was asked for. accuracy: share of the labelled pixels that are right.
-    iou: (classes,); NaN for a class without pixels in the labels. assignment: (clusters,) class of each, or -1.
+    iou: (classes,); NaN for a class that the policy leaves out. assignment: (clusters,) class of each, or -1.
     """
 
     miou: float
@@ -74,11 +74,11 @@ def segmentation_scores(
     counted = confusion if unmatched == "wrong" else confusion[matched]
     right, truth = np.diag(merged), counted.sum(axis=0)
     union = truth + merged.sum(axis=1) - right
-    iou = np.where(truth > 0, right / np.maximum(union, 1), np.nan)
-    count = {"all": classes, "present": int((truth > 0).sum()), "official": int((union > 0).sum())}[absent]
+    kept = {"all": np.full(classes, True), "present": truth > 0, "official": union > 0}[absent]
+    iou = np.where(kept, right / np.maximum(union, 1), np.nan)
     total = int(truth.sum())
     return SegmentationScores(
-        miou=float(np.nansum(iou) / count) if count else float("nan"),
+        miou=float(np.nansum(iou) / kept.sum()) if kept.any() else float("nan"),
         accuracy=float(right.sum() / total) if total else float("nan"),
         iou=iou,
         assignment=assignment,

@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import MISSING
 
 from densessl.config import nearest
+from densessl.data.sources.base import digest
 from densessl.errors import UserError
 from densessl.evaluation.candidates import Candidate, Learner, segment_settings
 from densessl.evaluation.cooccurrence import Pairs
-from densessl.evaluation.judged import Judged, over_runs, precisions
+from densessl.evaluation.judged import Judged, mean_of_classes, over_runs, precisions
 from densessl.evaluation.labelled import (
     check_square,
     chosen,
@@ -45,19 +45,22 @@ from densessl.evaluation.labelled import (
     learned_images,
     open_sets,
 )
-from densessl.evaluation.panels import curves_picture, panel_picture
+from densessl.evaluation.panels import curves_picture, panel_picture, spread
 from densessl.evaluation.record import surroundings
+from densessl.evaluation.segments_config import SegmentsConfig, check_protocol
+from densessl.evaluation.shelf import Shelf, kept_masks, kept_pairs
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
-from densessl.progress import Progress, Report
-from densessl.segmentation.config import SegmentConfig, StegoConfig
-from densessl.segmentation.crf import CRFConfig
+from densessl.progress import Progress, Report, tell
+from densessl.segmentation.cache import Cache
+from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
+from densessl.segmentation.tiles import tile_frame
 
 PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges
@@ -78,90 +81,40 @@ OTHER_INPUTS = (
 UNNAMED = "The linear probe of the file was left out: it knows other classes than the set has."
 
 
-@dataclass
-class SegmentsConfig:
-    """What `densessl evaluate --protocol segments` can be told.
-
-    backbone: a spec of `load_backbone`, "colour", or a file of segments: a .ckpt of STEGO's authors, or what
-        `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
-    ignore: the value of a `folder:`'s maps that is no class; None is 255. Its classes are named by its classes.txt.
-    learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
-        all.
-    judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
-        the paper does. inputs: the "whole" of each is learned from, resized by area, or the "square" in its middle, of
-        `image_size` pixels that are each a copy of one, which is what the official code learns from and judges.
-    methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
-        none beside a file of segments. classes: segments; None is as many as the set has classes.
-    refine: "none", "crf", "guided", or several of them: masks are judged with each.
-    seeds: runs, from `seed` on. baselines: also colours and gradients, and the same network with random weights, whose
-        batch norms have the statistics of training pictures.
-    pictures: a folder for curves.png, precision over recall of features and codes, and panel.png, images with their
-        labels and the first seed's masks; None for none. panel: the names of those images, with or without suffix; None
-        is four of them, evenly spread.
-    probe_lr: Adam's, for linear. The others are those of `densessl segment`.
-    """
-
-    backbone: str = MISSING
-    data: str = MISSING
-    ignore: int | None = None
-    learn_split: str = "train"
-    split: str = "val"
-    limit: int | None = None
-    judge: list[str] = field(default_factory=lambda: ["honest"])
-    crops: str = "whole"
-    inputs: str = "whole"
-    methods: list[str] | None = None
-    refine: list[str] = field(default_factory=lambda: ["none", "crf"])
-    classes: int | None = None
-    seeds: int = 3
-    seed: int = 0
-    baselines: bool = False
-    pictures: str | None = None
-    panel: list[str] | None = None
-    image_size: int | None = None
-    tile: int | None = None
-    layers: Any = None
-    facet: str = "tokens"
-    positions: str | None = None
-    window: int = SegmentConfig.window
-    batch_size: int = SegmentConfig.batch_size
-    steps: int | None = SegmentConfig.steps
-    epochs: int = SegmentConfig.epochs
-    lr: float = SegmentConfig.lr
-    probe_lr: float = 5e-3
-    refine_size: int = SegmentConfig.refine_size
-    sharpness: float = SegmentConfig.sharpness
-    workers: int = 0
-    devices: str = "auto"
-    precision: str = "32"
-    cache: str | None = None
-    cache_size: float = SegmentConfig.cache_size
-    keep_size: float = SegmentConfig.keep_size
-    restarts: int = SegmentConfig.restarts
-    stego: StegoConfig = field(default_factory=StegoConfig)
-    crf: CRFConfig = field(default_factory=CRFConfig)
-
-
 def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) -> dict[str, Any]:
     """Judge a backbone, or the segments of a file; returns its record, for `write_record` and `describe`.
 
     Raises `UserError` when label maps are missing or unfit, and for whatever else the user can mend.
     """
-    begun, progress = time.monotonic(), progress or Progress()
+    shelf = Shelf(Cache.of(config.cache, config.cache_size))
+    if shelf.cache is not None:
+        shelf.cache.clean()
+    with shelf.interruptible():
+        return _evaluate(config, shelf, progress or Progress())
+
+
+def _evaluate(config: SegmentsConfig, shelf: Shelf, progress: Report) -> dict[str, Any]:
+    begun = time.monotonic()
     given = open_models(config.backbone) if is_model(config.backbone) else {}
     if config.methods is None:
         config = dataclasses.replace(config, methods=[] if given else ["kmeans", "stego"])
-    _check(config, bool(given))
+    check_protocol(config, bool(given))
     train, test = open_sets(config, progress)
     models, notes = _fitting(given, test)
+    for note in test.notes:
+        tell(note)
+    notes += test.notes
     extractor, spec = _extractor(config, given, len(test.classes))
     _check_shown(config, extractor)
     _pictured(config, test)
-    found = _judge(config, extractor, train, test, models, progress)
+    found = _judge(config, extractor, train, test, models, shelf, progress)
     others, baselines = {}, {}
     if config.baselines:
         others = twins(extractor, train.source, chosen(config, train), config.seed, progress)
-        baselines = {name: _judge(config, other.extractor, train, test, {}, progress) for name, other in others.items()}
+        for name, other in others.items():
+            baselines[name] = _judge(config, other.extractor, train, test, {}, shelf, progress)
+    if shelf.found:
+        tell(f"What an earlier run had finished was taken from {shelf.cache.folder}: {shelf.found} parts of this one.")
     if config.pictures:
         _draw(Path(config.pictures).expanduser(), found, baselines, _pictured(config, test))
     record = {
@@ -181,6 +134,9 @@ def evaluate_segments(config: SegmentsConfig, progress: Report | None = None) ->
         notes.append(OTHER_INPUTS)
     if notes:
         record["notes"] = notes
+    record["per_class"] = found.per_class
+    for name, each in baselines.items():
+        record["per_class"] |= {f"{name}: {title}": ious for title, ious in each.per_class.items()}
     if baselines:
         record["baselines"] = {name: each.figures | {"what": others[name].what} for name, each in baselines.items()}
     return record | {"seconds": round(time.monotonic() - begun, 1), **surroundings()}
@@ -225,9 +181,20 @@ def _extractor(
     """The backbone that features are taken from; with a file of segments its own."""
     run = segment_settings(config, "kmeans", config.seed, classes)
     if not given:
-        return extractor_of(run)
+        return _as_asked(run)
     _, saved = next(iter(given.values()))
     return extractor_of(dataclasses.replace(run, backbone=None, model=config.backbone), saved)
+
+
+def _as_asked(run: SegmentConfig) -> tuple[Extractor, str]:
+    try:
+        return extractor_of(run)
+    except UserError:
+        if run.tile is not None:
+            # A backbone is loaded for tiles as for pictures of their size, and what is wrong is said of image_size.
+            plain, _ = extractor_of(dataclasses.replace(run, tile=None, image_size=None))
+            tile_frame(run.tile, run.image_size, plain.frame.stride, plain.frame.fixed)
+        raise
 
 
 def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Candidate], list[str]]:
@@ -245,39 +212,19 @@ def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) ->
     return models, [UNNAMED] if len(models) < len(given) else []
 
 
-def _check(config: SegmentsConfig, given: bool) -> None:
-    for key, known in {"crops": ("whole", "five"), "inputs": ("whole", "square")}.items():
-        if getattr(config, key) not in known:
-            raise UserError(f"{key}={getattr(config, key)} is not one of: {', '.join(known)}.")
-    choices = {
-        "methods": ("kmeans", "stego", "linear"),
-        "refine": ("none", "crf", "guided"),
-        "judge": ("honest", "official"),
-    }
-    for key, known in choices.items():
-        unknown = [each for each in getattr(config, key) if each not in known]
-        if unknown or not (getattr(config, key) or (key == "methods" and given)):
-            raise UserError(f"{key}={list(getattr(config, key))}: give one or more of {', '.join(known)}.")
-    if config.panel is not None and not (config.panel and config.pictures):
-        raise UserError("panel names the images that panel.png shows: give one or more, and pictures=FOLDER for it.")
-    for key, bound in (("seeds", 1), ("seed", 0), ("limit", 2), ("probe_lr", 0)):
-        value = getattr(config, key)
-        if value is not None and value < bound:
-            raise UserError(f"{key}={value} is too small: give {bound} or more.")
-
-
 @dataclass
 class Found:
     """What was found of one backbone: figures by name, pairs of places by features and kind, masks to look at.
 
     judged: the images, of the first way. masks: by method, of a few of them, as classes; of the first seed and the last
-        refinement.
+        refinement. per_class: by name of the figures and by class, the mean IoU over the seeds.
     """
 
     judged: LabelledImages
     figures: dict[str, Any] = field(default_factory=dict)
     pairs: dict[str, dict[str, Pairs]] = field(default_factory=dict)
     masks: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def _judge(
@@ -286,32 +233,38 @@ def _judge(
     train: LabelledImages | None,
     test: LabelledImages,
     given: dict[str, Candidate],
+    shelf: Shelf,
     progress: Report,
 ) -> Found:
     """given: models that are judged as they are, beside those that are learned from train, if any."""
-    ways = [_judged(way, config, extractor, test, progress) for way in config.judge]
+    ways = [_judged(way, config, extractor, test, shelf, progress) for way in config.judge]
     found = Found(ways[0].labelled, {"always the commonest class": ways[0].commonest()})
-    found.pairs["features"] = ways[0].pairs(None, config.seed, partial(progress, "Pairs of places, features"))
+    report = partial(progress, "Pairs of places, features")
+    found.pairs["features"] = kept_pairs(shelf, ways[0], None, config.seed, report)
     found.figures["features"] = precisions(found.pairs["features"])
     refinements = {each: _refinement(config, each) for each in config.refine}
     pictured = _pictured(config, test)
     scores: dict[str, list[dict[str, float]]] = {}
-    for seed, candidates in _candidates(config, extractor, train, given, progress):
+    ious: dict[str, list[np.ndarray]] = {}
+    for seed, candidates in _candidates(config, extractor, train, given, shelf, progress):
         for judged in ways:
             stage = f"Masks, seed {seed}" + (f", {judged.way}" if len(ways) > 1 else "")
-            masks = judged.judge(candidates, refinements, pictured, partial(progress, stage), config.seed)
+            report = partial(progress, stage)
+            masks = kept_masks(shelf, judged, candidates, refinements, pictured, report, config.seed)
             for each, refine in product(candidates, refinements):
                 made, title = masks[each.title, refine], _titled(each.title, refine)
                 way = f"{judged.way}: " if len(ways) > 1 else ""
                 scores.setdefault(way + title, []).append(judged.scores(made.confusion, each.named))
-                if seed == config.seed and refine == config.refine[-1] and judged is ways[0]:
+                ious.setdefault(way + title, []).append(judged.per_class(made.confusion, each.named))
+                if seed == config.runs[0] and refine == config.refine[-1] and judged is ways[0]:
                     found.masks[title] = made.as_classes(each.named)
         for each in (each for each in candidates if each.coded):
             stage = f"Pairs of places, codes of {each.title}, seed {seed}"
-            pairs = ways[0].pairs(each.model, config.seed, partial(progress, stage))
+            pairs = kept_pairs(shelf, ways[0], each, config.seed, partial(progress, stage))
             found.pairs.setdefault(f"codes of {each.title}", pairs)
             scores.setdefault(f"codes of {each.title}", []).append(precisions(pairs))
     found.figures |= {title: over_runs(each) for title, each in scores.items()}
+    found.per_class = {title: mean_of_classes(each, test.classes) for title, each in ious.items()}
     return found
 
 
@@ -320,17 +273,19 @@ def _candidates(
     extractor: Extractor,
     train: LabelledImages | None,
     given: dict[str, Candidate],
+    shelf: Shelf,
     progress: Report,
 ) -> Iterator[tuple[int, list[Candidate]]]:
     """Yield each seed with all that is judged of it; what was given is judged once, with the first."""
-    seeds, first = range(config.seed, config.seed + config.seeds), list(given.values())
+    first = list(given.values())
     if not config.methods:
-        yield config.seed, _ready(first, extractor)
+        yield config.runs[0], _ready(first, extractor)
         return
     source = learned_images(train, config.crops, config.inputs, extractor.frame)
-    learner = Learner(config, extractor, learned_features(config, extractor, source, progress), source, progress)
-    for seed in seeds:
-        yield seed, _ready([*(first if seed == config.seed else []), *learner.learn(seed, given)], extractor)
+    learned = learned_features(config, extractor, source, shelf, progress)
+    learner = Learner(config, extractor, *learned, source, shelf, progress)
+    for seed in config.runs:
+        yield seed, _ready([*(first if seed == config.runs[0] else []), *learner.learn(seed, given)], extractor)
 
 
 def _ready(candidates: list[Candidate], extractor: Extractor) -> list[Candidate]:
@@ -358,18 +313,23 @@ def _pictured(config: SegmentsConfig, test: LabelledImages) -> list[int]:
                     f"{nearest(name, number)}"
                 )
         return [number[name] for name in config.panel]
-    return [images[place] for place in np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(int)]
+    return spread(images, PICTURED)
 
 
-def _judged(way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, progress: Report) -> Judged:
+def _judged(
+    way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, shelf: Shelf, progress: Report
+) -> Judged:
     if way == "honest":
-        return Judged(way, test, features_of(config, extractor, test, progress))
+        features, key = features_of(config, extractor, test, shelf, progress)
+        return Judged(way, test, features, key=digest([way, key, test.fingerprint()]))
     squares = CentreSquares(test, SQUARE)
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     device, taken = str(extractor.device), (extractor.layers, extractor.facet)
     shown = Extractor(extractor.backbone, SQUARE, device, config.precision, *taken, window=extractor.window)
-    mirrored = features_of(config, shown, test, progress, CentreSource(test.source, SQUARE, mirrored=True))
-    return Judged(way, squares, features_of(config, shown, squares, progress), mirrored)
+    features, key = features_of(config, shown, squares, shelf, progress)
+    turned = CentreSource(test.source, SQUARE, mirrored=True)
+    mirrored, its_key = features_of(config, shown, test, shelf, progress, turned)
+    return Judged(way, squares, features, mirrored, digest([way, key, its_key, squares.fingerprint()]))
 
 
 def _titled(title: str, refine: str) -> str:

@@ -118,10 +118,9 @@ def recipe_text(name: str) -> str:
 
 
 def test_figures_are_the_same_where_features_are_made_anew_for_each_step(tmp_path, vit, capsys):
+    few = ("judge=[honest]", "refine=[none]", "cache=none")
     found = [
-        judged("stego-cityscapes27-vits8", Tree(tmp_path / name), vit, "judge=[honest]", "refine=[none]", keep)[
-            "figures"
-        ]
+        judged("stego-cityscapes27-vits8", Tree(tmp_path / name), vit, *few, keep)["figures"]
         for name, keep in (("kept", "keep_size=1"), ("made", "keep_size=0"))
     ]
     assert found[0] == found[1]

@@ -1,26 +1,21 @@
-"""The protocol of segments: figures that are those of the masks, pictures, several seeds, mistakes."""
+"""The protocol of segments: figures that are those of the masks, pictures, several seeds, models of files."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from densessl.config import build, read_yaml, recipes
 from densessl.data.sources.files import Files
-from densessl.data.synthetic import CLASSES, scene
+from densessl.data.synthetic import CLASSES
 from densessl.errors import UserError
-from densessl.evaluation import evaluate, segments
+from densessl.evaluation import segments
 from densessl.evaluation.cooccurrence import BINS, sample_places
-from densessl.evaluation.judged import Judged
-from densessl.evaluation.labelled import open_sets
+from densessl.evaluation.judged import Judged, mean_of_classes
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
-from densessl.evaluation.segments import SegmentsConfig
 from densessl.evaluation.twins import twins
 from densessl.progress import silent
 from densessl.segmentation import crf, remade
@@ -29,26 +24,7 @@ from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.features import Features
 from densessl.segmentation.run import segment
 from densessl.segmentation.sets import open_labelled
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes")
-    for split, first in (("train", 0), ("val", 100)):
-        for folder in ("images", "labels"):
-            (root / folder / split).mkdir(parents=True)
-        for seed in range(first, first + 6):
-            image, labels = scene(seed, (64, 80))
-            cv2.imwrite(str(root / "images" / split / f"{seed}.png"), image[:, :, ::-1])
-            labels = labels.astype(np.uint8)
-            labels[:4] = 255
-            cv2.imwrite(str(root / "labels" / split / f"{seed}.png"), labels)
-    (root / "classes.txt").write_text("\n".join(map(str, CLASSES)))
-    return root
-
-
-def judge(data, *settings, backbone="colour"):
-    return evaluate(backbone, "segments", f"folder:{data}", ["devices=cpu", "steps=5", "refine_size=80", *settings])
+from tests.evaluation.judging import judge
 
 
 def test_the_figures_are_those_of_the_masks_that_segment_writes(data, tmp_path):
@@ -174,25 +150,15 @@ def test_the_batch_norms_of_random_weights_have_the_statistics_of_the_training_p
     assert float(last.running_mean.abs().max()) > 0
 
 
-@pytest.mark.parametrize("crops", ["whole", "five"])
-def test_limit_counts_images_and_the_record_says_how_many_were_used(data, monkeypatch, crops):
-    used = []
-    extracted = remade.extract
-    monkeypatch.setattr(remade, "extract", lambda *given, **more: used.append(given[2]) or extracted(*given, **more))
-    record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "limit=2", f"crops={crops}")
-    judged, learned = used
-    assert len(judged) == 2 and len({each // 5 if crops == "five" else each for each in learned}) == 2
-    assert len(learned) == (10 if crops == "five" else 2)
-    said = "2 of the 6 images, drawn by seed 0, of train" + (", five crops of each" if crops == "five" else "")
-    assert record["data"]["learned from"] == f"{said}, without their labels"
-    assert record["data"]["judged"] == f"2 of the 6 images, drawn by seed 0, of val, {len(CLASSES)} classes"
-
-
 def test_the_official_way_stands_beside_the_honest_one(data):
     record = judge(data, "methods=[kmeans]", "refine=[none]", "seeds=1", "judge=[honest,official]", "crops=five")
     figures = record["figures"]
     assert {"honest: kmeans", "official: kmeans"} <= figures.keys() and record["rule"].keys() == {"honest", "official"}
     assert figures["honest: kmeans"] != figures["official: kmeans"]
+    for way in ("honest", "official"):
+        ious = record["per_class"][f"{way}: kmeans"]
+        assert list(ious) == list(map(str, CLASSES))
+        assert np.nanmean(list(ious.values())) == pytest.approx(figures[f"{way}: kmeans"]["miou"])
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -213,6 +179,13 @@ def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():
     for named in (False, True):
         found = Judged("honest", None, None).scores(confusion, named)
         assert found == {"miou": pytest.approx((1 + 4 / 6 + 0) / 3), "accuracy": pytest.approx(8 / 10)}
+        ious = Judged("honest", None, None).per_class(confusion, named)
+        np.testing.assert_allclose(ious, [1, 4 / 6, 0])
+
+
+def test_the_iou_of_a_class_is_the_mean_over_the_runs_that_count_it():
+    found = mean_of_classes([np.array([0.5, np.nan, np.nan]), np.array([0.7, 0.3, np.nan])], ["sky", "tree", "car"])
+    assert found == {"sky": pytest.approx(0.6), "tree": pytest.approx(0.3), "car": pytest.approx(np.nan, nan_ok=True)}
 
 
 def test_pairs_are_the_same_whether_their_vectors_lie_in_memory_or_in_a_file(data, tmp_path, monkeypatch):
@@ -254,52 +227,6 @@ def test_codes_of_mirrored_pictures_are_turned_back(data):
     kept, mirrored = (Features([0], [shape], [each.numpy()]) for each in (tokens, turned))
     torch.testing.assert_close(Judged("official", None, kept, mirrored).codes(Model(), 0), tokens)
     torch.testing.assert_close(Judged("honest", None, kept).codes(Model(), 0), tokens)
-
-
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("judge=[official,none]", "judge=.*honest, official"),
-        ("crops=six", "crops=six is not one of: whole, five"),
-        ("methods=[kmean]", "give one or more of kmeans, stego, linear"),
-        ("refine=[]", "give one or more of none, crf, guided"),
-        ("seeds=0", "too small"),
-        ("split=test", "test"),
-        ("layers=3", "layers=3"),
-        ("classes=1", "classes=1"),
-        ("panel=[100]", "pictures=FOLDER"),
-    ],
-)
-def test_mistakes_are_sentences(data, setting, words):
-    with pytest.raises(UserError, match=words):
-        judge(data, setting)
-
-
-def test_a_spec_that_is_no_set_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="NAME:FOLDER"):
-        evaluate("colour", "segments", str(tmp_path))
-
-
-@pytest.mark.parametrize("name", recipes("evaluate"))
-def test_the_papers_recipes_are_settings_of_the_protocol(name):
-    config = build(SegmentsConfig, OmegaConf.create({"backbone": "colour", "data": "x"}), read_yaml(name, "evaluate"))
-    assert config.steps == 5000 and config.judge == ["honest", "official"] and config.stego.clusters == "probe"
-    assert config.window == 1 and config.stego.centre is False
-    assert config.classes == (3 if "potsdam" in name else 27) and config.stego.pointwise and config.stego.zero_clamp
-
-
-def test_a_recipe_is_overruled(data):
-    settings = [
-        "classes=8",
-        "steps=3",
-        "judge=[honest]",
-        "methods=[kmeans]",
-        "refine=[none]",
-        "seeds=1",
-        "image_size=32",
-    ]
-    record = evaluate("colour", "segments", f"folder:{data}", [*settings, "devices=cpu"], "stego-potsdam3-vits8")
-    assert record["settings"]["stego"]["neg_inter_shift"] == 0.46 and record["settings"]["steps"] == 3
 
 
 def test_the_linear_probe_learns_from_labels_and_is_judged_without_matching(data):
@@ -347,60 +274,6 @@ def test_each_image_is_read_once_and_its_lattice_made_once_for_all_models_and_re
     # For each of two seeds; images once more for the features.
     assert len(lattices) == 2 * 3
     assert len(set(reads)) == 6 and all(reads.count(path) == (3 if "/val/" in path else 1) for path in reads)
-
-
-@pytest.fixture
-def uneven(data, tmp_path):
-    """The same scenes without names of classes; the last class is in train alone."""
-    root = tmp_path / "uneven"
-    shutil.copytree(data, root)
-    (root / "classes.txt").unlink()
-    for path in (root / "labels" / "val").iterdir():
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(path), np.where(labels == len(CLASSES) - 1, 255, labels))
-    return root
-
-
-def test_classes_that_nobody_named_are_counted_over_both_parts(uneven):
-    for split, count in (("train", len(CLASSES)), ("val", len(CLASSES) - 1)):
-        assert len(open_labelled(f"folder:{uneven}", split).classes) == count
-    record = judge(uneven, "methods=[linear]", "refine=[none]", "seeds=1", "image_size=32")
-    assert f"{len(CLASSES)} classes" in record["data"]["judged"]
-    assert 0 < record["figures"]["linear probe of features"]["miou"] <= (len(CLASSES) - 1) / len(CLASSES)
-
-
-def test_the_value_of_no_class_can_be_told(data, tmp_path):
-    shutil.copytree(data, tmp_path / "other")
-    for path in (tmp_path / "other" / "labels").rglob("*.png"):
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(path), np.where(labels == 255, 99, labels))
-    settings = ("methods=[kmeans]", "refine=[none]", "seeds=1", "image_size=32")
-    with pytest.raises(UserError, match="holds 99 at column 0 of row 0"):
-        judge(tmp_path / "other", *settings)
-    assert judge(tmp_path / "other", *settings, "ignore=99")["figures"] == judge(data, *settings)["figures"]
-
-
-def test_cocostuffs_list_is_made_once_and_kept_in_the_users_cache(tmp_path, cache_folder):
-    for folder in ("images", "annotations"):
-        (tmp_path / folder / "val2017").mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "images" / "val2017" / "a.jpg"), np.zeros((360, 360, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "annotations" / "val2017" / "a.png"), np.full((360, 360), 154, np.uint8))
-    config = SegmentsConfig(backbone="colour", data=f"cocostuff27:{tmp_path}", methods=[])
-    said = []
-    for _ in range(2):
-        _, test = open_sets(config, lambda *each: said.append(each))
-        assert len(test) == 1 and len(said) == 1
-    assert [path.suffix for path in cache_folder.iterdir()] == [".txt"]
-
-
-def test_a_stride_that_does_not_fit_the_official_squares_is_refused_before_any_features(data, tmp_path, monkeypatch):
-    from densessl.backbones import create_backbone, save_backbone
-
-    network = create_backbone("vit_tiny_patch16_224", 28, {"patch_size": 14, "depth": 1})
-    save_backbone(network, tmp_path / "run", {"method": "none"})
-    monkeypatch.setattr(remade, "extract", lambda *given, **more: pytest.fail("features were read"))
-    with pytest.raises(UserError, match="judge=official shows 320 px, which a stride of 14 does not divide"):
-        judge(data, "judge=[honest,official]", backbone=str(tmp_path / "run"))
 
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from densessl.data import images
 from densessl.data.images import UnreadableImage
-from densessl.data.sources.base import Source, checked
+from densessl.data.sources.base import Source, checked, digest
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
 from densessl.progress import Report, silent
@@ -27,13 +30,14 @@ Colours = tuple[tuple[int, int, int], ...]
 class Options:
     """What some sets ask for beside their folder and split.
 
-    classes: names in the order of ids, or their number; ignore: the stored value of no class; both of `folder`.
+    classes: names in the order of ids, or their number; ignore: the stored value, or values, of no class; both of
+        `folder`.
     cache: a folder that keeps what is costly to find out; None: nothing is kept.
     progress: told of what takes long.
     """
 
     classes: Sequence[str] | int | None = None
-    ignore: int | None = None
+    ignore: Sequence[int] | int | None = None
     cache: str | Path | None = None
     progress: Report = silent
 
@@ -43,7 +47,7 @@ class LabelledImages(ABC):
 
     name: of the set. source: the images. classes: their names, in the order of ids.
     colours: RGB of each class where its publisher has given one, else None. crops: of each picture so many follow each
-        other, each counted as an image.
+        other, each counted as an image. notes: sentences on what the user should know of it.
     """
 
     name: str
@@ -51,6 +55,7 @@ class LabelledImages(ABC):
     classes: tuple[str, ...]
     colours: Colours | None = None
     crops: int = 1
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -61,6 +66,10 @@ class LabelledImages(ABC):
 
         Raises `UserError` for a map that cannot be read, is of another size than its image, or holds what is no class.
         """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that changes when images, label maps or what these mean do; of files from names, sizes and times."""
 
 
 class Table:
@@ -73,18 +82,27 @@ class Table:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(H, W) of whole numbers -> (H, W) int16, OUTSIDE where there is no such value; raises `UnreadableImage`."""
-        if values.ndim != 2 or values.dtype.kind not in "ui":
-            raise UnreadableImage("it holds colours, not the ids of classes")
-        if values.dtype != np.uint8:
+        if whole(values).dtype != np.uint8:
             values = np.clip(values.astype(np.int64), -1, len(self._classes) - 1)
         return self._classes[values]
 
     @property
     def known(self) -> str:
         """The values it has, for sentences: "0 to 33, 255"."""
-        values = np.flatnonzero(self._classes != OUTSIDE)
-        runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
-        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+        return ranges(np.flatnonzero(self._classes != OUTSIDE))
+
+
+def whole(values: np.ndarray) -> np.ndarray:
+    """What a map stores, where that is (H, W) of whole numbers; raises `UnreadableImage` for anything else."""
+    if values.ndim != 2 or values.dtype.kind not in "ui":
+        raise UnreadableImage("it holds colours, not the ids of classes")
+    return values
+
+
+def ranges(values: np.ndarray) -> str:
+    """Ascending whole numbers for sentences: "0 to 33, 255"."""
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 class ColourTable:
@@ -110,26 +128,32 @@ class ColourTable:
         return np.where(self._numbers[places] == numbers, self._classes[places], np.int16(OUTSIDE))
 
 
+class Coding(Protocol):
+    """From what a map stores to classes. known: the values it has, in words."""
+
+    known: str
+
+    def __call__(self, values: np.ndarray) -> np.ndarray: ...
+
+
 class LabelledFiles(LabelledImages):
     """Images beside which label maps lie in files.
 
-    classes: their names; None where a subclass finds them out. maps: the file of each image. coding: from stored values
+    classes: their names. maps: the file of each image. coding: from stored values
     to classes. decode: from a file's bytes to stored values.
     """
 
     def __init__(
         self,
         name: str,
-        classes: Sequence[str] | None,
+        classes: Sequence[str],
         source: Source,
         maps: Files,
-        coding: Table | ColourTable,
+        coding: Coding,
         colours: Colours | None = None,
         decode: Callable[[bytes], np.ndarray] = images.decode_values,
     ) -> None:
-        self.name, self.source, self.colours = name, source, colours
-        if classes is not None:
-            self.classes = tuple(classes)
+        self.name, self.classes, self.source, self.colours = name, tuple(classes), source, colours
         self.maps, self.coding, self._decode = maps, coding, decode
 
     def labels(self, index: int) -> np.ndarray:
@@ -144,10 +168,14 @@ class LabelledFiles(LabelledImages):
             y, x = np.unravel_index(outside.argmax(), outside.shape)
             raise UserError(
                 f"The label map {self.maps.path(index)} holds {values[y, x].tolist()} at column {x} of row {y}, "
-                f"which is no class of {self.name}: it has {self.coding.known}; mend the map, or name the class where "
-                "the set is your own."
+                f"which is no class of {self.name}: it has {self.coding.known}; mend the map or, in a folder of "
+                "your own, name the class in its classes.txt or give the value to ignore."
             )
         return labels
+
+    def fingerprint(self) -> str:
+        coding = hashlib.sha256(pickle.dumps(self.coding)).hexdigest()
+        return digest([self.name, *self.classes, coding, self.source.fingerprint(), self.maps.fingerprint()])
 
     def values(self, index: int) -> np.ndarray:
         """What the label map stores; raises `UserError` where it cannot be read."""

@@ -80,3 +80,6 @@ class FiveCrops(LabelledImages):
     def labels(self, index: int) -> np.ndarray:
         image, which = divmod(checked(index, len(self)), CROPS)
         return crop(self._labels(image), which, self.ratio)
+
+    def fingerprint(self) -> str:
+        return digest(["five crops", self.ratio, self.of.fingerprint()])

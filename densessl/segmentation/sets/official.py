@@ -65,3 +65,6 @@ class CentreSquares(LabelledImages):
 
     def labels(self, index: int) -> np.ndarray:
         return centre_square(self.of.labels(index), self.size)
+
+    def fingerprint(self) -> str:
+        return digest(["centre squares", self.size, self.of.fingerprint()])

@@ -40,7 +40,7 @@ def open_labelled(
     split: str = "val",
     *,
     classes: Sequence[str] | int | None = None,
-    ignore: int | None = None,
+    ignore: Sequence[int] | int | None = None,
     cache: str | Path | None = None,
     progress: Report = silent,
 ) -> LabelledImages:
@@ -48,7 +48,8 @@ def open_labelled(
 
     spec: NAME:FOLDER, such as cocostuff27:data/coco; the names are the keys of `SETS`. split: train, val or what else
         the set has. classes: names of the classes of `folder`, in the order of ids, or their number; by default those
-        of its classes.txt. ignore: the value of its maps that is no class, by default 255.
+        of its classes.txt or, without one, the values that its maps hold. ignore: the value of its maps that is no
+        class, or several of them, by default 255.
     cache: a folder that keeps COCO-Stuff's list where it must be made from the maps. progress: told of that.
 
     Raises `UserError` where there is no such set or split, the folder is not laid out as the set is published, or an

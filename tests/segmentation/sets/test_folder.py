@@ -63,17 +63,56 @@ def test_another_value_may_be_ignored(folder):
     assert (opened.labels(0) == [0, -1, 2, 3, 2, -1]).all()
 
 
-def test_classes_that_nobody_counted_are_counted_when_asked_for_and_not_before(folder, monkeypatch):
+def test_values_that_maps_hold_are_the_classes_where_nobody_named_them(folder):
     os.unlink(folder.path("classes.txt"))
-    read = []
-    plain = images.read_bytes
-    monkeypatch.setattr(images, "read_bytes", lambda path: read.append(path) or plain(path))
     told = []
     opened = open_labelled(f"folder:{folder}", progress=lambda *args: told.append(args))
-    assert len(opened) == 2 and not read
-    opened.labels(0)
-    assert {os.path.basename(path) for path in read} == {"two.png", "two.jpg"}
-    assert opened.classes == ("0", "1", "2") and told[-1] == ("classes", 2, 2, "")
+    assert opened.classes == ("0", "1", "2") and opened.notes == () and told[-1][1:] == (2, 2, "")
+
+
+def test_a_set_whose_values_begin_late_or_have_gaps_has_as_many_classes_as_values(tree):
+    for split, values in (("train", [[7, 8, 9, 33]]), ("val", [[7, 9, 33, 255]])):
+        tree.image(f"images/{split}/a.png", 1, 4)
+        tree.map(f"labels/{split}/a.png", np.array(values, np.uint8))
+    train, val = (open_labelled(f"folder:{tree}", split) for split in ("train", "val"))
+    both = val.joined(train)
+    assert both.classes == ("7", "8", "9", "33") and both.labels(0).tolist() == [[0, 2, 3, -1]]
+    assert train.joined(val).classes == both.classes and train.labels(0).tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            [0, 1, 2, 200],
+            "hold 0 to 2, 200, and each of these 4 values counts as a class: where 200 (1 of 4",
+        ),
+        ([0, 200, 201, 202], "where 0 (1 of 4 labelled pixels, first in"),
+        ([0, 1, 1, 3], "where 3 (1 of 4"),
+        ([7, 8, 9, 10], None),
+    ],
+)
+def test_a_value_far_from_the_others_is_named_with_its_map_and_what_to_do(tree, values, words):
+    tree.image("images/a.png", 1, 4)
+    tree.map("labels/a.png", np.array([values], np.uint8))
+    notes = open_labelled(f"folder:{tree}").notes
+    assert len(notes) == (words is not None)
+    for note in notes:
+        assert words in note and f"first in {tree}/labels/a.png) is none, give ignore=[" in note
+        assert "classes.txt beside the folder labels." in note
+
+
+def test_several_values_may_be_ignored_as_the_sentence_says(tree):
+    tree.image("images/a.png", 1, 5)
+    tree.map("labels/a.png", np.array([[0, 1, 200, 255, 2]], np.uint8))
+    (note,) = open_labelled(f"folder:{tree}").notes
+    assert "ignore=[200,255]" in note
+    opened = open_labelled(f"folder:{tree}", ignore=[200, 255])
+    assert opened.classes == ("0", "1", "2") and opened.labels(0).tolist() == [[0, 1, -1, -1, 2]] and not opened.notes
+    for wrong in ([200, -1], ["sky"], 0.5):
+        assert "is no value of a label map: give one from 0 to 65535, or a list of them." in said(
+            open_labelled, f"folder:{tree}", ignore=wrong
+        )
 
 
 def test_maps_of_16_bits_hold_more_classes_than_bytes_do(tree):
@@ -120,7 +159,7 @@ def test_a_value_that_is_no_class(folder):
     folder.map("labels/one.png", values)
     sentence = said(open_labelled(f"folder:{folder}").labels, 1)
     assert f"{folder}/labels/one.png holds 3 at column 4 of row 1, which is no class of data" in sentence
-    assert "it has 0 to 2, 255; mend the map" in sentence
+    assert "it has 0 to 2, 255; mend the map or, in a folder of your own, name the class in its classes.txt" in sentence
 
 
 def test_a_map_of_another_size(folder):
@@ -167,8 +206,7 @@ def test_ids_where_colours_belong(tree):
 def test_a_folder_all_ignored_has_no_classes_to_count(tree):
     tree.image("images/a.jpg")
     tree.map("labels/a.png", np.full((4, 6), 255, np.uint8))
-    opened = open_labelled(f"folder:{tree}")
-    assert "All pixels of the label maps in" in said(lambda: opened.classes)
+    assert "All pixels of the label maps in" in said(open_labelled, f"folder:{tree}")
 
 
 def test_settings_that_are_out_of_the_question(folder):

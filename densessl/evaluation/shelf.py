@@ -1,0 +1,178 @@
+"""What a protocol of segments has finished, kept in the cache of features, so that nothing is done twice.
+
+Kept are counts and weights, never figures: pairs of places, pixels by segment and class, models that were learned. Each
+lies under a hash of all that it depends on (backbone, pictures, label maps, settings, releases), is written whole or
+not at all, and counts as missing where it was altered. So a command that is given again goes on where it was stopped,
+and one that asks for more, such as another seed or refinement, does what is new alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import signal
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from densessl.errors import RunStopped
+from densessl.evaluation.cooccurrence import Pairs
+from densessl.evaluation.judged import Judged, Masks
+from densessl.progress import tell
+from densessl.segmentation.cache import Cache
+from densessl.segmentation.extractor import weights_hash
+from densessl.segmentation.head import StegoHead
+from densessl.segmentation.model import Segmenter
+from densessl.segmentation.predict import Refinement
+from densessl.segmentation.stopping import terminable
+
+if TYPE_CHECKING:
+    from densessl.evaluation.candidates import Candidate
+
+VERSION = 1  # to be raised by 1 with every change of code that changes what is learned, masks, or how they are counted
+TOGETHER = 64  # pictures whose masks are kept as one
+Arrays = dict[str, np.ndarray]
+
+
+class Shelf:
+    """Arrays in a cache; without one, all is made. found: how many of them were there."""
+
+    def __init__(self, cache: Cache | None) -> None:
+        self.cache, self.found, self.troubled = cache, 0, False
+
+    def arrays(self, parts: Sequence[object], make: Callable[[], Arrays]) -> Arrays:
+        """What is kept under `parts`, the words for all that it depends on; else what `make` makes, kept from now."""
+        there = self.read(parts)
+        if there is None:
+            there = make()
+            self.keep(parts, there)
+        return there
+
+    def read(self, parts: Sequence[object]) -> Arrays | None:
+        kept = self.cache and self.cache.read(self._key(parts), "arrays.npz")
+        if not kept:
+            return None
+        try:
+            with kept.file, np.load(io.BytesIO(kept.data()), allow_pickle=False) as file:
+                arrays = dict(file)
+        except (ValueError, OSError, zipfile.BadZipFile):
+            return None
+        self.found += 1
+        return arrays
+
+    def keep(self, parts: Sequence[object], arrays: Arrays) -> None:
+        if self.cache is None:
+            return
+        data = io.BytesIO()
+        np.savez_compressed(data, **arrays)
+        self.cache.keep(self._key(parts), "arrays.npz", data.getvalue(), {})
+        self.heed()
+
+    def heed(self) -> None:
+        """Say once that something could not be kept."""
+        if self.cache is not None and self.cache.trouble and not self.troubled:
+            self.troubled = True
+            tell(f"Not all that was made is kept for other runs: {self.cache.trouble}.")
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within it SIGTERM and Ctrl-C end the run with a sentence that says what becomes of it."""
+        then = "with cache=none nothing of it was kept, and the same command begins anew"
+        if self.cache is not None:
+            then = f"what was finished is kept in {self.cache.folder}, and the same command goes on from there"
+        try:
+            with terminable(f"SIGTERM ended the run: {then}."):
+                yield
+        except KeyboardInterrupt:
+            raise RunStopped(f"Ctrl-C ended the run: {then}.", signal.SIGINT) from None
+
+    def _key(self, parts: Sequence[object]) -> str:
+        return hashlib.sha256(json.dumps([VERSION, *parts], default=vars).encode()).hexdigest()[:32]
+
+
+def kept_pairs(
+    shelf: Shelf, judged: Judged, candidate: Candidate | None, seed: int, report: Callable[[int, int, str], None]
+) -> dict[str, Pairs]:
+    """`Judged.pairs` of features or of a candidate's codes."""
+
+    def count() -> Arrays:
+        found = judged.pairs(None if candidate is None else candidate.model, seed, report)
+        return {kind: np.stack((each.same, each.other)) for kind, each in found.items()}
+
+    of = "features" if candidate is None else weights_hash(candidate.model)
+    arrays = shelf.arrays(["pairs", judged.key, of, seed], count)
+    return {kind: Pairs(*counts) for kind, counts in arrays.items()}
+
+
+def kept_masks(
+    shelf: Shelf,
+    judged: Judged,
+    candidates: Sequence[Candidate],
+    refinements: Mapping[str, Refinement | None],
+    pictured: Sequence[int],
+    report: Callable[[int, int, str], None],
+    seed: int,
+) -> dict[tuple[str, str], Masks]:
+    """`Judged.judge`, some pictures at a time, of which only those that are not kept are looked at."""
+    who = [(each.title, weights_hash(each.model), each.spectral and seed) for each in candidates]
+    found: dict[tuple[str, str], Masks] = {}
+    for start in range(0, len(judged.kept), TOGETHER):
+        rows = range(start, min(start + TOGETHER, len(judged.kept)))
+        shown = {f"0 {index}" for index in {judged.kept.indices[row] for row in rows}.intersection(pictured)}
+        keys = {
+            name: ["masks", judged.key, rows.start, rows.stop, who, name, refine]
+            for name, refine in refinements.items()
+        }
+        there = {name: shelf.read(key) for name, key in keys.items()}
+        # Masks that are shown may be kept beside the counts: where these are asked for and are not, all is made anew.
+        there = {name: arrays if arrays and shown <= arrays.keys() else None for name, arrays in there.items()}
+        missing = {name: refinements[name] for name, arrays in there.items() if arrays is None}
+        made = judged.judge(candidates, missing, pictured, report, seed, rows) if missing else {}
+        for name in refinements:
+            if there[name] is None:
+                there[name] = _packed([made[each.title, name] for each in candidates])
+                shelf.keep(keys[name], there[name])
+            for number, each in enumerate(candidates):
+                added = _unpacked(there[name], number)
+                whole = found.setdefault((each.title, name), Masks.none(*added.confusion.shape))
+                whole.confusion += added.confusion
+                whole.shown |= added.shown
+    return found
+
+
+def _packed(found: Sequence[Masks]) -> Arrays:
+    arrays = {}
+    for number, each in enumerate(found):
+        arrays[f"{number} counts"] = each.confusion
+        arrays |= {f"{number} {index}": labels for index, labels in each.shown.items()}
+    return arrays
+
+
+def _unpacked(arrays: Arrays, number: int) -> Masks:
+    own = {name.split()[1]: array for name, array in arrays.items() if name.split()[0] == str(number)}
+    return Masks(own.pop("counts"), {int(index): labels for index, labels in own.items()})
+
+
+def kept_model(shelf: Shelf, parts: Sequence[object], learn: Callable[[], Segmenter]) -> Segmenter:
+    """What `learn` learns, or what it has learned before from what `parts` say."""
+
+    def learned() -> Arrays:
+        made = learn()
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in made.state_dict().items()}
+        head = made.head
+        shape = None if head is None else [head.linear.in_features, head.linear.out_features, head.dropout]
+        return arrays | {"head": np.array(json.dumps(shape and [*shape, head.hidden is not None]))}
+
+    arrays = shelf.arrays(["model", *parts], learned)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "head"}
+    shape = json.loads(str(arrays["head"]))
+    with torch.random.fork_rng(devices=[]):
+        head = StegoHead(*shape) if shape else None
+    found = Segmenter(head, tensors["centres"], tensors.get("bias"))
+    found.load_state_dict(tensors)
+    return found
