@@ -80,7 +80,7 @@ def segment(
     The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
     split, probe, layers, window, facet, positions, image_size, tile, batch_size, epochs, steps, lr, restarts, workers,
-    seed, devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco,
+    seed, devices, precision, learn_from, refine, refine_size, least_area, sharpness, every, stable, names, crops, coco,
     probabilities, cache, cache_size, keep_size, unreadable, stego.*, crf.*.
     """
     from densessl.segmentation.config import resolve
