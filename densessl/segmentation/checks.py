@@ -39,7 +39,7 @@ def check(config: SegmentConfig) -> None:
         _check_finite(getattr(config, section), f"{section}.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
     least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}
-    least |= {"refine_size": 1, "least_area": 0, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
+    least |= {"refine_size": 1, "least_area": 0, "sharpness": 0, "crops": 0, "sheets": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
     if config.lr == 0:
         raise UserError("lr=0 learns nothing: give more, such as 5e-4.")

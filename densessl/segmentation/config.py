@@ -29,19 +29,19 @@ class StegoConfig:
 
     dim: int = 70  # length of a code
     dropout: float = 0.1  # share of channels dropped per picture in training
-    pos_intra_weight: float = 0.67  # a picture with itself
-    pos_inter_weight: float = 0.25  # with one of its nearest neighbours
-    neg_inter_weight: float = 0.63  # with other pictures of the batch
-    pos_intra_shift: float = 0.08
-    pos_inter_shift: float = 0.02
-    neg_inter_shift: float = 0.66
+    pos_intra_weight: float = 0.67  # weight of pairs of places within a picture
+    pos_inter_weight: float = 0.25  # of pairs with one of its nearest neighbours
+    neg_inter_weight: float = 0.63  # of pairs with other pictures of the batch
+    pos_intra_shift: float = 0.08  # cosine above which a pair within a picture attracts
+    pos_inter_shift: float = 0.02  # the same of pairs with a nearest neighbour
+    neg_inter_shift: float = 0.66  # the same of pairs with other pictures of the batch
     feature_samples: int = 11  # points per picture: this number squared
     neg_samples: int = 5  # other pictures per picture
     num_neighbors: int = 7  # nearest pictures to draw the neighbour from; fewer when there are fewer pictures
-    centre: bool = True
-    pointwise: bool = True
-    zero_clamp: bool = True
-    stabilize: bool = False
+    centre: bool = True  # take the mean over the pictures from the features first
+    pointwise: bool = True  # centre the cosines of each place over the other picture's places
+    zero_clamp: bool = True  # codes that point apart count as unlike, and no more is asked of them
+    stabilize: bool = False  # codes are not drawn together beyond a cosine of 0.8
     cluster_lr: float = 5e-3  # Adam, for the cluster probe
     clusters: str = "kmeans"  # "kmeans": on the codes, after training, best of several starts; "probe": the paper's
 
@@ -92,6 +92,7 @@ class SegmentConfig:
     names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
         of the classes. None takes the one in `out`, if there is one.
     crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
+    sheets: of how many segments there is such a page, the largest; those that are there are kept up to date.
     coco: also write `coco.json`, the masks as COCO annotations (a category's id is its class index + 1); one that is
         there is kept up to date.
     probabilities: also write `probabilities/x/y.npz`, for each picture `probabilities` (segments, h, w) float16, at the
@@ -107,7 +108,7 @@ class SegmentConfig:
 
     data: Any = MISSING
     out: str = MISSING
-    split: str | None = None
+    split: str | None = None  # of a data set that has several, such as train
     page_side: int = SIDE
     classes: int | str = 8
     backbone: str | None = None
@@ -120,13 +121,13 @@ class SegmentConfig:
     window: int = 3
     image_size: int | None = None
     tile: int | None = None
-    batch_size: int = 16
-    epochs: int = 10
+    batch_size: int = 16  # pictures per step of STEGO's head
+    epochs: int = 10  # of STEGO's head, where steps is null
     steps: int | None = 400
     lr: float = 5e-4  # Adam, for the head
     restarts: int = 8  # starts of the k-means that finds the segments, the best of which counts
-    workers: int = 0
-    seed: int = 0
+    workers: int = 0  # processes that read pictures; 0: this one does
+    seed: int = 0  # of all that is drawn: pictures to learn from, starts, STEGO's pairs
     devices: str = "auto"  # "auto", "cpu" or "gpu"; one process, one GPU
     precision: str = "32"  # "32", or "bf16" for the backbone
     learn_from: int = 5000
@@ -138,6 +139,7 @@ class SegmentConfig:
     stable: float = 0.7
     names: str | None = None
     crops: int = 12
+    sheets: int = 100
     coco: bool = False
     probabilities: bool = False
     cache: str | None = "auto"
