@@ -34,7 +34,8 @@ def draw_sheet(
 
     read: the picture (H, W, 3) uint8 and its segments (H, W) by number, or None where the picture is gone.
     """
-    classes, colour = tally.classes, tally.classes.colours[segment]
+    classes = tally.classes
+    colour = classes.class_colours[int(classes.table()[segment])]  # as overlays show it
     places = [
         crop(*found, segment, region, colour)
         for region in tally.regions(segment)
@@ -105,7 +106,7 @@ def draw_legend(path: Path, tally: Tally) -> None:
     columns, rows = -(-len(shown) // rows), min(len(shown), rows)
     sheet = Image.new("RGB", (columns * LEGEND_WIDTH, 2 * MARGIN + (rows + 1) * ROW), PAPER)
     pen = ImageDraw.Draw(sheet)
-    head = "Values in classes/, and which segments" if classes.given else "Values in labels/"
+    head = "Values in classes/, with their segments" if classes.given else "Values in labels/"
     pen.text((MARGIN, MARGIN + ROW // 2 - 4), head, FAINT, _font(18), anchor="lm")
     if columns > 1 and len(shown) < len(classes.members):
         left_out = f"The {len(shown)} largest of {len(classes.members)}; segments.json has all."
@@ -132,13 +133,14 @@ def _write_name(pen: ImageDraw.ImageDraw, place: tuple[int, int], classes: Class
 
 
 def _class_of(classes: Classes, segment: int) -> str:
-    """Which class a segment is in, and which others are."""
+    """Which class a segment is in, and what else is."""
     index = int(classes.table()[segment])
-    return f"In class {index}, {classes.class_names[index]}, which is {_segments(classes.members[index])}."
+    return f"Class {index}, {classes.class_names[index]}, holds {_segments(classes.members[index])}."
 
 
 def _segments(members: Sequence[int]) -> str:
-    return f"segment{'s' if len(members) > 1 else ''} {', '.join(map(str, members))}"
+    *others, last = map(str, members)
+    return f"segments {', '.join(others)} and {last}" if others else f"segment {last}"
 
 
 def _shortened(text: str, width: int, size: int = 20) -> str:

@@ -113,9 +113,11 @@ def test_a_legend_and_a_sheet_of_merged_segments_say_which_a_class_holds(tmp_pat
         tally.add(0, blocks(10, 20))
         draw_legend(tmp_path / "legend.png", tally)
         draw_sheet(tmp_path / "sheet.png", 2, tally, lambda picture: None)
+        sheet = cv2.imread(str(tmp_path / "sheet.png"))[28 + 18, 28 + 18, ::-1]
+        assert tuple(sheet) == palette(3)[0 if classes.given else 2]  # as in the overlays
     merged, unnamed = written[: written.index("Values in labels/")], written[written.index("Values in labels/") :]
-    assert {"Values in classes/, and which segments", "sky", "segments 0, 2", "tree", "segment 1"} <= set(merged)
-    assert {"segment 2: sky", "In class 0, sky, which is segments 0, 2."} <= set(merged)
+    assert {"Values in classes/, with their segments", "sky", "segments 0 and 2", "tree", "segment 1"} <= set(merged)
+    assert {"segment 2: sky", "Class 0, sky, holds segments 0 and 2."} <= set(merged)
     assert {"segment 0", "segment 1", "segment 2"} <= set(unnamed) and not any("class" in each for each in unnamed)
 
 
