@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `densessl --help` answe
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import sys
@@ -36,6 +37,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+# The dataclasses that say what a command can be told.
+_CONFIGS = {
+    "pretrain": ["densessl.training.config:PretrainConfig"],
+    "segment": ["densessl.segmentation.config:SegmentConfig"],
+    "evaluate": [
+        "densessl.evaluation.knn:KnnConfig",
+        "densessl.evaluation.linear:LinearConfig",
+        "densessl.evaluation.finetune:FinetuneProtocol",
+        "densessl.evaluation.segments:SegmentsConfig",
+    ],
+    "finetune": ["densessl.classification.config:FinetuneConfig"],
+    "distill": ["densessl.classification.config:DistillConfig"],
+    "pages": ["densessl.data.synthetic.pages:PagesConfig"],
+    "train": ["densessl.documents.detection.config:DetectConfig"],
+    "predict": ["densessl.documents.detection.predict:PredictConfig"],
+}
+
+
+def _list_settings(ctx: typer.Context, asked: bool) -> None:
+    if not asked:
+        return
+    from densessl.describe import settings
+
+    for place in _CONFIGS[ctx.info_name]:
+        module, _, name = place.partition(":")
+        print(settings(getattr(importlib.import_module(module), name)), end="\n\n")
+    raise typer.Exit
+
+
+Settings = Annotated[
+    bool,
+    typer.Option("--settings", help="List all settings with what they mean.", is_eager=True, callback=_list_settings),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that overrule.")]
 
 
@@ -43,6 +77,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="CONFIG", help="A recipe of configs/pretrain, or a path.")],
     overrides: Overrides = None,
+    settings: Settings = False,
 ) -> None:
     """Pretrain a backbone on your images.
 
@@ -72,6 +107,7 @@ def segment(
     ] = None,
     method: Annotated[str | None, typer.Option(help="kmeans unless given; stego trains a head; spectral.")] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/segment, or a path.")] = None,
+    settings: Settings = False,
 ) -> None:
     """Find segments in your images without a label, and write masks.
 
@@ -80,8 +116,9 @@ def segment(
     The same command again writes only what is missing, and applies the names you wrote into names.txt; with other
     --classes it finds the segments anew in what is kept, without backbone or training. Settings:
     split, probe, layers, window, facet, positions, image_size, tile, batch_size, epochs, steps, lr, restarts, workers,
-    seed, devices, precision, learn_from, refine, refine_size, sharpness, every, stable, names, crops, coco,
-    probabilities, cache, cache_size, keep_size, unreadable, stego.*, crf.*.
+    seed, devices, precision, learn_from, refine, refine_size, least_area, sharpness, every, stable, names, crops,
+    sheets, coco, probabilities, cache, cache_size, keep_size, unreadable, stego.*, crf.*.
+    With --settings it lists their meaning.
     """
     from densessl.segmentation.config import resolve
     from densessl.segmentation.run import segment as run
@@ -98,6 +135,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/evaluate, or a path.")] = None,
     overrides: Overrides = None,
+    settings: Settings = False,
 ) -> None:
     """Score a backbone on labelled images.
 
@@ -128,6 +166,7 @@ def finetune(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, a file, timm:NAME or hf:REPO.")],
     overrides: Overrides = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/finetune, or a path.")] = None,
+    settings: Settings = False,
 ) -> None:
     """Make a classifier from a pretrained backbone and few labels.
 
@@ -150,6 +189,7 @@ def distill(
     classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="The folder of a run of finetune.")],
     overrides: Overrides = None,
     recipe: Annotated[str | None, typer.Option("--config", help="A recipe of configs/distill, or a path.")] = None,
+    settings: Settings = False,
 ) -> None:
     """Train a student on what a classifier says of unlabeled images.
 
@@ -196,6 +236,7 @@ def pages(
     count: Annotated[int, typer.Option(help="How many pages.")] = 100,
     seed: Annotated[int, typer.Option(help="Other seeds, other pages.")] = 0,
     overrides: Overrides = None,
+    settings: Settings = False,
 ) -> None:
     """Generate pages with exact labels: COCO files with PubLayNet's and with DocLayNet's classes, and PDFs.
 
@@ -221,7 +262,7 @@ _RECIPE = Annotated[str, typer.Argument(metavar="CONFIG", help="A recipe of conf
 
 
 @detect.command("train")
-def detect_train(recipe: _RECIPE, overrides: Overrides = None) -> None:
+def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Settings = False) -> None:
     """Train a detector on labelled pages.
 
     densessl detect train quick data=coco:generated out=runs/layout val_share=0.1
@@ -258,6 +299,7 @@ def detect_predict(
     ],
     out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
     model: Annotated[str | None, typer.Option(help="A run's folder, or its detector.safetensors.")] = None,
+    settings: Settings = False,
 ) -> None:
     """Find what lies on pages: a COCO file with scores, and pictures.
 

@@ -1,4 +1,4 @@
-"""What `densessl methods` prints."""
+"""What `densessl methods`, and `--settings` of a command, print."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import textwrap
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 
 from densessl.config import read_yaml, recipes
 from densessl.data.views import ViewSpec
@@ -109,6 +109,59 @@ def meanings(config: type) -> dict[str, str]:
     """The comments behind the fields of a dataclass, by the fields' names."""
     found = re.findall(r"^ {4}(\w+): [^#\n]*# (.+)$", inspect.getsource(config), re.MULTILINE)
     return dict(found)
+
+
+def settings(config: type, prefix: str = "", width: int = 100) -> str:
+    """All settings of a dataclass and of its sections, with their defaults and what they mean, in lines of `width`.
+
+    The meanings are those of its docstring, where entries begin `name: ` or `name, other: `, and the comments behind
+    its fields; a class has what it does not say itself from those it is made from.
+    """
+    said, lines = _said(config), []
+    for each in fields(config):
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if is_dataclass(default):
+            lines += ["", _summary(type(default), width), settings(type(default), f"{prefix}{each.name}.", width)]
+            continue
+        name = f"{prefix}{each.name}" if default in (MISSING, "???") else f"{prefix}{each.name}={_shown(default)}"
+        meaning, indent = re.sub(r"\bNone\b", "null", said.get(each.name, "")), " " * 28
+        text = textwrap.wrap(meaning, width, initial_indent=indent, subsequent_indent=indent)
+        if text and len(name) <= 24:
+            text[0] = f"  {name:26}{text[0][28:]}"
+        else:
+            text = [f"  {name}", *text]
+        lines += text
+    return "\n".join(lines)
+
+
+def _summary(config: type, width: int) -> str:
+    text = (inspect.getdoc(config) or config.__name__).partition("\n\n")[0]
+    return textwrap.fill(" ".join(text.split()), width)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(str, value))}]"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def _said(config: type) -> dict[str, str]:
+    """What a dataclass says of its fields, by their names."""
+    found: dict[str, str] = {}
+    known = {each.name for each in fields(config)}
+    for each in filter(is_dataclass, reversed(config.__mro__)):
+        text = " ".join((inspect.getdoc(each) or "").split())
+        begins = [
+            begin
+            for begin in re.finditer(r"(?:^|(?<=[.;] ))((?:\w+, )*\w+): ", text)
+            if known.issuperset(begin[1].split(", "))
+        ]
+        ends = [*(begin.start() for begin in begins[1:]), len(text)]
+        for begin, end in zip(begins, ends, strict=False):
+            found |= dict.fromkeys(begin[1].split(", "), text[begin.end() : end].strip())
+        comments = meanings(each)
+        found |= {key: f"{found[key]} ({comments[key]})" if key in found else comments[key] for key in comments}
+    return found
 
 
 def _recipes_by_method() -> dict[str, list[str]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from densessl import cli
+from densessl import cli, describe
 from densessl.data.synthetic import write_scenes
 from densessl.data.synthetic.pages import PagesConfig
 from densessl.documents.detection.config import DetectConfig
@@ -23,6 +24,7 @@ from densessl.errors import RunStopped, UserError
 from densessl.evaluation.finetune import FinetuneProtocol
 from densessl.evaluation.knn import KnnConfig
 from densessl.evaluation.linear import LinearConfig
+from densessl.segmentation.config import CRFConfig, SegmentConfig, StegoConfig
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
 HEAVY = ("torch", "timm", "lightning", "cv2", "numpy", "transformers", "omegaconf")
@@ -76,6 +78,25 @@ def test_pages_says_what_can_be_set():
     text = " ".join(cli.pages.__doc__.split())
     said = set(re.findall(r"\w+", text[text.index("Settings") :]))
     assert {field.name for field in fields(PagesConfig)} - {"out", "count", "seed", "version"} == said - {"Settings"}
+
+
+@pytest.mark.parametrize("command", ["segment", "pages", "evaluate", "pretrain", "finetune", "detect predict"])
+def test_settings_are_listed_for_a_terminal_of_100_columns(monkeypatch, capsys, command):
+    call(monkeypatch, *command.split(), "--settings")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    listed = {found[1] for line in lines if (found := re.match(r"  ([\w.]+)(=|  |$)", line))}
+    place = cli._CONFIGS[command.split()[-1]][-1]
+    config = getattr(importlib.import_module(place.partition(":")[0]), place.partition(":")[2])
+    assert {each.name for each in fields(config) if each.default_factory is MISSING} <= listed
+
+
+def test_each_setting_of_segment_has_a_meaning():
+    for config in (SegmentConfig, StegoConfig, CRFConfig):
+        said = describe._said(config)
+        assert all(said.get(each.name) for each in fields(config) if each.name not in ("stego", "crf"))
+    text = describe.settings(SegmentConfig)
+    assert "  lr=0.0005                 Adam, for the head" in text and "crf.iterations=10 " in text
 
 
 def test_detect_says_what_can_be_set():

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from densessl.files import output_folder, remove_leftovers, settle, temporary_for
+from densessl.progress import Say, tell
 
 GB = 1e9
 CHUNK = 1 << 20
@@ -72,7 +73,7 @@ class Cache:
 
     trouble: why something was not kept in this run, as a clause; None where all was. broken: whether the folder is
     why. ours: keys of the entries that this run uses, none of which makes room for another. refused: keys of those that
-    it tried to keep and that do not fit; smaller ones may still.
+    it tried to keep and that do not fit; smaller ones may still. say: is told of the first file that is damaged.
     """
 
     def __init__(self, folder: str | Path, size: float) -> None:
@@ -81,6 +82,8 @@ class Cache:
         self.broken = False
         self.ours: set[str] = set()
         self.refused: set[str] = set()
+        self.say: Say = tell
+        self.told = False
 
     @classmethod
     def of(cls, cache: str | None, gigabytes: float) -> Cache | None:
@@ -96,13 +99,16 @@ class Cache:
     def read(self, key: str, name: str) -> Kept | None:
         """A file of an entry; None where there is none, or one that is not as it was written."""
         self.ours.add(key)
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            file = open(self.folder / key / name, "rb")  # noqa: SIM115
-            kept = _checked(file)
-            if kept is not None:
-                self._use(key)
-                return kept
+        path = self.folder / key / name
+        with suppress(OSError):
+            file = open(path, "rb")  # noqa: SIM115
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                kept = _checked(file)
+                if kept is not None:
+                    self._use(key)
+                    return kept
             file.close()
+            self._damaged(path)
         return None
 
     def write(self, key: str, name: str) -> Writer:
@@ -160,6 +166,11 @@ class Cache:
 
     def __str__(self) -> str:
         return f"{self.folder} ({gigabytes(self.used())} of {self.size / GB:g} GB)"
+
+    def _damaged(self, path: Path) -> None:
+        if not self.told:
+            self.told = True
+            self.say(f"{path} in the cache is not as it was written: it, and what else is found damaged, is made anew.")
 
     def _use(self, key: str) -> None:
         with suppress(OSError):

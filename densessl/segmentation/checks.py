@@ -39,12 +39,14 @@ def check(config: SegmentConfig) -> None:
         _check_finite(getattr(config, section), f"{section}.")
     least = {"batch_size": 1, "learn_from": 1, "epochs": 1, "steps": 0, "workers": 0, "lr": 0, "image_size": 1}
     least |= {"restarts": 1, "cache_size": 0, "keep_size": 0, "tile": 1}
-    least |= {"refine_size": 1, "sharpness": 0, "crops": 0, "every": 1, "stable": 0}
+    least |= {"refine_size": 1, "least_area": 0, "sharpness": 0, "crops": 0, "sheets": 0, "every": 1, "stable": 0}
     _check_least(config, least, "")
     if config.lr == 0:
         raise UserError("lr=0 learns nothing: give more, such as 5e-4.")
     if not 0 <= config.unreadable <= 1:
         raise UserError(f"unreadable={config.unreadable} is no share: give 0 to 1.")
+    if config.least_area >= 1:
+        raise UserError(f"least_area={config.least_area} is a share of the picture: give less than 1, such as 0.001.")
     if config.refine == "crf":
         check_reach(config.crf, config.refine_size)
     if config.stable >= 1:

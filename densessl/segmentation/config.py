@@ -29,19 +29,19 @@ class StegoConfig:
 
     dim: int = 70  # length of a code
     dropout: float = 0.1  # share of channels dropped per picture in training
-    pos_intra_weight: float = 0.67  # a picture with itself
-    pos_inter_weight: float = 0.25  # with one of its nearest neighbours
-    neg_inter_weight: float = 0.63  # with other pictures of the batch
-    pos_intra_shift: float = 0.08
-    pos_inter_shift: float = 0.02
-    neg_inter_shift: float = 0.66
+    pos_intra_weight: float = 0.67  # weight of pairs of places within a picture
+    pos_inter_weight: float = 0.25  # of pairs with one of its nearest neighbours
+    neg_inter_weight: float = 0.63  # of pairs with other pictures of the batch
+    pos_intra_shift: float = 0.08  # cosine above which a pair within a picture attracts
+    pos_inter_shift: float = 0.02  # the same of pairs with a nearest neighbour
+    neg_inter_shift: float = 0.66  # the same of pairs with other pictures of the batch
     feature_samples: int = 11  # points per picture: this number squared
     neg_samples: int = 5  # other pictures per picture
     num_neighbors: int = 7  # nearest pictures to draw the neighbour from; fewer when there are fewer pictures
-    centre: bool = True
-    pointwise: bool = True
-    zero_clamp: bool = True
-    stabilize: bool = False
+    centre: bool = True  # take the mean over the pictures from the features first
+    pointwise: bool = True  # centre the cosines of each place over the other picture's places
+    zero_clamp: bool = True  # codes that point apart count as unlike, and no more is asked of them
+    stabilize: bool = False  # codes are not drawn together beyond a cosine of 0.8
     cluster_lr: float = 5e-3  # Adam, for the cluster probe
     clusters: str = "kmeans"  # "kmeans": on the codes, after training, best of several starts; "probe": the paper's
 
@@ -81,6 +81,10 @@ class SegmentConfig:
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
     refine_size: longest side in pixels at which that is done; that of the backbone's map where it is larger, up to
         1280.
+    least_area: share of the picture that a connected part of a mask must have, or with `tile` of a tile; what is
+        smaller goes to the segment beside it with the longest common border, and 0 leaves all. `probabilities` are as
+        they were before. The backbone in the box sees a photograph as some 2,000 places, two of which 0.001 are: on 12
+        photographs with the CRF 19 parts a picture were left of 194, and on CamVid mIoU rose from 34.7 to 35.5.
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
     every: of a film each frame gets a mask, or of so many one: every=5 takes frames 0, 5, 10 and so on.
     stable: share of the frames before in what decides a frame's mask, brought along with the motion, so that labels do
@@ -88,6 +92,7 @@ class SegmentConfig:
     names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
         of the classes. None takes the one in `out`, if there is one.
     crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
+    sheets: of how many segments there is such a page, the largest; those that are there are kept up to date.
     coco: also write `coco.json`, the masks as COCO annotations (a category's id is its class index + 1); one that is
         there is kept up to date.
     probabilities: also write `probabilities/x/y.npz`, for each picture `probabilities` (segments, h, w) float16, at the
@@ -103,7 +108,7 @@ class SegmentConfig:
 
     data: Any = MISSING
     out: str = MISSING
-    split: str | None = None
+    split: str | None = None  # of a data set that has several, such as train
     page_side: int = SIDE
     classes: int | str = 8
     backbone: str | None = None
@@ -116,23 +121,25 @@ class SegmentConfig:
     window: int = 3
     image_size: int | None = None
     tile: int | None = None
-    batch_size: int = 16
-    epochs: int = 10
+    batch_size: int = 16  # pictures per step of STEGO's head
+    epochs: int = 10  # of STEGO's head, where steps is null
     steps: int | None = 400
     lr: float = 5e-4  # Adam, for the head
     restarts: int = 8  # starts of the k-means that finds the segments, the best of which counts
-    workers: int = 0
-    seed: int = 0
+    workers: int = 0  # processes that read pictures; 0: this one does
+    seed: int = 0  # of all that is drawn: pictures to learn from, starts, STEGO's pairs
     devices: str = "auto"  # "auto", "cpu" or "gpu"; one process, one GPU
     precision: str = "32"  # "32", or "bf16" for the backbone
     learn_from: int = 5000
     refine: str = "crf"
     refine_size: int = 320
+    least_area: float = 0.001
     sharpness: float = 2.0
     every: int = 1
     stable: float = 0.7
     names: str | None = None
     crops: int = 12
+    sheets: int = 100
     coco: bool = False
     probabilities: bool = False
     cache: str | None = "auto"

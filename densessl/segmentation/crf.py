@@ -25,12 +25,12 @@ REACH = 4  # deviations at which a Gaussian window ends
 class CRFConfig:
     """The kernels' weights and deviations; the defaults are those of STEGO's evaluation."""
 
-    iterations: int = 10
-    position_weight: float = 3.0
-    position_deviation: float = 1.0  # pixels
-    colour_weight: float = 4.0
-    colour_reach: float = 67.0  # pixels, the deviation of positions beside the colours'
-    colour_deviation: float = 3.0  # of 255
+    iterations: int = 10  # of the mean field
+    position_weight: float = 3.0  # of the kernel that looks at positions alone
+    position_deviation: float = 1.0  # of the first kernel, in pixels
+    colour_weight: float = 4.0  # of the kernel that looks at positions and colours
+    colour_reach: float = 67.0  # of the second kernel's positions, in pixels
+    colour_deviation: float = 3.0  # of its colours, which go to 255
 
     def __post_init__(self) -> None:
         require(self.iterations >= 1, f"crf.iterations={self.iterations} must be 1 or more.")

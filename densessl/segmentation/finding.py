@@ -33,11 +33,14 @@ from densessl.segmentation.model import Saved, Segmenter, codes_of
 from densessl.segmentation.remade import features_of
 from densessl.segmentation.squares import Squares
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
-from densessl.segmentation.train import VERSION, check_enough, cluster, train
+from densessl.segmentation.train import VERSION, Trained, check_enough, cluster, train
 
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
 CLUSTERING = ("classes", "restarts")
+# Pictures below which STEGO's head is not advised. Measured: far behind k-means with 13, level or ahead with 120
+# (tests/benchmarks/heads.md); nothing in between, so that the bound is on the side of what is known to work.
+FEW = 100
 
 
 @dataclass
@@ -93,7 +96,7 @@ class Finding:
             check_enough(features, config.classes)
         head, probe, how, key, begun = None, None, None, None, time.monotonic()
         if config.method == "stego" and config.stego.clusters == "probe":
-            trained = train(features, config, device, self.progress)
+            trained = self._train(features)
             head, probe, how = trained.head, trained.probe, "trained"
         elif config.method == "stego":
             key = self._head_key(features)
@@ -147,11 +150,19 @@ class Finding:
         kept = self._head_of_cache(key, features.channels) or self._head_of_folder(key)
         if kept is not None:
             return kept.to(self.extractor.device).eval(), "kept"
-        head = train(features, self.config, str(self.extractor.device), self.progress).head
+        head = self._train(features).head
         if self.cache is not None:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
             self.cache.keep(key, "head.bin", save(tensors), {})
         return head, "trained"
+
+    def _train(self, features: Features) -> Trained:
+        if len(features) < FEW:
+            self.say(
+                f"STEGO's head learns from {len(features)} pictures here; of fewer than {FEW} it tends to make a "
+                "segment each, and --method kmeans is better for them."
+            )
+        return train(features, self.config, str(self.extractor.device), self.progress)
 
     def _head_key(self, features: Features) -> str:
         """Of all that the head depends on: of the pictures those that could be read."""
@@ -201,7 +212,15 @@ def write_sweep(folder: Path, found: Sweep, of: str) -> None:
     """Write `sweep.png`, the curve, and `sweep.json`, its numbers; of: "features" or "codes"."""
     write_bytes(folder / "sweep.png", found.picture())
     record = {"chosen": found.chosen, "of": of, "score": "silhouette above chance", "curve": found.rows()}
-    write_text(folder / "sweep.json", json.dumps(record, indent=1))
+    write_text(folder / "sweep.json", json.dumps(record | {"doubt": found.doubt}, indent=1))
+
+
+def read_doubt(folder: Path) -> str:
+    """What speaks against the number that a sweep chose, as its record has it; empty where nothing does."""
+    try:
+        return str(json.loads((folder / "sweep.json").read_text(encoding="utf-8")).get("doubt", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _training(settings: dict) -> dict:

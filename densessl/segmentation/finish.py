@@ -35,7 +35,7 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
     write_segments(folder / "segments.json", tally, _files(run, done))
     write_names(folder / "names.txt", writer.classes, tally.shares)
     draw_legend(folder / "legend.png", tally)
-    if run.config.crops:
+    if run.config.crops and run.config.sheets:
         _draw_sheets(run, tally)
     if run.config.coco or (folder / "coco.json").exists():  # one of an earlier start would be of other classes
         _write_coco(run, done)
@@ -62,6 +62,8 @@ def _write_coco(run: MaskRun, done: list[int]) -> None:
 
 
 def _draw_sheets(run: MaskRun, tally: Tally) -> None:
+    """Of the largest segments, and those that are there are kept up to date."""
+
     def read(picture: int) -> tuple[np.ndarray, np.ndarray] | None:
         labels = run.labels(picture)
         try:
@@ -70,9 +72,11 @@ def _draw_sheets(run: MaskRun, tally: Tally) -> None:
             return None
         return (image, labels) if image.shape[:2] == labels.shape else None
 
-    total = len(tally.pixels)
-    for segment in range(total):
-        name = f"segment-{segment:0{max(2, len(str(total - 1)))}}.png"
-        draw_sheet(run.writer.folder / "sheets" / name, segment, tally, read)
-        run.progress("Drawing sheets", segment + 1, total, "")
+    total, largest = len(tally.pixels), set(np.argsort(-tally.pixels, kind="stable")[: run.config.sheets].tolist())
+    folder, digits = run.writer.folder / "sheets", max(2, len(str(total - 1)))
+    paths = {segment: folder / f"segment-{segment:0{digits}}.png" for segment in range(total)}
+    drawn = [segment for segment, path in paths.items() if segment in largest or path.exists()]
+    for count, segment in enumerate(drawn, start=1):
+        draw_sheet(paths[segment], segment, tally, read)
+        run.progress("Drawing sheets", count, len(drawn), "")
         run.heed()

@@ -6,9 +6,16 @@ where an empty cluster keeps its centroid, as the official code of DeepCluster-v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# Multiplications of a product from which several threads pay. Below, an operation takes some milliseconds, and threads
+# that wait for each other after it, on processors that are busy, take many times as long.
+LARGE = 1 << 31
 
 
 def best_spherical_kmeans(
@@ -23,6 +30,24 @@ def best_spherical_kmeans(
     points = F.normalize(points, dim=1)
     if len(points) < clusters:
         raise ValueError(f"{len(points)} points cannot form {clusters} clusters.")
+    with _threads_for(points.numel() * clusters):
+        return _best(points, clusters, generator, restarts, iterations)
+
+
+@contextmanager
+def _threads_for(work: int) -> Iterator[None]:
+    """One thread for products of so many multiplications, where they are small; as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if work < LARGE else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _best(
+    points: Tensor, clusters: int, generator: torch.Generator, restarts: int, iterations: int
+) -> tuple[Tensor, float]:
     centres = torch.stack([plus_plus(points, clusters, generator) for _ in range(restarts)])
     quality = points.new_full((restarts,), -2.0)
     for _ in range(iterations):

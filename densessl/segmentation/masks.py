@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from densessl.segmentation.model import Segmenter
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores, tiled_scores
 from densessl.segmentation.reader import Read, Reader
+from densessl.segmentation.specks import without_specks
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
 from densessl.segmentation.writer import MaskWriter
@@ -159,12 +161,21 @@ class MaskRun:
     def keep(self, model: Segmenter, scored: Scored) -> None:
         """Write the files of a picture, or those of a frame."""
         picture, shares = scored.picture, None
-        labels = best(scored.found, picture.image.shape[:2])
+        labels = without_specks(best(scored.found, picture.image.shape[:2]), self._least(picture))
         if self.config.probabilities:
             found = scored.found, scored.refinement, self.config.sharpness
             shares = probabilities(model, picture.tokens, picture.shape, *found)
         image = None if self.frame(picture.index) else picture.image
         self.writer.write(self.stem(picture.index), image, labels, shares)
+
+    def _least(self, picture: Read) -> int:
+        """The pixels that a connected part of the mask of a picture must have."""
+        height, width = picture.image.shape[:2]
+        seen = 1.0
+        if picture.bands is not None:
+            frame = picture.bands.frame
+            seen = min(seen, frame.tile**2 / math.prod(frame.size(height, width)))
+        return math.ceil(self.config.least_area * seen * height * width)
 
 
 def unreadable_before(folder: Path) -> set[str]:

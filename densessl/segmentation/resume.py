@@ -1,7 +1,8 @@
 """What an earlier start left in the folder of `segment`, and whether this one may go on with it.
 
-`run.json` says of which model the masks are, which file each picture has, and what the segments were called when
-overlays were drawn. It is written before the files that it speaks of, and after those are gone that it no longer does.
+`run.json` says of which model the masks are, with which settings they were made, which file each picture has, and what
+the segments were called when overlays were drawn. It is written before the files that it speaks of, and after those are
+gone that it no longer does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from densessl import config as configs
 from densessl.data.sources.videos import is_video
@@ -26,8 +27,10 @@ from densessl.segmentation.model import Saved, Segmenter, load_model
 from densessl.segmentation.writer import MaskWriter
 
 # Settings that change no mask: a run may go on with others than it began with.
-FREE = ("out", "workers", "devices", "cache", "cache_size", "keep_size", "unreadable", "names", "crops", "coco")
-FREE += ("probabilities",)
+FREE = ("out", "workers", "devices", "cache", "cache_size", "keep_size", "unreadable", "names", "crops", "sheets")
+FREE += ("coco", "probabilities")
+# Settings that change masks and not the model: with others all masks are written anew.
+MAKING = ("refine", "refine_size", "least_area", "sharpness", "stable", "crf")
 MODEL = "model.safetensors"
 SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
@@ -44,6 +47,7 @@ class State:
     model: hash of the model whose masks these are; None before it is learned. files: the stem of each picture by its
     name. shown: whether there are names, and the classes and colours that the overlays show. aside: by the hash of
     another model, the file that has the names of its segments. lengths: of films, as counted (`films.count_frames`).
+    made: the settings that masks were made with (`making`), empty where there are none yet.
     """
 
     model: str | None = None
@@ -51,6 +55,7 @@ class State:
     shown: list = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, list] = field(default_factory=dict)
+    made: dict[str, object] = field(default_factory=dict)
 
     @property
     def segments(self) -> int:
@@ -73,11 +78,20 @@ class State:
     def write(self, folder: Path) -> None:
         write_text(folder / "run.json", json.dumps(asdict(self)))
 
-    def follow(self, writer: MaskWriter, model: str, files: dict[str, str]) -> None:
-        """Take away what is of another model, of other pictures or shown with other names, and note what is so now."""
-        known = self.files.items() if self.model == model else set()
+    def changed(self, made: dict[str, object]) -> list[str]:
+        """`["refine: crf, now none"]` for what masks were made otherwise with."""
+        known = [(key, self.made[key], value) for key, value in made.items() if key in self.made]
+        return [f"{key}: {before}, now {value}" for key, before, value in known if before != value]
+
+    def follow(self, writer: MaskWriter, model: str, files: dict[str, str], made: dict[str, object]) -> None:
+        """Take away what is of another model or other pictures, made otherwise or shown with other names.
+
+        Then note what is so now.
+        """
+        other = self.model not in (None, model) or bool(self.changed(made))
+        known = self.files.items() if self.model == model and not other else set()
         stale = {(name, stem) for name, stem in files.items() if (name, stem) not in known}
-        if self.model not in (None, model):
+        if other:
             stale.update(self.files.items())
             for path in (*writer.folder.glob("sheets/segment-*.png"), *map(writer.folder.joinpath, SUMS)):
                 path.unlink(missing_ok=True)
@@ -88,8 +102,15 @@ class State:
         if shown != self.shown:
             for name, stem in files.items():
                 _forget(writer, name, stem, ("overlays", "classes"))
-        self.model, self.files, self.shown = model, files, shown
+        self.model, self.files, self.shown, self.made = model, files, shown, made
         self.write(writer.folder)
+
+
+def making(config: SegmentConfig, films: bool = True) -> dict[str, object]:
+    """What masks depend on beside the model, by dotted names: the CRF's where it is used, `stable` with films."""
+    asked = asdict(config)
+    crf = {f"crf.{key}": value for key, value in asked["crf"].items()} if config.refine == "crf" else {}
+    return {key: asked[key] for key in MAKING if key != "crf" and (films or key != "stable")} | crf
 
 
 def _forget(writer: MaskWriter, name: str, stem: str, *kinds: Sequence[str]) -> None:
@@ -123,7 +144,9 @@ def look(config: SegmentConfig, folder: Path) -> Before:
         return Before(None, *given)
     there = _there(folder)
     if state.model is not None:  # else there are no masks yet
-        check_same(config, folder, state, given, there)
+        before = _config_of(folder)
+        check_same(config, before, folder, state, given, there)
+        state.made = state.made or making(OmegaConf.to_object(before))
     if given[0] is not None:
         return Before(state, *given)
     if there is None:
@@ -143,6 +166,14 @@ def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
     if config.probe == "linear" and model.bias is None:
         raise UserError(f"probe=linear, but {config.model} has clusters alone: leave probe out.")
     return model, saved
+
+
+def _config_of(folder: Path) -> DictConfig:
+    """The settings that a folder's masks were begun with."""
+    found = configs.read_yaml(folder / "config.yaml", "segment")
+    if "least_area" not in found:  # of a release that knew none, and left all specks
+        found.least_area = 0.0
+    return configs.merge(SegmentConfig, found, where=str(folder))
 
 
 def _there(folder: Path) -> tuple[Segmenter, Saved] | None:
@@ -185,18 +216,19 @@ def untrained(config: SegmentConfig) -> str:
 
 def check_same(
     config: SegmentConfig,
+    before: DictConfig,
     folder: Path,
     state: State,
     given: tuple[Segmenter, Saved] | tuple[None, None],
     there: tuple[Segmenter, Saved] | None,
 ) -> None:
-    """A folder holds the masks of one model and one way of making them: refuse to go on with others.
+    """A folder holds the masks of one model: refuse to go on with another one.
 
-    Segments that are clusters of codes can be found anew, more or fewer of them: all else stays as it was. given: the
-    model of `config.model`. there: that of the folder, which says what a setting that was left out stood for.
+    Segments that are clusters of codes can be found anew, more or fewer of them, and masks be made anew from the same
+    model: all else stays as it was. before: the settings that the folder began with. given: the model of
+    `config.model`. there: that of the folder, which says what a setting that was left out stood for.
     """
-    before = configs.merge(SegmentConfig, configs.read_yaml(folder / "config.yaml", "segment"), where=str(folder))
-    now, free, hint = copy.copy(config), FREE, ""
+    before, now, free, hint = copy.copy(before), copy.copy(config), FREE + MAKING, ""
     if config.method != "stego" or config.stego.clusters == "kmeans":
         free += CLUSTERING
         free += () if config.method == "stego" else (*TRAINING, "stego")

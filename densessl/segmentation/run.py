@@ -8,9 +8,10 @@ import time
 from functools import partial
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from torch import nn
 
-from densessl.config import save
+from densessl.config import merge, read_yaml, save
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
@@ -26,14 +27,14 @@ from densessl.segmentation.extractor import Extractor
 from densessl.segmentation.features import Blocks, Features, features_key
 from densessl.segmentation.film_masks import FilmMasks
 from densessl.segmentation.films import Items, count_frames
-from densessl.segmentation.finding import Finding, learned_from
+from densessl.segmentation.finding import Finding, learned_from, read_doubt
 from densessl.segmentation.finish import finish
 from densessl.segmentation.layers import chosen
 from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
 from densessl.segmentation.names import Classes, read_names
 from densessl.segmentation.reader import Reader
-from densessl.segmentation.resume import MODEL, Before, State, look, model_hash, unheeded, untrained
+from densessl.segmentation.resume import MAKING, MODEL, Before, State, look, making, model_hash, unheeded, untrained
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
 from densessl.segmentation.writer import MaskWriter
@@ -44,9 +45,10 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
 
     Called again alike, it goes on where it was stopped: a model that was learned is not learned again, and a mask that
     is there is not written again, even if the picture was changed since. Called again with other `classes`, it finds
-    the segments anew in what is kept of the run before, and writes all masks anew. Without a backbone the one in the
-    box is used. say: gets what the user should know before it happens. Raises `UserError` for what the user
-    can mend, `RunStopped` when a signal ended the run.
+    the segments anew in what is kept of the run before, and writes all masks anew; so it does, from the same model,
+    with another `refine` and its like (`densessl.segmentation.resume.MAKING`). Without a backbone the one in the box is
+    used. say: gets what the user should know before it happens. Raises `UserError` for what the user can mend,
+    `RunStopped` when a signal ended the run.
     """
     begun = time.monotonic()
     config = counted(config)
@@ -64,7 +66,7 @@ def segment(config: SegmentConfig, progress: Report | None = None, say: Say = te
 def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Report, say: Say, begun: float) -> Summary:
     before = look(config, folder)
     _check_names(config, folder, before)
-    load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config)
+    load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config, say)
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
     state, previously = _begin(config, folder, before.state), unreadable_before(folder)
@@ -84,8 +86,13 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
             finding = Finding(items, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
             found = finding()
         model, saved, features = found.model, found.saved, found.features
-    writer = _settle(config, folder, state, model, saved, found is not None, say)
-    state.follow(writer, model_hash(model, saved), items.files)
+    writer, made = (
+        _settle(config, folder, state, model, saved, found is not None, say),
+        making(config, bool(items.films)),
+    )
+    if not before.anew and (changed := state.changed(made)):
+        say(f"{folder} holds masks made otherwise ({'; '.join(changed)}): all are written anew from the same model.")
+    state.follow(writer, model_hash(model, saved), items.files, made)
 
     def reader() -> Reader:
         extractor = load()[0]
@@ -123,12 +130,15 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
         cache=store,
         verdict=read_verdict(folder) if config.model is None else "",
         notes=tuple(items.notes),
+        sheets=config.sheets if config.crops else 0,
+        doubt=read_doubt(folder) if config.classes == "auto" else "",
     )
 
 
-def _store(config: SegmentConfig) -> Cache | None:
+def _store(config: SegmentConfig, say: Say) -> Cache | None:
     store = Cache.of(config.cache, config.cache_size)
     if store is not None:
+        store.say = say
         store.clean()
     return store
 
@@ -161,13 +171,20 @@ def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | No
 
 
 def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
-    """Make the folder ready; `config.yaml` is that of the command which learned the model, where one did."""
+    """Make the folder ready.
+
+    `config.yaml` is that of the command which learned the model, where one did, with the settings of the latest one for
+    what masks are made with; what those that lie there were made with is written before.
+    """
     remove_leftovers(folder)
-    if state is None or state.model is None or config.model is None:
-        save(config, folder / "config.yaml")
-    if state is None:
-        state = State()
-        state.write(folder)
+    began, state = state is not None and state.model is not None, state or State()
+    state.write(folder)
+    if began and config.model is not None:
+        latest = OmegaConf.structured(config)
+        config = merge(
+            SegmentConfig, read_yaml(folder / "config.yaml", "segment"), OmegaConf.masked_copy(latest, MAKING)
+        )
+    save(config, folder / "config.yaml")
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,8 @@ CROP = (300, 240)  # width and height of a place
 AROUND = 0.25  # of a region's sides, shown on each side of it
 LEAST = 0.35  # of the picture's shorter side, that a crop shows at least
 ROW, LEGEND_ROWS, LEGEND_WIDTH = 40, 24, 460  # pixels of a line; lines in a column; pixels of a column
+LEGEND_COLUMNS = 6  # beyond which columns grow longer
+SHOWN = 240  # classes of a legend, which is then 2760 x 1732 pixels
 
 
 def draw_sheet(
@@ -32,7 +34,8 @@ def draw_sheet(
 
     read: the picture (H, W, 3) uint8 and its segments (H, W) by number, or None where the picture is gone.
     """
-    classes, colour = tally.classes, tally.classes.colours[segment]
+    classes = tally.classes
+    colour = classes.class_colours[int(classes.table()[segment])]  # as overlays show it
     places = [
         crop(*found, segment, region, colour)
         for region in tally.regions(segment)
@@ -48,6 +51,10 @@ def draw_sheet(
     pictures = f"{tally.images[segment]} {'picture' if tally.images[segment] == 1 else 'pictures'}"
     facts = f"{tally.shares[segment]:.1%} of all pixels, in {pictures}"
     pen.text((width - MARGIN, MARGIN + 18), facts, FAINT, _font(20), anchor="rm")
+    if classes.given:
+        pen.text(
+            (MARGIN + 50, MARGIN + 47), _shortened(_class_of(classes, segment), 1100, 17), FAINT, _font(17), anchor="lm"
+        )
     if not places:
         pen.text((MARGIN, MARGIN + HEAD + 20), "No picture holds any of it.", FAINT, _font(20))
     for i, place in enumerate(places):
@@ -92,27 +99,54 @@ def _window(box: tuple[float, float, float, float], wide: int, high: int) -> tup
 
 
 def draw_legend(path: Path, tally: Tally) -> None:
-    """Write a swatch, the index, the name and the share of each class, in columns."""
+    """Write a swatch, index, name, segments and share of each class, in columns; of very many the largest."""
     classes: Classes = tally.classes
-    count = len(classes.members)
-    columns, rows = -(-count // LEGEND_ROWS), min(count, LEGEND_ROWS)
-    sheet = Image.new("RGB", (columns * LEGEND_WIDTH, 2 * MARGIN + rows * ROW), PAPER)
+    shown = sorted(np.argsort(-tally.class_shares, kind="stable")[:SHOWN].tolist())
+    rows = max(LEGEND_ROWS, -(-len(shown) // LEGEND_COLUMNS))
+    columns, rows = -(-len(shown) // rows), min(len(shown), rows)
+    sheet = Image.new("RGB", (columns * LEGEND_WIDTH, 2 * MARGIN + (rows + 1) * ROW), PAPER)
     pen = ImageDraw.Draw(sheet)
-    entries = zip(classes.class_colours, classes.class_names, tally.class_shares, strict=True)
-    for index, (colour, name, share) in enumerate(entries):
-        left, top = index // LEGEND_ROWS * LEGEND_WIDTH + MARGIN, MARGIN + index % LEGEND_ROWS * ROW
+    head = "Values in classes/, with their segments" if classes.given else "Values in labels/"
+    pen.text((MARGIN, MARGIN + ROW // 2 - 4), head, FAINT, _font(18), anchor="lm")
+    if columns > 1 and len(shown) < len(classes.members):
+        left_out = f"The {len(shown)} largest of {len(classes.members)}; segments.json has all."
+        pen.text((MARGIN + LEGEND_WIDTH, MARGIN + ROW // 2 - 4), left_out, FAINT, _font(18), anchor="lm")
+    for place, index in enumerate(shown):
+        left, top = place // rows * LEGEND_WIDTH + MARGIN, MARGIN + (1 + place % rows) * ROW
         middle = top + ROW // 2
-        pen.rounded_rectangle((left, top + 5, left + 44, top + ROW - 5), 5, fill=colour)
+        pen.rounded_rectangle((left, top + 5, left + 44, top + ROW - 5), 5, fill=classes.class_colours[index])
         pen.text((left + 96, middle), str(index), FAINT, _font(20), anchor="rm")
-        pen.text((left + 112, middle), _shortened(name, LEGEND_WIDTH - 2 * MARGIN - 190), INK, _font(20), anchor="lm")
-        pen.text((left + LEGEND_WIDTH - 2 * MARGIN, middle), f"{share:.1%}", FAINT, _font(18), anchor="rm")
+        _write_name(pen, (left + 112, middle), classes, index, LEGEND_WIDTH - 2 * MARGIN - 190)
+        share = f"{tally.class_shares[index]:.1%}"
+        pen.text((left + LEGEND_WIDTH - 2 * MARGIN, middle), share, FAINT, _font(18), anchor="rm")
     write_image(path, np.asarray(sheet))
 
 
-def _shortened(text: str, width: int) -> str:
-    if _font(20).getlength(text) <= width:
+def _write_name(pen: ImageDraw.ImageDraw, place: tuple[int, int], classes: Classes, index: int, width: int) -> None:
+    """The name of a class and, where the user gave it, the segments that it holds below."""
+    members, (left, middle) = classes.members[index], place
+    named = classes.names[members[0]] is not None
+    name = _shortened(classes.class_names[index], width)
+    pen.text((left, middle - 7 if named else middle), name, INK, _font(18 if named else 20), anchor="lm")
+    if named:
+        pen.text((left, middle + 11), _shortened(_segments(members), width, 13), FAINT, _font(13), anchor="lm")
+
+
+def _class_of(classes: Classes, segment: int) -> str:
+    """Which class a segment is in, and what else is."""
+    index = int(classes.table()[segment])
+    return f"Class {index}, {classes.class_names[index]}, holds {_segments(classes.members[index])}."
+
+
+def _segments(members: Sequence[int]) -> str:
+    *others, last = map(str, members)
+    return f"segments {', '.join(others)} and {last}" if others else f"segment {last}"
+
+
+def _shortened(text: str, width: int, size: int = 20) -> str:
+    if _font(size).getlength(text) <= width:
         return text
-    while text and _font(20).getlength(text + "…") > width:
+    while text and _font(size).getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
 

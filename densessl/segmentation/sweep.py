@@ -27,13 +27,14 @@ moves from the middle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.special import stdtrit
 from torch import Tensor
 
 from densessl.errors import UserError
@@ -66,6 +67,33 @@ class Sweep:
         """The least number that is about as good as the best."""
         enough = ENOUGH * max(self.best)
         return next((k for k, best in zip(self.classes, self.best, strict=True) if best >= enough), self.classes[0])
+
+    @property
+    def rivals(self) -> tuple[int, ...]:
+        """Numbers that fit as well as the chosen one as far as the repeats can tell, its neighbours left out.
+
+        Every repeat tries all numbers on a sample of its own. A number is behind where the chosen one's score less its
+        own is above 0 by a t-test over the repeats (one-sided, 5 %); of one repeat nothing can be told.
+        """
+        if len(self.scores[0]) < 2:
+            return ()
+        lead = torch.tensor(self.scores[self.classes.index(self.chosen)]) - torch.tensor(self.scores)  # (k, repeat)
+        noise = lead.std(dim=1) / lead.shape[1] ** 0.5
+        behind = lead.mean(dim=1) > stdtrit(lead.shape[1] - 1, 0.95) * noise
+        beside = torch.tensor([abs(each - self.chosen) <= 1 for each in self.classes])
+        return tuple(each for each, out in zip(self.classes, behind | beside, strict=True) if not out)
+
+    @property
+    def doubt(self) -> str:
+        """What speaks against the chosen number, as a sentence; empty where nothing does."""
+        if max(self.best) <= 0:
+            return f"No number fits better than it does by chance, so that {self.chosen} says nothing: choose one."
+        if not self.rivals:
+            return ""
+        return (
+            f"{self.chosen} is no clear choice: {_ranges(self.rivals)} would do as well, as far as "
+            f"{len(self.scores[0])} samples of the places can tell."
+        )
 
     def rows(self) -> list[dict[str, float]]:
         """The curve, for a table or JSON: number of segments, best score, and the least of the repeats."""
@@ -107,11 +135,14 @@ def sweep(
     for repeat in range(REPEATS):
         points = features.sampled(_share(features), generator, codes)
         numbers = range(2, most + 1)
-        found = curve(points, numbers, generator, RESTARTS)
+        found, done = [], repeat * len(numbers)
+        for each in curve(points, numbers, generator, RESTARTS):
+            found.append(each)
+            note = f"sample {repeat + 1} of {REPEATS}"
+            progress("Trying numbers of segments", done + len(found), REPEATS * len(numbers), note)
         # Where there is nothing to find, one start is as good as another.
         chance = curve(unclustered(points, SAMPLE, generator), numbers, generator, 1)
         scores.append([one - other for one, other in zip(found, chance, strict=True)])
-        progress("Choosing the number of segments", repeat + 1, REPEATS, "")
     return Sweep(tuple(range(2, most + 1)), tuple(zip(*scores, strict=True)))
 
 
@@ -140,13 +171,23 @@ def unclustered(points: Tensor, count: int, generator: torch.Generator) -> Tenso
     return F.normalize(mean + spread @ axes.T, dim=1)
 
 
-def curve(points: Tensor, classes: Iterable[int], generator: torch.Generator, restarts: int) -> list[float]:
-    """The mean silhouette of the unit points (N, D) in each of these numbers of clusters."""
-    found = []
+def curve(points: Tensor, classes: Iterable[int], generator: torch.Generator, restarts: int) -> Iterator[float]:
+    """The mean silhouette of the unit points (N, D) in each of these numbers of clusters, one after another."""
     for each in classes:
         centres = best_spherical_kmeans(points, each, generator, restarts)[0]
-        found.append(float(silhouette(points, (points @ centres.T).argmax(dim=1)).mean()))
-    return found
+        yield float(silhouette(points, (points @ centres.T).argmax(dim=1)).mean())
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """(2, 5, 6, 7) -> "2 and 5 to 7"."""
+    runs: list[list[int]] = []
+    for each in numbers:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    told = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
 
 
 def silhouette(points: Tensor, assigned: Tensor) -> Tensor:

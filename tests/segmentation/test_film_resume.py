@@ -154,9 +154,12 @@ def test_a_full_disk_leaves_no_video(tmp_path):
     assert not list((out / "overlays").iterdir())
 
 
-def test_other_ways_with_frames_are_refused_in_the_same_folder(tmp_path):
-    film = write(tmp_path / "film.mp4", shots(4))
+def test_another_choice_of_frames_is_refused_and_another_average_writes_all_masks_anew(tmp_path):
+    film, told = write(tmp_path / "film.mp4", shots(4)), []
     segment(settings(film, tmp_path / "out"), silent)
-    for changes in ({"every": 2}, {"stable": 0.5}):
-        with pytest.raises(UserError, match=f"{next(iter(changes))}: .*give another --out"):
-            segment(settings(film, tmp_path / "out", **changes), silent)
+    with pytest.raises(UserError, match="every: .*give another --out"):
+        segment(settings(film, tmp_path / "out", every=2), silent)
+    assert segment(settings(film, tmp_path / "out", stable=0.5), silent, told.append).before == 0
+    assert len(told) == 1 and "(stable: 0.7, now 0.5): all are written anew" in told[0]
+    segment(settings(film, tmp_path / "whole", stable=0.5), silent)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

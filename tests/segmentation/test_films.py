@@ -213,6 +213,15 @@ def test_a_file_without_frames_beside_good_ones_and_alone(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_film_that_is_cut_before_its_index_is_said_to_be_cut(tmp_path):
+    film = write(tmp_path / "film" / "whole.mp4", shots(30))
+    cut = tmp_path / "film" / "cut.mp4"
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(UserError, match="can read no frame of cut.mp4, since it is cut short.* copy it again, or give"):
+        open_source(str(cut))
+    assert "since it is cut short" in open_source(str(tmp_path / "film")).broken["cut.mp4"]
+
+
 def test_a_film_of_two_sizes(tmp_path):
     parts = [write(tmp_path / f"{size[0]}.mpg", shots(10, size=size), "MPG2") for size in ((48, 64), (80, 96))]
     film = tmp_path / "film.mpg"

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
 
+from densessl.segmentation import kmeans
 from densessl.segmentation.head import ClusterProbe, StegoHead
 from densessl.segmentation.kmeans import best_spherical_kmeans, plus_plus
 
@@ -88,3 +89,24 @@ def test_points_that_coincide_do_not_stop_kmeans():
     assert plus_plus(F.normalize(points, dim=1), 4, torch.Generator()).shape == (4, 3)
     centres, quality = best_spherical_kmeans(points, 4, torch.Generator(), restarts=1)
     assert torch.isfinite(centres).all() and quality == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("clusters", "threads"), [(3, 1), (30, 2)])
+def test_small_products_are_one_threads_and_afterwards_there_are_as_many_as_before(monkeypatch, clusters, threads):
+    monkeypatch.setattr(kmeans, "LARGE", 200 * 5 * 30)
+    plain, seen, before = kmeans.plus_plus, [], torch.get_num_threads()
+
+    def plus_plus(*arguments):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise RuntimeError("no memory")
+        return plain(*arguments)
+
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(kmeans, "plus_plus", plus_plus)
+        with pytest.raises(RuntimeError, match="no memory"):
+            best_spherical_kmeans(torch.rand(200, 5), clusters, torch.Generator().manual_seed(0))
+        assert torch.get_num_threads() == 2 and seen == [threads, threads]
+    finally:
+        torch.set_num_threads(before)

@@ -11,7 +11,7 @@ import torch
 
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
-from densessl.segmentation import segment
+from densessl.segmentation import finding, segment
 from densessl.segmentation.cache import GB
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
@@ -132,9 +132,34 @@ def test_a_damaged_cache_costs_time_and_nothing_else(png_folder, tmp_path, count
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    segment(settings(png_folder, tmp_path / "two", classes=5), silent)
+    told = []
+    segment(settings(png_folder, tmp_path / "two", classes=5), silent, told.append)
+    (sentence,) = (each for each in told if "cache" in each)
+    assert sentence.startswith(f"{path} in the cache is not as it was written") and "made anew" in sentence
+    told.clear()
+    segment(settings(png_folder, tmp_path / "three", classes=4), silent, told.append)
+    assert not any("cache" in each for each in told)
     assert contents(tmp_path / "two") == expected
     assert counts["training" if what == "head" else "backbone"] > learned["training" if what == "head" else "backbone"]
+
+
+@pytest.mark.parametrize(
+    ("few", "words"), [(5, "STEGO's head learns from 4 pictures here; of fewer than 5"), (4, None)]
+)
+def test_that_pictures_are_few_for_a_head_is_said_before_it_is_trained(png_folder, tmp_path, monkeypatch, few, words):
+    monkeypatch.setattr(finding, "FEW", few)
+    plain, told = finding.train, []
+
+    def train(*arguments):
+        assert [each.startswith(words) for each in told] == [True] if words else not told
+        return plain(*arguments)
+
+    monkeypatch.setattr(finding, "train", train)
+    segment(settings(png_folder, tmp_path / "out"), silent, told.append)
+    segment(settings(png_folder, tmp_path / "out", classes=2), silent, unsaid)
+    told.clear()
+    segment(settings(png_folder, tmp_path / "kmeans", method="kmeans"), silent, told.append)
+    assert not told
 
 
 def test_features_that_do_not_fit_are_not_kept_and_the_summary_says_so(png_folder, tmp_path, cache_folder):

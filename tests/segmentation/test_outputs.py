@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from densessl.progress import silent
 from densessl.segmentation import SegmentConfig, segment
@@ -89,12 +90,61 @@ def test_sheets_and_legends_of_many_few_and_no_places(tmp_path):
     assert all((legend == colour).all(axis=2).any() for colour in palette(70))
 
 
+def test_a_legend_of_a_thousand_classes_shows_the_largest_at_a_size_that_can_be_read(tmp_path):
+    tally = Tally(Classes.unnamed(1000), crops=0)
+    tally.add(0, np.repeat(np.arange(1000, dtype=np.uint16), np.arange(1000) + 1)[None])
+    draw_legend(tmp_path / "legend.png", tally)
+    legend = cv2.imread(str(tmp_path / "legend.png"))[..., ::-1]
+    assert legend.shape[0] <= 1800 and legend.shape[1] == 6 * 460
+    swatches = legend[28 + 40 + 20 :: 40, 28 + 22 :: 460][:40].transpose(1, 0, 2).reshape(-1, 3)
+    assert swatches.tolist() == [list(colour) for colour in palette(1000)[-240:]]
+
+
+def test_a_legend_and_a_sheet_of_merged_segments_say_which_a_class_holds(tmp_path, monkeypatch):
+    written, plain = [], ImageDraw.ImageDraw.text
+
+    def text(self, place, words, *more, **named):
+        written.append(words)
+        return plain(self, place, words, *more, **named)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    for classes in (Classes(("sky", "tree", "sky"), palette(3)), Classes.unnamed(3)):
+        tally = Tally(classes, crops=1)
+        tally.add(0, blocks(10, 20))
+        draw_legend(tmp_path / "legend.png", tally)
+        draw_sheet(tmp_path / "sheet.png", 2, tally, lambda picture: None)
+        sheet = cv2.imread(str(tmp_path / "sheet.png"))[28 + 18, 28 + 18, ::-1]
+        assert tuple(sheet) == palette(3)[0 if classes.given else 2]  # as in the overlays
+    merged, unnamed = written[: written.index("Values in labels/")], written[written.index("Values in labels/") :]
+    assert {"Values in classes/, with their segments", "sky", "segments 0 and 2", "tree", "segment 1"} <= set(merged)
+    assert {"segment 2: sky", "Class 0, sky, holds segments 0 and 2."} <= set(merged)
+    assert {"segment 0", "segment 1", "segment 2"} <= set(unnamed) and not any("class" in each for each in unnamed)
+
+
 @pytest.fixture
 def folder(scenes, tmp_path) -> Path:
     (tmp_path / "pictures").mkdir()
     for name, image in zip("abcd", scenes[0].images, strict=True):
         cv2.imwrite(str(tmp_path / "pictures" / f"{name}.jpg"), image)
     return tmp_path / "pictures"
+
+
+def test_sheets_are_those_of_the_largest_segments_and_the_summary_says_how_to_get_the_others(folder, tmp_path):
+    out = tmp_path / "out"
+    config = SegmentConfig(str(folder), str(out), classes=6, method="kmeans", image_size=64, devices="cpu")
+    config.backbone, config.refine, config.sheets = "colour", "none", 2
+    summary = segment(config, silent)
+    pixels = [each["pixels"] for each in json.loads((out / "segments.json").read_text())["classes"]]
+    largest = sorted(sorted(range(6), key=lambda index: -pixels[index])[:2])
+    assert sorted(path.name for path in (out / "sheets").iterdir()) == [f"segment-0{index}.png" for index in largest]
+    assert f"{out / 'sheets'} shows the 2 largest segments, and not the other 4: sheets=6 draws all." in str(summary)
+    config.sheets = 6
+    assert "largest segments" not in str(segment(config, silent)) and len(list((out / "sheets").iterdir())) == 6
+    config.sheets = 1
+    (out / "names.txt").write_text("0: sky\n5: sky\n")
+    before = {path: path.read_bytes() for path in (out / "sheets").iterdir()}
+    segment(config, silent)
+    assert all(path.read_bytes() != data for path, data in before.items())  # all of them say so
 
 
 @pytest.mark.parametrize("refine", ["none", "guided", "crf"])

@@ -53,6 +53,7 @@ def run(pictures: Path, out: Path, model: Path, **settings) -> Path:
         image_size=48,
         devices="cpu",
         refine="none",
+        least_area=0,
         crops=0,
         **settings,
     )

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from densessl import files
+from densessl.config import build, read_yaml
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import SegmentConfig, finding, run, segment
+from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
+from densessl.segmentation.writer import MaskWriter
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def test_new_pictures_get_masks_of_the_same_model_and_lost_ones_are_not_counted(
     ("changes", "words"),
     [
         ({"seed": 4}, r"holds masks made with other settings \(seed: 0, now 4\): give another --out"),
-        ({"refine": "guided"}, r"\(refine: none, now guided\)"),
+        ({"image_size": 72}, r"\(image_size: 64, now 72\)"),
         ({"stego": {"dim": 9}}, r"\(stego.dim: 70, now 9\)"),
     ],
 )
@@ -171,6 +174,84 @@ def test_other_settings_in_the_folder_are_refused(folder, tmp_path, changes, wor
     with pytest.raises(UserError, match=words):
         segment(config, silent)
     assert contents(tmp_path / "out") == before
+
+
+OTHERWISE = {"refine": "guided", "least_area": 0.02}
+
+
+@pytest.mark.parametrize("more", [{}, {"classes": 2}])
+def test_other_ways_to_make_masks_write_all_of_them_anew_from_the_same_model(folder, tmp_path, monkeypatch, more):
+    out, told = tmp_path / "out", []
+    given = {"cache": str(tmp_path / "cache"), "method": "kmeans", "steps": SegmentConfig.steps}
+    segment(settings(folder, out, **given), silent)
+    segment(settings(folder, tmp_path / "whole", **given | OTHERWISE | more), silent)
+    model = (out / "model.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(ColourBackbone, "feature_maps", None)  # features are those of the cache
+        summary = segment(settings(folder, out, **given | OTHERWISE | more), silent, told.append)
+    assert summary.before == 0 and contents(out) == contents(tmp_path / "whole")
+    assert len(told) == 1 and "written anew" in told[0]
+    if not more:
+        assert "(refine: none, now guided; least_area: 0.001, now 0.02)" in told[0]
+        assert (out / "model.safetensors").read_bytes() == model
+    assert segment(settings(folder, out, **given | OTHERWISE | more), silent, told.append).before == 4
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_masks_of_two_settings_are_never_mixed_however_a_run_is_killed(folder, tmp_path, monkeypatch, back):
+    """Killed while it takes the old masks away, and again while it writes the new ones; then on, or back."""
+    out, given = tmp_path / "out", {"method": "kmeans", "steps": SegmentConfig.steps}
+    segment(settings(folder, out, **given), silent)
+    plain, count = MaskWriter.forget, []
+
+    def forget(self, *arguments):
+        count.append(1)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        plain(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskWriter, "forget", forget)
+        with pytest.raises(KeyboardInterrupt):
+            segment(settings(folder, out, **given | OTHERWISE), silent)
+    assert len(times(out, "labels")) == 2
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(RunStopped):
+            segment(settings(folder, out, **given | OTHERWISE), silent)
+    first = times(out, "labels")
+    assert len(first) == 2
+    last = given if back else given | OTHERWISE
+    assert segment(settings(folder, out, **last), silent).before == (0 if back else 2)
+    assert back or first.items() <= times(out, "labels").items()
+    segment(settings(folder, tmp_path / "whole", **last), silent)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_folder_of_a_release_that_noted_no_settings_keeps_its_masks_by_the_same_ones(folder, tmp_path):
+    out, given = tmp_path / "out", {"method": "kmeans", "steps": SegmentConfig.steps}
+    segment(settings(folder, out, **given, least_area=0), silent)
+    state, config = json.loads((out / "run.json").read_text()), (out / "config.yaml").read_text()
+    del state["made"]
+    (out / "run.json").write_text(json.dumps(state))
+    (out / "config.yaml").write_text(config.replace("least_area: 0.0\n", ""))
+    assert segment(settings(folder, out, **given, least_area=0), silent).before == 4
+    (out / "run.json").write_text(json.dumps(state))
+    (out / "config.yaml").write_text(config.replace("least_area: 0.0\n", ""))
+    assert segment(settings(folder, out, **given), silent).before == 0
+
+
+def test_with_a_model_the_recipe_that_is_kept_says_how_masks_were_made_last(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one"), silent)
+    given = {"model": str(tmp_path / "one" / "model.safetensors"), "image_size": None}
+    segment(settings(folder, tmp_path / "two", **given), silent)
+    segment(settings(folder, tmp_path / "two", **given | OTHERWISE), silent)
+    kept = build(SegmentConfig, read_yaml(tmp_path / "two" / "config.yaml", "segment"))
+    assert (kept.refine, kept.least_area, kept.model) == ("guided", 0.02, given["model"])
+    segment(settings(folder, tmp_path / "one", **given | OTHERWISE), silent)
+    kept = build(SegmentConfig, read_yaml(tmp_path / "one" / "config.yaml", "segment"))
+    assert (kept.refine, kept.model, kept.seed) == ("guided", None, 0)
 
 
 def test_a_run_that_was_stopped_before_it_had_masks_may_begin_with_other_settings(folder, tmp_path, monkeypatch):

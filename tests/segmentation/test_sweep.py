@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import ttest_rel
 from sklearn.metrics import silhouette_samples
 
 from densessl.errors import UserError
@@ -95,6 +96,35 @@ def test_the_curve_is_data_and_a_picture():
 @pytest.mark.parametrize(("best", "chosen"), [((0.1, 0.5, 0.4), 3), ((0.1, 0.48, 0.5), 3), ((0.1, 0.46, 0.5), 4)])
 def test_the_least_of_numbers_that_are_about_as_good_is_chosen(best, chosen):
     assert Sweep((2, 3, 4), tuple((each, each - 0.3) for each in best)).chosen == chosen
+
+
+def test_numbers_that_samples_cannot_tell_from_the_chosen_one_are_told():
+    scores = [[0.30, 0.31, 0.29, 0.30], [0.50, 0.52, 0.51, 0.50], [0.49, 0.50, 0.52, 0.50]]
+    scores += [[0.45, 0.53, 0.50, 0.49], [0.40, 0.43, 0.41, 0.40]]
+    found = Sweep((2, 3, 4, 5, 6), tuple(map(tuple, scores)))
+    assert found.chosen == 3
+    behind = [ttest_rel(scores[1], each, alternative="greater").pvalue < 0.05 for each in scores]
+    assert behind == [True, False, False, False, True] and found.rivals == (5,)  # 4 is beside 3
+    assert found.doubt == "3 is no clear choice: 5 would do as well, as far as 4 samples of the places can tell."
+    assert Sweep((2, 3, 4, 5), tuple(map(tuple, [*scores[:3], scores[4]]))).doubt == ""
+    flat = Sweep(tuple(range(2, 9)), tuple((0.1, 0.2 + 0.001 * k, 0.1, 0.2) for k in range(7)))
+    assert flat.rivals == (4, 5, 6, 7, 8) and "2 is no clear choice: 4 to 8 would do" in flat.doubt
+    assert Sweep((2, 3, 4), ((0.3,), (0.2,), (0.3,))).doubt == ""  # of one sample nothing can be told
+    assert "No number fits better than it does by chance" in Sweep((2, 3), ((-0.2,), (-0.1,))).doubt
+
+
+def test_a_planted_number_is_chosen_without_a_doubt_and_noise_with_one():
+    assert sweep(planted(5, noise=0.6, seed=2), most=10, seed=2).doubt == ""
+    noise = Features([0], [(20, 20)], [np.random.default_rng(0).normal(size=(400, 24)).astype(np.float32)])
+    assert sweep(noise, most=10).doubt
+
+
+def test_progress_counts_the_numbers_that_were_tried(monkeypatch):
+    monkeypatch.setattr(sweeps, "REPEATS", 2)
+    told = []
+    sweep(planted(3, noise=0.6, seed=0), most=4, progress=lambda *each: told.append(each[1:]))
+    samples = ["sample 1 of 2"] * 3 + ["sample 2 of 2"] * 3
+    assert told == [(done, 6, sample) for done, sample in enumerate(samples, start=1)]
 
 
 def test_where_nothing_is_better_than_chance_two_are_chosen():

@@ -23,9 +23,27 @@ SUFFIXES = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".
 SKIPPED = 32  # frames up to which decoding on is quicker than looking for the next key frame
 DAMAGED = 32  # frames in a row that cannot be decoded before a video is taken to be over
 UNREADABLE = "OpenCV can read no frame of it"
+CUT = ", since it is cut short, and what was at its end says where its frames are"
 RATE = 25.0  # frames a second of a video that does not say
 # What is wrong with a video is said in sentences of ours. OpenCV looks at this when it opens its first one.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def _cut(path: str) -> bool:
+    """Whether an MP4 or MOV file ends within one of its boxes or before the index, `moov` (ISO/IEC 14496-12)."""
+    size, place, found = os.path.getsize(path), 0, []
+    with open(path, "rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # it stands behind the name, in 8 bytes
+                length = int.from_bytes(head[8:16], "big")
+            found.append(head[4:8])
+            if found[0] != b"ftyp" or 0 < length < 8:
+                return False
+            place = size if length == 0 else place + length
+    return bool(found) and (place != size or b"moov" not in found)
 
 
 class Videos(Source):
@@ -39,10 +57,14 @@ class Videos(Source):
     def __init__(self, root: str, names: Sequence[str]) -> None:
         self.root, self.notes = root, []
         counts = {name: _count(os.path.join(root, name)) for name in names}
-        self.broken = dict.fromkeys((name for name, count in counts.items() if not count), UNREADABLE)
+        broken = [name for name, count in counts.items() if not count]
+        self.broken = {name: UNREADABLE + (CUT if _cut(os.path.join(root, name)) else "") for name in broken}
         self.videos = [name for name, count in counts.items() if count]
         if not self.videos:
-            raise UserError(f"OpenCV can read no frame of {', '.join(names[:3])}: give another video, or its frames.")
+            cut = f"{CUT}: copy it again, or" if CUT in self.broken[names[0]] and len(names) == 1 else ":"
+            raise UserError(
+                f"OpenCV can read no frame of {', '.join(names[:3])}{cut} give another video, or its frames."
+            )
         if self.broken:
             some = f"{', '.join(list(self.broken)[:3])}{' and others' if len(self.broken) > 3 else ''}"
             self.notes.append(f"{len(self.broken)} of {len(names)} videos cannot be read and are left out: {some}.")
