@@ -165,7 +165,7 @@ def _save_untrained(run: Path, images: Path, folder: Path) -> None:
     from densessl.evaluation.baselines import FITTED, fit_batch_norms
     from densessl.evaluation.twins import look
     from densessl.progress import silent
-    from densessl.segmentation.extractor import Extractor
+    from densessl.segmentation.features.extractor import Extractor
 
     trained = load_backbone(str(run))
     with torch.random.fork_rng(devices=[]):

@@ -12,11 +12,11 @@ from densessl.evaluation.shelf import Shelf, kept_model
 from densessl.progress import Report
 from densessl.segmentation.checks import check
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.extractor import Extractor, weights_hash
-from densessl.segmentation.features import Features
+from densessl.segmentation.features.extractor import Extractor, weights_hash
+from densessl.segmentation.features.kept import Features
+from densessl.segmentation.learning import learn
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.sets import LabelledImages
-from densessl.segmentation.train import learn
 
 if TYPE_CHECKING:
     from densessl.evaluation.segments_config import SegmentsConfig

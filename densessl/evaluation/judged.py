@@ -17,12 +17,12 @@ from torch import Tensor
 
 from densessl.evaluation.cooccurrence import Pairs, across, sample_places, within
 from densessl.evaluation.segmentation import SegmentationScores, confusion_matrix, hungarian, segmentation_scores
-from densessl.segmentation.features import MEMORY, Features
+from densessl.segmentation.features.kept import MEMORY, Features
+from densessl.segmentation.features.tables import Holder
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.spectral import spectral_tokens
-from densessl.segmentation.tables import Holder
 
 if TYPE_CHECKING:
     from densessl.evaluation.candidates import Candidate

@@ -10,14 +10,14 @@ from densessl.data.sources.subset import drawn
 from densessl.errors import UserError
 from densessl.evaluation.shelf import Shelf
 from densessl.progress import Report
-from densessl.segmentation import remade
-from densessl.segmentation.cache import lists
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Features, features_key
+from densessl.segmentation.features import remade
+from densessl.segmentation.features.cache import lists
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Features, features_key
+from densessl.segmentation.features.squares import Squares
+from densessl.segmentation.features.transform import Frame
 from densessl.segmentation.sets import CentreSquares, FiveCrops, LabelledImages, open_labelled
 from densessl.segmentation.sets.folder import Counted
-from densessl.segmentation.squares import Squares
-from densessl.segmentation.transform import Frame
 
 if TYPE_CHECKING:
     from densessl.evaluation.segments_config import SegmentsConfig

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from densessl.evaluation.cooccurrence import Pairs
-from densessl.segmentation.overlay import palette
-from densessl.segmentation.plots import png
+from densessl.segmentation.outputs.overlay import palette
+from densessl.segmentation.outputs.plots import png
 
 UNMATCHED, VOID = (150, 150, 150), (0, 0, 0)  # of segments that no class is matched to, and of pixels without a label
 SIDE = 2.3  # inches of a picture's width

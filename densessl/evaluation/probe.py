@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densessl.progress import Report
-from densessl.segmentation.features import MEMORY, Features
-from densessl.segmentation.head import StegoHead
+from densessl.segmentation.features.kept import MEMORY, Features
+from densessl.segmentation.features.transform import Frame
 from densessl.segmentation.model import Segmenter, codes_of
-from densessl.segmentation.sampling import batches
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.sets.base import IGNORED
-from densessl.segmentation.transform import Frame
+from densessl.segmentation.stego.head import StegoHead
+from densessl.segmentation.stego.sampling import batches
 
 
 def learn_probe(

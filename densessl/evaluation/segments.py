@@ -52,15 +52,15 @@ from densessl.evaluation.shelf import Shelf, kept_masks, kept_pairs
 from densessl.evaluation.twins import twins
 from densessl.files import write_bytes
 from densessl.progress import Progress, Report, tell
-from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features.cache import Cache
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.tiles import tile_frame
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
-from densessl.segmentation.released import is_model, open_models
 from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
-from densessl.segmentation.tiles import tile_frame
+from densessl.segmentation.stego.released import is_model, open_models
 
 PICTURED = 4  # images of the panel
 SQUARE = 320  # pixels of a side of what the official way judges

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from densessl.errors import UserError
 from densessl.segmentation.config import SegmentConfig, StegoConfig
-from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.refinement.crf import CRFConfig
 
 
 @dataclass

@@ -24,11 +24,11 @@ from densessl.errors import RunStopped
 from densessl.evaluation.cooccurrence import Pairs
 from densessl.evaluation.judged import Judged, Masks
 from densessl.progress import tell
-from densessl.segmentation.cache import Cache
-from densessl.segmentation.extractor import weights_hash
-from densessl.segmentation.head import StegoHead
+from densessl.segmentation.features.cache import Cache
+from densessl.segmentation.features.extractor import weights_hash
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement
+from densessl.segmentation.stego.head import StegoHead
 from densessl.segmentation.stopping import terminable
 
 if TYPE_CHECKING:

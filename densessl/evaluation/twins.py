@@ -11,10 +11,10 @@ from densessl.data.sources import Source
 from densessl.data.sources.subset import drawn
 from densessl.evaluation.baselines import FITTED, fit_batch_norms, random_twin
 from densessl.progress import Report
-from densessl.segmentation import transform
-from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.squares import Squares
+from densessl.segmentation.features import transform
+from densessl.segmentation.features.colour import ColourBackbone
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.squares import Squares
 
 BATCH = 32  # pictures of a batch whose statistics batch norms take
 

@@ -9,7 +9,7 @@ from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.hardware import Hardware
 from densessl.segmentation.config import SegmentConfig, counted
-from densessl.segmentation.crf import check_reach
+from densessl.segmentation.refinement.crf import check_reach
 
 
 def check(config: SegmentConfig) -> None:

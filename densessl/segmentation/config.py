@@ -14,7 +14,7 @@ from densessl import config as configs
 from densessl.config import nearest
 from densessl.data.pages import SIDE
 from densessl.errors import UserError
-from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.refinement.crf import CRFConfig
 
 
 @dataclass
@@ -60,7 +60,7 @@ class SegmentConfig:
         written.
     probe: of a .ckpt "cluster", found without labels, or "linear", which labels taught and whose classes have names.
     method: "kmeans" on the backbone's features; "stego", which trains a head first and takes its codes
-        (`densessl.segmentation.train`); or "spectral", k-means with the tokens of each picture first joined into
+        (`densessl.segmentation.stego.train`); or "spectral", k-means with the tokens of each picture first joined into
         segments of that picture (`densessl.segmentation.spectral`). tests/benchmarks/heads.md has the figures by which
         k-means is what happens unless told.
     layers: which of the backbone's feature maps, counted as Python counts (-1 is the last), or "colour" for colours and
@@ -75,7 +75,8 @@ class SegmentConfig:
     image_size: short side in pixels of what the backbone sees; None is the backbone's own (or the model's). With `tile`
         that of the whole picture, and None is its own size.
     tile: None, or the side in pixels of the squares through which the backbone sees a picture of any size, which lie
-        over each other (`densessl.segmentation.tiles`); segments are then learned from such squares, up to 1024.
+        over each other (`densessl.segmentation.features.tiles`); segments are then learned from such squares, up to
+        1024.
     steps: optimizer steps of STEGO's head; None counts `epochs` over the pictures instead.
     learn_from: pictures to learn from at most, drawn by the seed; masks are written for all.
     refine: how masks are made to follow edges: "crf" (a second or so a picture), "guided" (faster, less) or "none".
@@ -88,7 +89,7 @@ class SegmentConfig:
     sharpness: of the probabilities that the refinement begins with; 2 in STEGO's evaluation.
     every: of a film each frame gets a mask, or of so many one: every=5 takes frames 0, 5, 10 and so on.
     stable: share of the frames before in what decides a frame's mask, brought along with the motion, so that labels do
-        not flicker (`densessl.segmentation.stable`); below 1, and 0 takes each frame by itself.
+        not flicker (`densessl.segmentation.films.stable`); below 1, and 0 takes each frame by itself.
     names: a names.txt in which segments have names; those of the same name become one class, and `classes/` gets masks
         of the classes. None takes the one in `out`, if there is one.
     crops: how many places each page of `sheets/` shows its segment at; 0 draws no sheets.
@@ -102,7 +103,8 @@ class SegmentConfig:
     cache_size: what that folder may hold, in GB of 10^9 bytes; what was not used for longest makes room. The box makes
         3.1 MB of a photograph of 4:3, so that 16 hold the 5000 that are learned from.
     keep_size: what features that are learned from may take beside the cache, in GB, in the folder `out` while the run
-        lasts; where they would take more, the backbone makes them anew for each step (`densessl.segmentation.remade`).
+        lasts; where they would take more, the backbone makes them anew for each step
+        (`densessl.segmentation.features.remade`).
     unreadable: share of the pictures that may be unreadable before the run ends.
     """
 

@@ -22,18 +22,19 @@ from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.files import write_bytes, write_text
 from densessl.progress import Report, Say, tell
-from densessl.segmentation.cache import Cache
+from densessl.segmentation.clusters import check_enough, cluster
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.diagnosis import write_diagnosis
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Blocks, Features, features_key
-from densessl.segmentation.films import Items
-from densessl.segmentation.head import StegoHead
+from densessl.segmentation.features.cache import Cache
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Blocks, Features, features_key
+from densessl.segmentation.features.remade import features_of
+from densessl.segmentation.features.squares import Squares
+from densessl.segmentation.films.items import Items
 from densessl.segmentation.model import Saved, Segmenter, codes_of
-from densessl.segmentation.remade import features_of
-from densessl.segmentation.squares import Squares
+from densessl.segmentation.stego.diagnosis import write_diagnosis
+from densessl.segmentation.stego.head import StegoHead
+from densessl.segmentation.stego.train import VERSION, Trained, train
 from densessl.segmentation.sweep import Sweep, check_choice, sweep
-from densessl.segmentation.train import VERSION, Trained, check_enough, cluster, train
 
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")

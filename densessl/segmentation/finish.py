@@ -8,12 +8,12 @@ import numpy as np
 
 from densessl.data.images import UnreadableImage
 from densessl.errors import UserError
-from densessl.segmentation.coco import write_coco
 from densessl.segmentation.masks import MaskRun
-from densessl.segmentation.names import write_names
+from densessl.segmentation.outputs.coco import write_coco
+from densessl.segmentation.outputs.names import write_names
+from densessl.segmentation.outputs.sheets import draw_legend, draw_sheet
+from densessl.segmentation.outputs.tally import Tally, write_segments
 from densessl.segmentation.parallel import spread, threads_of
-from densessl.segmentation.sheets import draw_legend, draw_sheet
-from densessl.segmentation.tally import Tally, write_segments
 
 
 def finish(run: MaskRun) -> tuple[Tally, int]:

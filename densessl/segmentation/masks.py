@@ -17,15 +17,15 @@ from densessl.data.sources import Unreadable
 from densessl.errors import UserError
 from densessl.progress import Report
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.films import Items
+from densessl.segmentation.films.items import Items
 from densessl.segmentation.model import Segmenter
+from densessl.segmentation.outputs.writer import MaskWriter
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores, tiled_scores
 from densessl.segmentation.reader import Read, Reader
-from densessl.segmentation.specks import without_specks
+from densessl.segmentation.refinement.specks import without_specks
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
-from densessl.segmentation.writer import MaskWriter
 
 
 @dataclass

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from densessl.errors import UserError
 from densessl.files import write_bytes
-from densessl.segmentation.head import StegoHead
-from densessl.segmentation.layers import Layers
+from densessl.segmentation.features.layers import Layers
+from densessl.segmentation.stego.head import StegoHead
 
 FORMAT = "densessl-segment-2"  # to be counted up with every change of what a file holds
 

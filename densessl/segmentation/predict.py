@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.data.resize import resize
-from densessl.segmentation.crf import CRFConfig, MeanField, guided
+from densessl.segmentation.features.layers import resized
+from densessl.segmentation.features.tiles import Bands
 from densessl.segmentation.interpolated import interpolated_lengths
-from densessl.segmentation.layers import resized
 from densessl.segmentation.model import Segmenter
-from densessl.segmentation.tiles import Bands
+from densessl.segmentation.refinement.crf import CRFConfig, MeanField, guided
 
 # Scores upsampled at a time, in numbers: 64 MiB.
 CHUNK = 1 << 24
@@ -43,7 +43,7 @@ class Guide:
 class Refinement:
     """How masks are made to follow the picture's edges.
 
-    method: "crf" or "guided" (`densessl.segmentation.crf`), or "none" for the probabilities as they are.
+    method: "crf" or "guided" (`densessl.segmentation.refinement.crf`), or "none" for the probabilities as they are.
     size: longest side in pixels at which that is done; that of the map where it is larger, up to `MOST`.
     sharpness: of the softmax that makes probabilities of the cosines; 2 in STEGO's evaluation. A linear probe has its
     own probabilities.

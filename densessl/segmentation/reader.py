@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from densessl.data.sources import Source
-from densessl.segmentation import transform
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Blocks, BlockWriter, Features, table_of
-from densessl.segmentation.tiles import Bands
+from densessl.segmentation.features import transform
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Blocks, BlockWriter, Features, table_of
+from densessl.segmentation.features.tiles import Bands
 
 
 @dataclass

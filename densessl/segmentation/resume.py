@@ -21,10 +21,10 @@ from densessl.data.sources.videos import is_video
 from densessl.errors import UserError
 from densessl.files import write_text
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.extractor import weights_hash
+from densessl.segmentation.features.extractor import weights_hash
 from densessl.segmentation.finding import CLUSTERING, same_clustering
 from densessl.segmentation.model import Saved, Segmenter, load_model
-from densessl.segmentation.writer import MaskWriter
+from densessl.segmentation.outputs.writer import MaskWriter
 
 # Settings that change no mask: a run may go on with others than it began with.
 FREE = ("out", "workers", "devices", "cache", "cache_size", "keep_size", "unreadable", "names", "crops", "sheets")
@@ -158,7 +158,7 @@ def look(config: SegmentConfig, folder: Path) -> Before:
 
 def _given(config: SegmentConfig) -> tuple[Segmenter, Saved]:
     # Only here, as it needs the packages that bring networks.
-    from densessl.segmentation.released import SUFFIXES, open_model
+    from densessl.segmentation.stego.released import SUFFIXES, open_model
 
     if Path(config.model).suffix in SUFFIXES:
         return open_model(config.model, config.probe)

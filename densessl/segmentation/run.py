@@ -17,27 +17,27 @@ from densessl.data.sources.places import absolute, check_apart
 from densessl.errors import UserError
 from densessl.files import claimed, remove_leftovers
 from densessl.progress import Progress, Report, Say, tell
-from densessl.segmentation.aside import turn_names
-from densessl.segmentation.cache import Cache
 from densessl.segmentation.checks import check, device_of
-from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import SegmentConfig, counted
-from densessl.segmentation.diagnosis import read_verdict
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Blocks, Features, features_key
-from densessl.segmentation.film_masks import FilmMasks
-from densessl.segmentation.films import Items, count_frames
+from densessl.segmentation.features.cache import Cache
+from densessl.segmentation.features.colour import ColourBackbone
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Blocks, Features, features_key
+from densessl.segmentation.features.layers import chosen
+from densessl.segmentation.films.items import Items, count_frames
+from densessl.segmentation.films.masks import FilmMasks
 from densessl.segmentation.finding import Finding, learned_from, read_doubt
 from densessl.segmentation.finish import finish
-from densessl.segmentation.layers import chosen
 from densessl.segmentation.masks import MaskRun, unreadable_before
 from densessl.segmentation.model import Saved, Segmenter, save_model
-from densessl.segmentation.names import Classes, read_names
+from densessl.segmentation.outputs.aside import turn_names
+from densessl.segmentation.outputs.names import Classes, read_names
+from densessl.segmentation.outputs.writer import MaskWriter
 from densessl.segmentation.reader import Reader
 from densessl.segmentation.resume import MAKING, MODEL, Before, State, look, making, model_hash, unheeded, untrained
+from densessl.segmentation.stego.diagnosis import read_verdict
 from densessl.segmentation.stopping import Stop, terminable
 from densessl.segmentation.summary import KNOWN, Summary
-from densessl.segmentation.writer import MaskWriter
 
 
 def segment(config: SegmentConfig, progress: Report | None = None, say: Say = tell) -> Summary:

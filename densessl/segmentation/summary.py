@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from densessl.segmentation.cache import Cache
+from densessl.segmentation.features.cache import Cache
 
 TOLD = 30  # classes whose shares are printed
 # Backbones that need no file of the user's, and what they are called.

@@ -39,9 +39,9 @@ from torch import Tensor
 
 from densessl.errors import UserError
 from densessl.progress import Report, silent
-from densessl.segmentation.features import Features
+from densessl.segmentation.features.kept import Features
 from densessl.segmentation.kmeans import best_spherical_kmeans
-from densessl.segmentation.plots import png
+from densessl.segmentation.outputs.plots import png
 
 MOST = 20  # segments that are tried
 SAMPLE = 2048  # tokens of a repeat

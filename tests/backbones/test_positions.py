@@ -13,8 +13,8 @@ from densessl.backbones import create_backbone, load_backbone, save_backbone
 from densessl.backbones.keys import has_keys, key_maps
 from densessl.backbones.positions import OfficialPositions, resized, set_positions
 from densessl.errors import UserError
-from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features.colour import ColourBackbone
+from densessl.segmentation.features.extractor import Extractor
 
 from .conftest import PLAIN, disturb, small
 

@@ -12,7 +12,7 @@ from densessl.backbones import SplitBackbone, create_backbone, load_backbone, sa
 from densessl.backbones.channels import SPACES, Split, convert, revert
 from densessl.backbones.split import encoder_like, untrained_twin
 from densessl.errors import UserError
-from densessl.segmentation.extractor import Extractor
+from densessl.segmentation.features.extractor import Extractor
 
 SMALL = {"channels": [8, 8, 16, 16], "layers": [1, 1, 1, 1]}
 

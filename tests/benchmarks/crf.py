@@ -25,11 +25,11 @@ from torch import Tensor
 
 from densessl.data.sources import open_source
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.crf import LEAST, CRFConfig, MeanField
-from densessl.segmentation.features import extract
+from densessl.segmentation.features.kept import extract
+from densessl.segmentation.learning import learn
 from densessl.segmentation.predict import Guide, Refinement
+from densessl.segmentation.refinement.crf import LEAST, CRFConfig, MeanField
 from densessl.segmentation.run import extractor_of
-from densessl.segmentation.train import learn
 
 PHOTOS = Path(__file__).parents[2].parent / "shared" / "data" / "photos"
 CRF, SIDE, SHARPNESS = CRFConfig(), 320, 2.0

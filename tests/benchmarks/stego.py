@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from densessl.backbones import create_backbone
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Features, extract
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Features, extract
+from densessl.segmentation.learning import learn
 from densessl.segmentation.predict import mask
-from densessl.segmentation.train import Trainer, learn
+from densessl.segmentation.stego.train import Trainer
 
 BATCH, SIZE, DIM, CLASSES, SAMPLES, NEGATIVES = 8, 224, 70, 27, 11, 5
 WEIGHTS, SHIFTS = (0.67, 0.25, 0.63), (0.08, 0.02, 0.66)  # within, with the neighbour, with negatives

@@ -12,12 +12,12 @@ from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.probe import learn_probe, probe_loss, shown_labels
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
-from densessl.segmentation.features import Features
-from densessl.segmentation.head import StegoHead
+from densessl.segmentation.features.kept import Features
+from densessl.segmentation.features.transform import Frame
 from densessl.segmentation.sets.official import centre_square
-from densessl.segmentation.transform import Frame
+from densessl.segmentation.stego.head import StegoHead
 from tests.segmentation.conftest import scene
-from tests.segmentation.stego_files import codes, features, save, weights
+from tests.segmentation.stego.stego_files import codes, features, save, weights
 
 SHAPES = [(2, 3), (4, 2)]
 

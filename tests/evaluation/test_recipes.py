@@ -17,8 +17,8 @@ from densessl.errors import UserError
 from densessl.evaluation import evaluate
 from densessl.evaluation.labelled import learned_images
 from densessl.evaluation.segments import SegmentsConfig
+from densessl.segmentation.features.transform import Frame
 from densessl.segmentation.sets import open_labelled
-from densessl.segmentation.transform import Frame
 from tests.segmentation.sets.conftest import Tree
 
 # The paper's figures, accuracy and mIoU in per cent, that a recipe has to name; of potsdam3-vitb8 there is none.

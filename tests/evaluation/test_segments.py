@@ -18,10 +18,11 @@ from densessl.evaluation.judged import Judged, mean_of_classes
 from densessl.evaluation.segmentation import confusion_matrix, segmentation_scores
 from densessl.evaluation.twins import twins
 from densessl.progress import silent
-from densessl.segmentation import crf, remade
 from densessl.segmentation.config import SegmentConfig, StegoConfig
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import Features
+from densessl.segmentation.features import remade
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import Features
+from densessl.segmentation.refinement import crf
 from densessl.segmentation.run import segment
 from densessl.segmentation.sets import open_labelled
 from tests.evaluation.judging import judge

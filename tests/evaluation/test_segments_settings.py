@@ -21,7 +21,7 @@ from densessl.evaluation.knn import KnnConfig
 from densessl.evaluation.labelled import open_sets
 from densessl.evaluation.linear import LinearConfig
 from densessl.evaluation.segments import SegmentsConfig
-from densessl.segmentation import remade
+from densessl.segmentation.features import remade
 from densessl.segmentation.sets import open_labelled
 from tests.evaluation.judging import judge
 

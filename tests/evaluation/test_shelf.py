@@ -17,9 +17,10 @@ from densessl.evaluation.judged import Judged
 from densessl.evaluation.segments import SegmentsConfig, evaluate_segments
 from densessl.evaluation.shelf import Shelf
 from densessl.progress import silent
-from densessl.segmentation import extractor, train
-from densessl.segmentation.cache import Cache
 from densessl.segmentation.config import StegoConfig
+from densessl.segmentation.features import extractor
+from densessl.segmentation.features.cache import Cache
+from densessl.segmentation.stego import train
 
 
 @pytest.fixture(scope="module")

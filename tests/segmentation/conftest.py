@@ -11,7 +11,7 @@ import pytest
 
 from densessl.data.images import UnreadableImage
 from densessl.segmentation import finding
-from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.features.colour import ColourBackbone
 
 
 @dataclass

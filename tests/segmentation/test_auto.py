@@ -13,9 +13,9 @@ from densessl.errors import UserError
 from densessl.progress import silent
 from densessl.segmentation import segment
 from densessl.segmentation import sweep as sweeps
-from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.extractor import Extractor
-from densessl.segmentation.features import extract
+from densessl.segmentation.features.colour import ColourBackbone
+from densessl.segmentation.features.extractor import Extractor
+from densessl.segmentation.features.kept import extract
 from densessl.segmentation.model import load_model
 from tests.segmentation.runs import contents, settings, unsaid
 

@@ -12,7 +12,7 @@ import torch
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import finding, segment
-from densessl.segmentation.cache import GB
+from densessl.segmentation.features.cache import GB
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
 from tests.segmentation.runs import contents, fresh, settings, unsaid

@@ -12,10 +12,10 @@ import torch
 
 from densessl.progress import silent
 from densessl.segmentation import masks, segment
-from densessl.segmentation.colour import ColourBackbone
-from densessl.segmentation.names import Classes
+from densessl.segmentation.features.colour import ColourBackbone
+from densessl.segmentation.outputs.names import Classes
+from densessl.segmentation.outputs.tally import Tally, _largest
 from densessl.segmentation.parallel import spread, threads_of
-from densessl.segmentation.tally import Tally, _largest
 from tests.segmentation.filming import settings as film_settings
 from tests.segmentation.filming import shots, write
 from tests.segmentation.runs import contents, settings

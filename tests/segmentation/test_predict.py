@@ -15,14 +15,14 @@ import torch.nn.functional as F
 
 from densessl.errors import UserError
 from densessl.segmentation import predict
-from densessl.segmentation.crf import CRFConfig
-from densessl.segmentation.head import StegoHead
 from densessl.segmentation.model import FORMAT, Saved, Segmenter, load_model, save_model
-from densessl.segmentation.names import Classes
-from densessl.segmentation.overlay import overlay, palette
+from densessl.segmentation.outputs.names import Classes
+from densessl.segmentation.outputs.overlay import overlay, palette
+from densessl.segmentation.outputs.tally import Tally, write_segments
+from densessl.segmentation.outputs.writer import MaskWriter, stems
 from densessl.segmentation.predict import Refinement, interpolated_log_odds, mask
-from densessl.segmentation.tally import Tally, write_segments
-from densessl.segmentation.writer import MaskWriter, stems
+from densessl.segmentation.refinement.crf import CRFConfig
+from densessl.segmentation.stego.head import StegoHead
 
 
 def segmenter(classes: int = 5) -> Segmenter:

@@ -18,10 +18,10 @@ from densessl.config import build, read_yaml
 from densessl.errors import RunStopped, UserError
 from densessl.progress import silent
 from densessl.segmentation import SegmentConfig, finding, run, segment
-from densessl.segmentation.colour import ColourBackbone
+from densessl.segmentation.features.colour import ColourBackbone
 from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import load_model
-from densessl.segmentation.writer import MaskWriter
+from densessl.segmentation.outputs.writer import MaskWriter
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from densessl.errors import UserError
 from densessl.progress import Progress, silent
 from densessl.segmentation import SegmentConfig, segment
 from densessl.segmentation.checks import check
-from densessl.segmentation.colour import ColourBackbone
 from densessl.segmentation.config import StegoConfig, resolve
-from densessl.segmentation.crf import CRFConfig
+from densessl.segmentation.features.colour import ColourBackbone
 from densessl.segmentation.model import load_model, save_model
+from densessl.segmentation.refinement.crf import CRFConfig
 
 
 @pytest.fixture

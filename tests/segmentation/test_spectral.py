@@ -17,7 +17,8 @@ from sklearn.metrics import adjusted_rand_score
 from densessl.errors import UserError
 from densessl.segmentation import spectral
 from densessl.segmentation.config import SegmentConfig
-from densessl.segmentation.features import Features
+from densessl.segmentation.features.kept import Features
+from densessl.segmentation.learning import learn
 from densessl.segmentation.predict import mask
 from densessl.segmentation.spectral import (
     SpectralConfig,
@@ -29,7 +30,6 @@ from densessl.segmentation.spectral import (
     spectral_segments,
     spectral_tokens,
 )
-from densessl.segmentation.train import learn
 
 SHAPE = (12, 10)
 

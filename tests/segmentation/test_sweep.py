@@ -12,7 +12,7 @@ from sklearn.metrics import silhouette_samples
 
 from densessl.errors import UserError
 from densessl.segmentation import sweep as sweeps
-from densessl.segmentation.features import Features
+from densessl.segmentation.features.kept import Features
 from densessl.segmentation.sweep import Sweep, silhouette, sweep, unclustered
 
 

@@ -26,7 +26,7 @@ from densessl.documents.detection.sheets import overlay
 from densessl.errors import UserError, from_0_to_1, require
 from densessl.files import claimed, remove_leftovers, write_image, write_text, writing
 from densessl.progress import Progress, Report
-from densessl.segmentation.writer import stems
+from densessl.segmentation.outputs.writer import stems
 
 DETECTIONS = "detections.json"
 BLANK = 32  # pixels of a side below which there is no page

@@ -88,10 +88,10 @@ def test_a_ratio_that_is_none(folder, ratio):
 
 
 def test_features_of_crops_are_extracted_and_cached(folder, tmp_path, monkeypatch):
-    from densessl.segmentation.cache import GB, Cache
-    from densessl.segmentation.colour import ColourBackbone
-    from densessl.segmentation.extractor import Extractor
-    from densessl.segmentation.features import extract
+    from densessl.segmentation.features.cache import GB, Cache
+    from densessl.segmentation.features.colour import ColourBackbone
+    from densessl.segmentation.features.extractor import Extractor
+    from densessl.segmentation.features.kept import extract
 
     source, cache = FiveCrops(folder).source, Cache(tmp_path / "cache", GB)
     extractor = Extractor(ColourBackbone(32), 32, "cpu")

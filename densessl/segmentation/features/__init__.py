@@ -1,0 +1,1 @@
+"""Features of pictures: from a frozen backbone, through tiles where they are large, kept and cached."""

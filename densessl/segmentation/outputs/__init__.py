@@ -1,0 +1,1 @@
+"""What is written: masks, overlays, names, sheets, legend and COCO."""
