@@ -21,6 +21,7 @@ from densessl.segmentation.features.kept import MEMORY, Features
 from densessl.segmentation.features.tables import Holder
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.predict import Refinement, mask
+from densessl.segmentation.refinement.specks import without_specks
 from densessl.segmentation.sets import LabelledImages
 from densessl.segmentation.spectral import spectral_tokens
 
@@ -59,7 +60,8 @@ class Masks:
 class Judged:
     """The set that is judged one way: its features, of mirrored pictures too where codes are averaged with theirs.
 
-    key: of all that these features and the labels depend on.
+    key: of all that these features and the labels depend on. least: the pixels that a connected part of a mask of this
+    size (H, W) must have; see `without_specks`.
     """
 
     way: str
@@ -67,6 +69,7 @@ class Judged:
     kept: Features
     mirrored: Features | None = None
     key: str = ""
+    least: Callable[[tuple[int, int]], int] = lambda size: 0
 
     def truth(self, row: int) -> np.ndarray:
         return self.labelled.labels(self.kept.indices[row])
@@ -137,6 +140,7 @@ class Judged:
                     guide = refinement.guide(image, codes.device, self.kept.shapes[row])
                 for name, refine in refinements.items():
                     labels = mask(each.model.of_codes(), codes, self.kept.shapes[row], truth.shape, guide, refine)
+                    labels = without_specks(labels, self.least(truth.shape))
                     masks = found[each.title, name]
                     masks.confusion += confusion_matrix(labels, truth, *masks.confusion.shape)
                     if index in pictured:

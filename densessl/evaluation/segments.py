@@ -58,6 +58,7 @@ from densessl.segmentation.features.extractor import Extractor
 from densessl.segmentation.features.tiles import tile_frame
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
+from densessl.segmentation.refinement.specks import least_pixels
 from densessl.segmentation.run import extractor_of
 from densessl.segmentation.sets import CentreSource, CentreSquares, LabelledImages
 from densessl.segmentation.stego.released import is_model, open_models
@@ -319,9 +320,11 @@ def _pictured(config: SegmentsConfig, test: LabelledImages) -> list[int]:
 def _judged(
     way: str, config: SegmentsConfig, extractor: Extractor, test: LabelledImages, shelf: Shelf, progress: Report
 ) -> Judged:
+    area = config.least_area
+    specks, least = [area] if area else [], partial(least_pixels, area, frame=extractor.frame)
     if way == "honest":
         features, key = features_of(config, extractor, test, shelf, progress)
-        return Judged(way, test, features, key=digest([way, key, test.fingerprint()]))
+        return Judged(way, test, features, key=digest([way, key, test.fingerprint(), *specks]), least=least)
     squares = CentreSquares(test, SQUARE)
     # The squares are shown at their own size, but for a backbone that takes no other than its own.
     device, taken = str(extractor.device), (extractor.layers, extractor.facet)
@@ -329,7 +332,8 @@ def _judged(
     features, key = features_of(config, shown, squares, shelf, progress)
     turned = CentreSource(test.source, SQUARE, mirrored=True)
     mirrored, its_key = features_of(config, shown, test, shelf, progress, turned)
-    return Judged(way, squares, features, mirrored, digest([way, key, its_key, squares.fingerprint()]))
+    key = digest([way, key, its_key, squares.fingerprint(), *specks])
+    return Judged(way, squares, features, mirrored, key, least)
 
 
 def _titled(title: str, refine: str) -> str:

@@ -44,6 +44,8 @@ class SegmentsConfig:
     batch_size, steps, epochs, lr: of STEGO's head and of linear probes; steps=null counts epochs; lr is the head's.
     probe_lr: Adam's, for linear. restarts: starts of k-means, the best of which counts.
     refine_size: longest side in pixels at which masks are refined. sharpness: of the probabilities that it begins with.
+    least_area: share of a picture, or of a tile, that a connected part of a mask must have, as `segment` asks of what
+        it writes; 0 judges masks as they were found, as the paper does.
     workers: processes that read pictures. devices: "auto", "cpu" or "gpu". precision: "32", or "bf16" for the backbone.
     cache: folder that keeps features and what was learned and judged, so that the same command goes on where it was
         stopped; "auto": $DENSESSL_CACHE, or densessl/features in the user's folder of caches; "none": nowhere.
@@ -81,6 +83,7 @@ class SegmentsConfig:
     probe_lr: float = 5e-3
     refine_size: int = SegmentConfig.refine_size
     sharpness: float = SegmentConfig.sharpness
+    least_area: float = 0.0
     workers: int = 0
     devices: str = "auto"
     precision: str = "32"
@@ -117,6 +120,8 @@ def check_protocol(config: SegmentsConfig, given: bool) -> None:
     if config.panel is not None and not (config.panel and config.pictures):
         raise UserError("panel names the images that panel.png shows: give one or more, and pictures=FOLDER for it.")
     _check_seeds(config.seeds)
+    if not 0 <= config.least_area < 1:
+        raise UserError(f"least_area={config.least_area} is a share of the picture: give 0, or less than 1.")
     for key, bound in (("seed", 0), ("limit", 2), ("probe_lr", 0)):
         value = getattr(config, key)
         if value is not None and value < bound:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from densessl.segmentation.outputs.writer import MaskWriter
 from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.predict import Refinement, best, probabilities, scores, tiled_scores
 from densessl.segmentation.reader import Read, Reader
-from densessl.segmentation.refinement.specks import without_specks
+from densessl.segmentation.refinement.specks import least_pixels, without_specks
 from densessl.segmentation.spectral import spectral_tokens
 from densessl.segmentation.stopping import Stop
 
@@ -161,21 +160,14 @@ class MaskRun:
     def keep(self, model: Segmenter, scored: Scored) -> None:
         """Write the files of a picture, or those of a frame."""
         picture, shares = scored.picture, None
-        labels = without_specks(best(scored.found, picture.image.shape[:2]), self._least(picture))
+        size = picture.image.shape[:2]
+        least = least_pixels(self.config.least_area, size, picture.bands.frame if picture.bands else None)
+        labels = without_specks(best(scored.found, size), least)
         if self.config.probabilities:
             found = scored.found, scored.refinement, self.config.sharpness
             shares = probabilities(model, picture.tokens, picture.shape, *found)
         image = None if self.frame(picture.index) else picture.image
         self.writer.write(self.stem(picture.index), image, labels, shares)
-
-    def _least(self, picture: Read) -> int:
-        """The pixels that a connected part of the mask of a picture must have."""
-        height, width = picture.image.shape[:2]
-        seen = 1.0
-        if picture.bands is not None:
-            frame = picture.bands.frame
-            seen = min(seen, frame.tile**2 / math.prod(frame.size(height, width)))
-        return math.ceil(self.config.least_area * seen * height * width)
 
 
 def unreadable_before(folder: Path) -> set[str]:

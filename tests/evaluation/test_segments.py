@@ -29,12 +29,14 @@ from tests.evaluation.judging import judge
 
 
 def test_the_figures_are_those_of_the_masks_that_segment_writes(data, tmp_path):
-    record = judge(data, "methods=[kmeans]", "refine=[none,crf]", "seeds=1", "seed=3", "learn_split=val")
+    record = judge(
+        data, "methods=[kmeans]", "refine=[none,crf]", "seeds=1", "seed=3", "learn_split=val", "least_area=0.01"
+    )
     for refine, title in (("none", "kmeans"), ("crf", "kmeans, crf")):
         out = tmp_path / refine
         config = SegmentConfig(
             data=str(data / "images" / "val"), out=str(out), classes=len(CLASSES), method="kmeans", seed=3,
-            refine=refine, refine_size=80, devices="cpu", backbone="colour",
+            refine=refine, refine_size=80, devices="cpu", backbone="colour", least_area=0.01,
         )  # fmt: skip
         segment(config, lambda *told: None)
         total = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
@@ -103,7 +105,7 @@ def test_the_window_of_a_model_is_that_of_what_is_judged_in_either_way(data, tmp
     total = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     written = SegmentConfig(
         data=str(data / "images" / "val"), out=str(tmp_path / "val"), model=str(tmp_path), refine="none", devices="cpu",
-        cache="none",
+        cache="none", least_area=0,
     )  # fmt: skip
     segment(written, silent)
     for path in sorted((data / "labels" / "val").iterdir()):
@@ -251,7 +253,7 @@ def test_segments_do_not_depend_on_whether_a_probe_is_learned_beside(data):
 
 def test_a_model_of_spectral_segments_is_judged_by_the_masks_that_segment_writes(data, tmp_path):
     config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path / "run"), classes=4, devices="cpu",
-                           method="spectral", refine="none", backbone="colour")  # fmt: skip
+                           method="spectral", refine="none", backbone="colour", least_area=0)  # fmt: skip
     segment(config, lambda *told: None)
     config.data, config.out, config.model = str(data / "images" / "val"), str(tmp_path / "val"), str(tmp_path / "run")
     segment(config, lambda *told: None)
@@ -279,7 +281,7 @@ def test_each_image_is_read_once_and_its_lattice_made_once_for_all_models_and_re
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
     config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, method="stego", steps=5,
-                           devices="cpu", refine="none", stego=StegoConfig(dim=8), backbone="colour")  # fmt: skip
+                           devices="cpu", refine="none", stego=StegoConfig(dim=8), backbone="colour", least_area=0)  # fmt: skip
     segment(config, lambda *told: None)
     for place in (tmp_path, tmp_path / "model.safetensors"):
         record = judge(data, "refine=[none]", backbone=str(place))

@@ -17,10 +17,10 @@ from densessl.evaluation.judged import Judged
 from densessl.evaluation.segments import SegmentsConfig, evaluate_segments
 from densessl.evaluation.shelf import Shelf
 from densessl.progress import silent
+from densessl.segmentation import learning
 from densessl.segmentation.config import StegoConfig
 from densessl.segmentation.features import extractor
 from densessl.segmentation.features.cache import Cache
-from densessl.segmentation.stego import train
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_what_is_finished_is_neither_learned_nor_judged_again(data, whole, monke
     first, pictures, cache = whole
     monkeypatch.setattr(extractor.Extractor, "__call__", lambda *given: pytest.fail("the backbone was asked"))
     # Another refinement asks for its own masks alone, of models that are there.
-    monkeypatch.setattr(train, "cluster", lambda *given: pytest.fail("segments were learned"))
+    monkeypatch.setattr(learning, "cluster", lambda *given: pytest.fail("segments were learned"))
     monkeypatch.setattr(probe, "probe_loss", lambda *given: pytest.fail("a probe was learned"))
     more = evaluate_segments(config(data, cache, refine=["none", "guided", "crf"], seeds=1), silent)
     assert more["figures"]["features"] == first["figures"]["features"] and "stego, crf" in more["figures"]

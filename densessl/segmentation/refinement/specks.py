@@ -6,9 +6,20 @@ all is told by them: which are connected, how large each part is, and how long t
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from densessl.segmentation.features.tiles import TileFrame
+from densessl.segmentation.features.transform import Frame
+
+
+def least_pixels(share: float, size: tuple[int, int], frame: Frame | None = None) -> int:
+    """How many pixels a share of a picture (H, W) is or, of one that a frame shows through tiles, a share of a tile."""
+    seen = frame.tile**2 / math.prod(frame.size(*size)) if isinstance(frame, TileFrame) else 1.0
+    return math.ceil(share * min(1.0, seen) * math.prod(size))
 
 
 def without_specks(labels: np.ndarray, least: int) -> np.ndarray:

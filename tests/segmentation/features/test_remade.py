@@ -180,6 +180,7 @@ def test_segment_writes_the_same_masks_without_room_for_features(png_folder, tmp
         if method == "stego":
             run.steps, run.batch_size = 3, 2
         segment(run, lambda *each: None, say=told.append)
+    told = [each for each in told if "fewer than 100" not in each]
     assert len(told) == 1 and "keep_size=0" in told[0]
     for path in (tmp_path / "kept" / "labels").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "made" / path.relative_to(tmp_path / "kept")).read_bytes()
