@@ -280,8 +280,10 @@ def test_each_image_is_read_once_and_its_lattice_made_once_for_all_models_and_re
 
 
 def test_a_model_that_segment_wrote_is_judged_as_it_is(data, tmp_path):
-    config = SegmentConfig(data=str(data / "images" / "train"), out=str(tmp_path), classes=5, method="stego", steps=5,
-                           least_area=0, devices="cpu", refine="none", stego=StegoConfig(dim=8), backbone="colour")  # fmt: skip
+    config = SegmentConfig(
+        data=str(data / "images" / "train"), out=str(tmp_path), classes=5, method="stego", steps=5, least_area=0,
+        devices="cpu", refine="none", stego=StegoConfig(dim=8), backbone="colour",
+    )  # fmt: skip
     segment(config, lambda *told: None)
     for place in (tmp_path, tmp_path / "model.safetensors"):
         record = judge(data, "refine=[none]", backbone=str(place))
