@@ -144,8 +144,10 @@ def evaluate(
     Settings of knn, linear and finetune: baselines, split, test, test_split, page_side, limit, image_size, batch_size,
     workers, devices, precision, seed, unreadable. Of knn: k, temperature. Of linear: features, decay, iterations. Of
     finetune: labels, seeds, epochs, steps, lr, optimizer.*, finetune.*. Of segments, which are found without labels and
-    held against label maps: learn_split, split, ignore, limit, judge, crops, methods, refine, classes, seeds, seed,
-    probe_lr, baselines, pictures, panel, and those of densessl segment. What it wrote, or a .ckpt of STEGO's authors,
+    held against label maps: learn_split, split, ignore, limit, judge, crops, inputs, methods, refine, classes, seeds,
+    seed, probe_lr, baselines, pictures, panel, least_area and, as of densessl segment, image_size, tile, layers, facet,
+    positions, window, batch_size, steps, epochs, lr, restarts, refine_size, sharpness, workers, devices, precision,
+    cache, cache_size, keep_size, stego.*, crf.*. What that command wrote, or a .ckpt of STEGO's authors,
     is judged as it is. Sets are ade20k, camvid, cityscapes19, cityscapes27, cocostuff3, cocostuff15, cocostuff27,
     folder, labelmefacade, potsdam3 and voc.
     """

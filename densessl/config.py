@@ -57,6 +57,8 @@ def _read(name: str | Path, kind: str, above: tuple[Path, ...]) -> DictConfig:
     elif not path.is_file():
         among = f", neither a file nor one of: {', '.join(known)}" if known else ": give the path of a YAML file"
         raise UserError(f"There is no recipe {str(name)!r}{among}{nearest(str(name), known)}")
+    if path.resolve() in above:
+        raise UserError(f"{above[-1]} is its own base, by way of base={path}: name another recipe, or none.")
     try:
         loaded = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
@@ -66,11 +68,8 @@ def _read(name: str | Path, kind: str, above: tuple[Path, ...]) -> DictConfig:
     base = loaded.pop("base", None)
     if base is None:
         return loaded
-    above = (*above, path.resolve())
-    base = base if base in known else path.parent / str(base)
-    if known.get(base, Path(base)).resolve() in above:
-        raise UserError(f"{path} is its own base, by way of base={base}: name another recipe, or none.")
-    return OmegaConf.merge(_read(base, kind, above), loaded)
+    base = base if base in known else path.parent / Path(str(base)).expanduser()
+    return OmegaConf.merge(_read(base, kind, (*above, path.resolve())), loaded)
 
 
 def parse_overrides(overrides: Sequence[str]) -> DictConfig:

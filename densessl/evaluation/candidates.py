@@ -17,6 +17,7 @@ from densessl.segmentation.features.kept import Features
 from densessl.segmentation.learning import learn
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.sets import LabelledImages
+from densessl.segmentation.stego.train import VERSION
 
 if TYPE_CHECKING:
     from densessl.evaluation.segments_config import SegmentsConfig
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model, and what it is called. spectral: the tokens of each picture are joined into segments of it first."""
+    """A model, and what it is called.
+
+    spectral: the seed by which the tokens of each picture are joined into segments of it first; None: they are not.
+    """
 
     title: str
     model: Segmenter
-    spectral: bool = False
+    spectral: int | None = None
 
     @property
     def named(self) -> bool:
@@ -76,7 +80,7 @@ class Learner:
     def _segments(self, settings: SegmentConfig) -> Segmenter:
         depends = [settings.method, settings.classes, settings.restarts, settings.seed]
         if settings.method == "stego":
-            depends += [settings.batch_size, settings.epochs, settings.steps, settings.lr, settings.stego]
+            depends += [settings.batch_size, settings.epochs, settings.steps, settings.lr, settings.stego, VERSION]
         return kept_model(
             self.shelf,
             [self.key, *depends],

@@ -105,6 +105,8 @@ class Judged:
         return self._scored(confusion, named).iou
 
     def _scored(self, confusion: np.ndarray, named: bool) -> SegmentationScores:
+        if self.way == "official":
+            confusion = confusion[: confusion.shape[1]]
         assignment = np.arange(len(confusion)) if named else None
         return segmentation_scores(confusion, assignment, **POLICIES[self.way])
 
@@ -114,14 +116,13 @@ class Judged:
         refinements: Mapping[str, Refinement | None],
         pictured: Collection[int],
         report: Callable[[int, int, str], None] = lambda *told: None,
-        seed: int = 0,
         rows: Sequence[int] | None = None,
     ) -> dict[tuple[str, str], Masks]:
         """The masks of all candidates, by title and refinement: each image is read once for all of them, and so are its
         labels; its lattice is made once.
 
-        pictured: images whose masks are kept. report: told the images done, of how many. seed: of spectral segments.
-        rows: of the features; None for all.
+        pictured: images whose masks are kept. report: told the images done, of how many. rows: of the
+        features; None for all.
         """
         size, found = len(self.labelled.classes), {}
         for each, name in product(candidates, refinements):
@@ -132,10 +133,10 @@ class Judged:
         for row in range(len(self.kept)) if rows is None else rows:
             index = self.kept.indices[row]
             truth, image, guide = self.truth(row), None, None
-            if refinement or any(each.spectral for each in candidates):
+            if refinement or any(each.spectral is not None for each in candidates):
                 image = self.labelled.source.read(index)
             for each in candidates:
-                codes = self.codes(each.model, row, (image, seed) if each.spectral else None)
+                codes = self.codes(each.model, row, None if each.spectral is None else (image, each.spectral))
                 if refinement and guide is None:
                     guide = refinement.guide(image, codes.device, self.kept.shapes[row])
                 for name, refine in refinements.items():

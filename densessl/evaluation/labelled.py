@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from densessl.data.sources import Source
@@ -29,13 +30,14 @@ def open_sets(config: SegmentsConfig, progress: Report) -> tuple[LabelledImages 
     def opened(split: str) -> LabelledImages:
         return open_labelled(config.data, split, ignore=config.ignore, cache=lists(config.cache), progress=progress)
 
-    test = opened(config.split)
-    if not (config.methods or config.baselines):
-        return None, test
-    train = opened(config.learn_split)
-    if isinstance(train, Counted):
+    test, train = opened(config.split), None
+    if config.methods or config.baselines:
+        train = opened(config.learn_split)
+    if isinstance(test, Counted):
         # Nobody has named the classes of this folder, and one of its parts may lack some of them.
-        return train.joined(test), test.joined(train)
+        with suppress(UserError):
+            test = test.joined(train or opened(config.learn_split))
+        train = train and train.joined(test)
     return train, test
 
 

@@ -4,9 +4,10 @@ The segments are learned from `learn_split` without its labels and written for `
 other. "honest": whole pictures at their own size; every labelled pixel counts, every class of the set, and every
 segment: those that no class is matched to are wrong, and a class without a pixel in the labels has an IoU of 0, whether
 it is predicted or not (over fewer images mIoU can only fall by that). "official", as STEGO's code has it (eb4d6b5): the
-central square at 320 px, codes averaged with those of the mirrored picture; pixels of segments without a class are left
-out, and so are classes that are neither in the labels nor predicted. Nothing is chosen by labels: the last step is
-judged in both (the official code keeps the step that scores best on the labels).
+central square at 320 px, codes averaged with those of the mirrored picture; as many segments as there are classes are
+matched to them, pixels of the others are left out, and so are classes that are neither in the labels nor predicted.
+Nothing is chosen by labels: the last step is judged in both (the official code keeps the step that scores best on the
+labels).
 
 Beside mIoU and accuracy stands how well the cosine of features, and of what was learned from them, tells pairs of
 places of one class from others (`cooccurrence`). The method "linear" alone sees labels, those of `learn_split`: it is
@@ -69,8 +70,8 @@ RULES = {
     "honest": "whole pictures, one Hungarian matching per seed over all pixels with a label, every class of the set (0 "
     "for one without labelled pixels) and every segment counted, the last step",
     "official": f"central squares at {SQUARE} px, codes averaged with those of the mirrored picture, one Hungarian "
-    "matching per seed, segments without a class left out, classes neither labelled nor predicted left out, the last "
-    "step",
+    "matching per seed of the first segments, as many as classes, to these, pixels of other segments left out, classes "
+    "neither labelled nor predicted left out, the last step",
 }
 PROBED = (
     "the linear probes learn from the labels of the learned split, by Adam at probe_lr for as many steps as the head"
@@ -79,6 +80,7 @@ OTHER_INPUTS = (
     "The official way judges squares whose pixels are copies, and what was learned here saw whole pictures resized by "
     "area: inputs=square learns from such squares too."
 )
+SAME = "What is learned from ({}) and what is judged ({}) are the same images:"
 UNNAMED = "The linear probe of the file was left out: it knows other classes than the set has."
 
 
@@ -102,9 +104,17 @@ def _evaluate(config: SegmentsConfig, shelf: Shelf, progress: Report) -> dict[st
     check_protocol(config, bool(given))
     train, test = open_sets(config, progress)
     models, notes = _fitting(given, test)
+    same = train is not None and train.fingerprint() == test.fingerprint()
+    if same and "linear" in config.methods:
+        raise UserError(
+            SAME.format(config.learn_split, config.split)
+            + " a linear probe would be told what it is asked. Leave linear out, or name another part."
+        )
     for note in test.notes:
         tell(note)
     notes += test.notes
+    if same and config.methods:
+        notes.append(SAME.format(config.learn_split, config.split) + " segments were learned from what is judged.")
     extractor, spec = _extractor(config, given, len(test.classes))
     _check_shown(config, extractor)
     _pictured(config, test)
@@ -200,10 +210,7 @@ def _as_asked(run: SegmentConfig) -> tuple[Extractor, str]:
 
 def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Candidate], list[str]]:
     """The models that can be judged on a set: clusters on any, a linear probe on its own classes; and what to say."""
-    models = {
-        title: Candidate(title, model, saved.config.get("method") == "spectral")
-        for title, (model, saved) in given.items()
-    }
+    models = {title: Candidate(title, model, saved.spectral) for title, (model, saved) in given.items()}
     for title, (model, saved) in given.items():
         same = model.classes == len(test.classes) and saved.names in (None, tuple(test.classes))
         if model.bias is not None and not same:
@@ -251,7 +258,8 @@ def _judge(
         for judged in ways:
             stage = f"Masks, seed {seed}" + (f", {judged.way}" if len(ways) > 1 else "")
             report = partial(progress, stage)
-            masks = kept_masks(shelf, judged, candidates, refinements, pictured, report, config.seed)
+            shown = pictured if seed == config.runs[0] and judged is ways[0] else []
+            masks = kept_masks(shelf, judged, candidates, refinements, shown, report)
             for each, refine in product(candidates, refinements):
                 made, title = masks[each.title, refine], _titled(each.title, refine)
                 way = f"{judged.way}: " if len(ways) > 1 else ""

@@ -20,9 +20,10 @@ class SegmentsConfig:
         `densessl segment` wrote. data: NAME:FOLDER of a set with label maps; see `densessl.segmentation.sets`.
     ignore: the value of a `folder:`'s maps that is no class, or several, such as [200,255]; None is 255. Its classes
         are those of its classes.txt or, without one, the values that its maps hold.
-    learn_split, split: learned from, and judged. limit: images of each, whole or in crops, drawn by the seed; None for
-        all.
-    judge: "honest", "official", or both; see above. crops: learn from whole images, or from "five" crops of each, as
+    learn_split: the part of the set that is learned from. split: the part that is judged. limit: images of each, whole
+        or in crops, drawn by the seed; None for all.
+    judge: "honest" (whole pictures, all segments and classes count), "official" (as STEGO's code: central squares at
+        320 px, what has no class left out), or both. crops: learn from whole images, or from "five" crops of each, as
         the paper does. inputs: the "whole" of each is learned from, resized by area, or the "square" in its middle, of
         `image_size` pixels that are each a copy of one, which is what the official code learns from and judges.
     methods: of finding segments: kmeans, stego; and linear, a probe that labels teach. None is kmeans and stego, or
@@ -41,8 +42,9 @@ class SegmentsConfig:
     facet: the "tokens" of that layer or, of a ViT, its "keys".
     positions: how a ViT's positions are resized, "timm" or "official"; None is what its file says, else timm.
     window: side in tokens of the square whose mean counts for the place in its middle; 1 takes each token as it is.
-    batch_size, steps, epochs, lr: of STEGO's head and of linear probes; steps=null counts epochs; lr is the head's.
-    probe_lr: Adam's, for linear. restarts: starts of k-means, the best of which counts.
+    batch_size: pictures of a step of STEGO's head, and of a linear probe. steps: of either; None counts epochs.
+    epochs: over the pictures, where steps is None. lr: Adam's, of the head. probe_lr: Adam's, of a linear probe.
+    restarts: starts of k-means, the best of which counts.
     refine_size: longest side in pixels at which masks are refined. sharpness: of the probabilities that it begins with.
     least_area: share of a picture, or of a tile, that a connected part of a mask must have, as `segment` asks of what
         it writes; 0 judges masks as they were found, as the paper does.

@@ -3,7 +3,7 @@
 Kept are counts and weights, never figures: pairs of places, pixels by segment and class, models that were learned. Each
 lies under a hash of all that it depends on (backbone, pictures, label maps, settings, releases), is written whole or
 not at all, and counts as missing where it was altered. So a command that is given again goes on where it was stopped,
-and one that asks for more, such as another seed or refinement, does what is new alone.
+and one that asks for more, such as another seed, refinement or method, does what is new alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,8 @@ from densessl.segmentation.stopping import terminable
 if TYPE_CHECKING:
     from densessl.evaluation.candidates import Candidate
 
-VERSION = 1  # to be raised by 1 with every change of code that changes what is learned, masks, or how they are counted
+VERSION = 2  # to be raised by 1 with every change of code that changes masks, how they are counted, clusters or probes;
+# features and STEGO's training have numbers of their own
 TOGETHER = 64  # pictures whose masks are kept as one
 Arrays = dict[str, np.ndarray]
 
@@ -116,46 +118,32 @@ def kept_masks(
     refinements: Mapping[str, Refinement | None],
     pictured: Sequence[int],
     report: Callable[[int, int, str], None],
-    seed: int,
 ) -> dict[tuple[str, str], Masks]:
     """`Judged.judge`, some pictures at a time, of which only those that are not kept are looked at."""
-    who = [(each.title, weights_hash(each.model), each.spectral and seed) for each in candidates]
+    who = {each.title: [weights_hash(each.model), each.spectral] for each in candidates}
     found: dict[tuple[str, str], Masks] = {}
     for start in range(0, len(judged.kept), TOGETHER):
         rows = range(start, min(start + TOGETHER, len(judged.kept)))
-        shown = {f"0 {index}" for index in {judged.kept.indices[row] for row in rows}.intersection(pictured)}
+        shown = {str(index) for index in {judged.kept.indices[row] for row in rows}.intersection(pictured)}
         keys = {
-            name: ["masks", judged.key, rows.start, rows.stop, who, name, refine]
-            for name, refine in refinements.items()
+            (title, name): ["masks", judged.key, rows.start, rows.stop, *model, name, refine]
+            for (title, model), (name, refine) in product(who.items(), refinements.items())
         }
-        there = {name: shelf.read(key) for name, key in keys.items()}
+        there = {pair: shelf.read(key) for pair, key in keys.items()}
         # Masks that are shown may be kept beside the counts: where these are asked for and are not, all is made anew.
-        there = {name: arrays if arrays and shown <= arrays.keys() else None for name, arrays in there.items()}
-        missing = {name: refinements[name] for name, arrays in there.items() if arrays is None}
-        made = judged.judge(candidates, missing, pictured, report, seed, rows) if missing else {}
-        for name in refinements:
-            if there[name] is None:
-                there[name] = _packed([made[each.title, name] for each in candidates])
-                shelf.keep(keys[name], there[name])
-            for number, each in enumerate(candidates):
-                added = _unpacked(there[name], number)
-                whole = found.setdefault((each.title, name), Masks.none(*added.confusion.shape))
-                whole.confusion += added.confusion
-                whole.shown |= added.shown
+        missing = {pair for pair, arrays in there.items() if arrays is None or not shown <= arrays.keys()}
+        titles, names = ({pair[place] for pair in missing} for place in (0, 1))
+        asked = [each for each in candidates if each.title in titles]
+        ways = {name: refine for name, refine in refinements.items() if name in names}
+        made = judged.judge(asked, ways, pictured, report, rows) if missing else {}
+        for pair, masks in made.items():
+            there[pair] = {"counts": masks.confusion} | {str(index): labels for index, labels in masks.shown.items()}
+            shelf.keep(keys[pair], there[pair])
+        for pair, arrays in there.items():
+            whole = found.setdefault(pair, Masks.none(*arrays["counts"].shape))
+            whole.confusion += arrays["counts"]
+            whole.shown |= {int(index): labels for index, labels in arrays.items() if index != "counts"}
     return found
-
-
-def _packed(found: Sequence[Masks]) -> Arrays:
-    arrays = {}
-    for number, each in enumerate(found):
-        arrays[f"{number} counts"] = each.confusion
-        arrays |= {f"{number} {index}": labels for index, labels in each.shown.items()}
-    return arrays
-
-
-def _unpacked(arrays: Arrays, number: int) -> Masks:
-    own = {name.split()[1]: array for name, array in arrays.items() if name.split()[0] == str(number)}
-    return Masks(own.pop("counts"), {int(index): labels for index, labels in own.items()})
 
 
 def kept_model(shelf: Shelf, parts: Sequence[object], learn: Callable[[], Segmenter]) -> Segmenter:
@@ -164,15 +152,11 @@ def kept_model(shelf: Shelf, parts: Sequence[object], learn: Callable[[], Segmen
     def learned() -> Arrays:
         made = learn()
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in made.state_dict().items()}
-        head = made.head
-        shape = None if head is None else [head.linear.in_features, head.linear.out_features, head.dropout]
-        return arrays | {"head": np.array(json.dumps(shape and [*shape, head.hidden is not None]))}
+        return arrays | {"head": np.array(json.dumps(made.head and made.head.settings))}
 
     arrays = shelf.arrays(["model", *parts], learned)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "head"}
-    shape = json.loads(str(arrays["head"]))
-    with torch.random.fork_rng(devices=[]):
-        head = StegoHead(*shape) if shape else None
-    found = Segmenter(head, tensors["centres"], tensors.get("bias"))
-    found.load_state_dict(tensors)
+    settings = json.loads(str(arrays["head"]))
+    found = Segmenter(settings and StegoHead.empty(**settings), tensors["centres"], tensors.get("bias"))
+    found.load_state_dict(tensors, assign=True)
     return found

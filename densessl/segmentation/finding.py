@@ -175,9 +175,8 @@ class Finding:
         kept = self.cache and self.cache.read(key, "head.bin")
         if not kept:
             return None
-        with torch.random.fork_rng(devices=[]):
-            head = StegoHead(channels, self.config.stego.dim, self.config.stego.dropout)
-        head.load_state_dict(load(kept.data()))
+        head = StegoHead.empty(channels=channels, dim=self.config.stego.dim, dropout=self.config.stego.dropout)
+        head.load_state_dict(load(kept.data()), assign=True)
         return head
 
     def _head_of_folder(self, key: str) -> StegoHead | None:

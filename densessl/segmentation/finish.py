@@ -32,13 +32,13 @@ def finish(run: MaskRun) -> tuple[Tally, int]:
         tally.add(index, labels, run.source.group(index, max(1, run.config.crops)))
         run.progress("Summing up", count, len(done), "")
         run.heed()
-    write_segments(folder / "segments.json", tally, _files(run, done))
+    if run.config.coco or (folder / "coco.json").exists():  # one of an earlier start would be of other classes
+        _write_coco(run, done)
+    write_segments(folder / "segments.json", tally, _files(run, done))  # after what a start that goes on looks for
     write_names(folder / "names.txt", writer.classes, tally.shares)
     draw_legend(folder / "legend.png", tally)
     if run.config.crops and run.config.sheets:
         _draw_sheets(run, tally)
-    if run.config.coco or (folder / "coco.json").exists():  # one of an earlier start would be of other classes
-        _write_coco(run, done)
     return tally, len(done)
 
 

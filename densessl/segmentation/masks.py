@@ -40,7 +40,7 @@ class Scored:
 class MaskRun:
     """What the masks of one run are made from and with.
 
-    spectral: whether the tokens are joined into segments of the picture first.
+    spectral: the seed by which the tokens are joined into segments of the picture first; None: they are not.
     """
 
     source: Items
@@ -49,7 +49,7 @@ class MaskRun:
     unreadable: Unreadable
     progress: Report
     stop: Stop
-    spectral: bool = False
+    spectral: int | None = None
 
     def done(self) -> list[int]:
         """The numbers of the pictures and frames that have all of their files."""
@@ -116,7 +116,7 @@ class MaskRun:
 
     def threads(self, model: Segmenter) -> int:
         """How many pictures are scored at a time; the eigenvectors of a graph are found by several threads already."""
-        return 1 if self.spectral else threads_of(model.centres.device)
+        return 1 if self.spectral is not None else threads_of(model.centres.device)
 
     def heed(self) -> None:
         if self.stop.asked is not None:
@@ -141,8 +141,8 @@ class MaskRun:
         config, refinement = self.config, None
         if picture.bands is not None:
             return self._score_tiled(model, picture, fine)
-        if self.spectral:
-            joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=config.seed)
+        if self.spectral is not None:
+            joined = spectral_tokens(picture.tokens, picture.shape, picture.image, seed=self.spectral)
             picture = dataclasses.replace(picture, tokens=joined)
         if config.refine != "none" or fine:
             refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)

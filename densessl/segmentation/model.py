@@ -105,6 +105,11 @@ class Saved:
         return self.config.get("positions")
 
     @property
+    def spectral(self) -> int | None:
+        """The seed by which each picture is cut into segments of its own first; None where it is not."""
+        return int(self.config.get("seed", 0)) if self.config.get("method") == "spectral" else None
+
+    @property
     def window(self) -> int:
         """Over how wide squares its features were averaged."""
         return int(self.config.get("window", 1))
@@ -121,14 +126,7 @@ def save_model(path: str | Path, model: Segmenter, saved: Saved) -> None:
         "names": saved.names,
         "trained": saved.head,
         "classes": model.classes,
-        "head": None
-        if head is None
-        else {
-            "channels": head.linear.in_features,
-            "dim": head.linear.out_features,
-            "dropout": head.dropout,
-            "nonlinear": head.hidden is not None,
-        },
+        "head": None if head is None else head.settings,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(path, save(tensors, metadata={"format": FORMAT, "densessl": json.dumps(record)}))
@@ -146,8 +144,7 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             _check_format(metadata.get("format", ""), path)
             record = json.loads(metadata["densessl"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        with torch.device("meta"):  # initial weights would be drawn from the caller's random numbers
-            head = None if record["head"] is None else StegoHead(**record["head"])
+        head = None if record["head"] is None else StegoHead.empty(**record["head"])
         model = Segmenter(head, tensors["centres"], tensors.get("bias"))
         model.load_state_dict(tensors, assign=True)
         names = record.get("names")

@@ -32,7 +32,7 @@ FREE += ("coco", "probabilities")
 # Settings that change masks and not the model: with others all masks are written anew.
 MAKING = ("refine", "refine_size", "least_area", "sharpness", "stable", "crf")
 MODEL = "model.safetensors"
-SUMS = ("segments.json", "legend.png")  # what sums up masks, and is written once all are there
+SUMS = ("segments.json", "legend.png", "coco.json")  # what sums up masks, and is written once all are there
 # With a model none of these says anything; whether it is the same is told by its weights.
 LEARNING = ("classes", "backbone", "model", "method", "layers", "batch_size", "epochs", "steps", "lr", "seed")
 LEARNING += ("learn_from", "stego", "restarts", "facet", "positions", "probe", "window")
@@ -47,7 +47,8 @@ class State:
     model: hash of the model whose masks these are; None before it is learned. files: the stem of each picture by its
     name. shown: whether there are names, and the classes and colours that the overlays show. aside: by the hash of
     another model, the file that has the names of its segments. lengths: of films, as counted (`films.count_frames`).
-    made: the settings that masks were made with (`making`), empty where there are none yet.
+    made: the settings that masks were made with (`making`), empty where there are none yet. coco: whether the run
+    before had a coco.json, which may be of masks that are no more.
     """
 
     model: str | None = None
@@ -56,6 +57,7 @@ class State:
     aside: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, list] = field(default_factory=dict)
     made: dict[str, object] = field(default_factory=dict)
+    coco: bool = False
 
     @property
     def segments(self) -> int:
@@ -91,6 +93,7 @@ class State:
         other = self.model not in (None, model) or bool(self.changed(made))
         known = self.files.items() if self.model == model and not other else set()
         stale = {(name, stem) for name, stem in files.items() if (name, stem) not in known}
+        self.coco = (writer.folder / "coco.json").exists() or (self.coco and not (writer.folder / SUMS[0]).exists())
         if other:
             stale.update(self.files.items())
             for path in (*writer.folder.glob("sheets/segment-*.png"), *map(writer.folder.joinpath, SUMS)):

@@ -102,8 +102,8 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
         return Reader(items, extractor, features, blocks, config.workers, writing=config.model is None)
 
     with Stop().listening() as stop:
-        spectral = saved.config.get("method") == "spectral"
-        run = MaskRun(items, writer, config, unreadable, progress, stop, spectral)
+        wanted = dataclasses.replace(config, coco=config.coco or state.coco)
+        run = MaskRun(items, writer, wanted, unreadable, progress, stop, saved.spectral)
         there = len(run.done())
         run.show()
         run.write(reader, model, previously)

@@ -168,12 +168,19 @@ def test_the_official_way_stands_beside_the_honest_one(data):
 def test_the_honest_way_is_never_more_lenient_than_the_official_one(named):
     random = np.random.default_rng(0)
     for _ in range(200):
-        segments, classes = (4, 4) if named else random.integers(2, 6, 2)
+        segments, classes = (4, 4) if named else np.sort(random.integers(2, 6, 2))  # as many as classes at most
         confusion = random.integers(0, 30, (segments, classes)) * (random.random((segments, classes)) < 0.6)
         confusion[:, random.random(classes) < 0.3] = 0
         confusion[0, 0] += 1
         honest, official = (Judged(way, None, None).scores(confusion, named) for way in ("honest", "official"))
         assert honest["miou"] <= official["miou"] + 1e-12 and honest["accuracy"] <= official["accuracy"] + 1e-12
+
+
+def test_the_official_way_leaves_segments_beyond_the_number_of_classes_out_before_it_matches():
+    confusion = np.array([[5, 5], [10, 0], [0, 10]])
+    official, honest = (Judged(way, None, None).scores(confusion) for way in ("official", "honest"))
+    assert official == {"miou": pytest.approx((10 / 15 + 5 / 10) / 2), "accuracy": pytest.approx(15 / 20)}
+    assert honest == {"miou": pytest.approx((10 / 15 + 10 / 15) / 2), "accuracy": pytest.approx(20 / 30)}
 
 
 def test_a_class_without_labelled_pixels_counts_as_0_in_the_honest_way():

@@ -205,6 +205,14 @@ def test_a_recipe_that_is_laid_over_another_resolves_to_what_it_was_written_out(
         assert OmegaConf.to_container(read_yaml(name, "evaluate")) == expected
 
 
+def test_a_linear_probe_is_not_asked_what_it_was_told(data):
+    flat = ("learn_split=val", "refine=[none]", "seeds=1")
+    with pytest.raises(UserError, match="are the same images: a linear probe would be told what it is asked"):
+        judge(data, "methods=[kmeans,linear]", *flat)
+    notes = judge(data, "methods=[kmeans]", *flat)["notes"]
+    assert any("segments were learned from what is judged" in note for note in notes)
+
+
 def test_a_base_lies_beside_its_recipe_or_is_one_that_is_shipped(tmp_path):
     (tmp_path / "own.yaml").write_text("base: stego-cocostuff27-vits8\nstego: {dim: 7}")
     (tmp_path / "mine.yaml").write_text("base: own.yaml\nsteps: 3")
@@ -213,6 +221,10 @@ def test_a_base_lies_beside_its_recipe_or_is_one_that_is_shipped(tmp_path):
     (tmp_path / "own.yaml").write_text("base: mine.yaml")
     with pytest.raises(UserError, match="own.yaml is its own base, by way of base=.*mine.yaml: name another"):
         read_yaml(tmp_path / "mine.yaml", "evaluate")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("base: .")
+    with pytest.raises(UserError, match="config.yaml is its own base"):
+        read_yaml(tmp_path / "run", "evaluate")
     (tmp_path / "own.yaml").write_text("base: nothing.yaml")
     with pytest.raises(UserError, match="There is no recipe '.*nothing.yaml'"):
         read_yaml(tmp_path / "mine.yaml", "evaluate")

@@ -12,7 +12,7 @@ import pytest
 
 from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import RunStopped
-from densessl.evaluation import probe, segments
+from densessl.evaluation import candidates, probe, segments
 from densessl.evaluation.judged import Judged
 from densessl.evaluation.segments import SegmentsConfig, evaluate_segments
 from densessl.evaluation.shelf import Shelf
@@ -121,6 +121,17 @@ def test_nothing_of_other_labels_or_settings_is_taken(data, tmp_path):
         assert changed["features"] != before["features"] and changed["kmeans, guided"] != before["kmeans, guided"]
     finally:
         path.write_bytes(labels)
+
+
+def test_another_training_is_not_taken_for_this_one(data, tmp_path, monkeypatch):
+    few = {"methods": ["stego"], "judge": ["honest"], "refine": ["none"], "seeds": 1}
+    evaluate_segments(config(data, tmp_path, **few), silent)
+    monkeypatch.setattr(candidates, "VERSION", candidates.VERSION + 1)
+    learned = []
+    learn = candidates.learn
+    monkeypatch.setattr(candidates, "learn", lambda *given: learned.append(1) or learn(*given))
+    evaluate_segments(config(data, tmp_path, **few), silent)
+    assert learned == [1]
 
 
 def test_without_a_cache_the_sentence_says_that_nothing_was_kept(data):

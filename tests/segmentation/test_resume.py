@@ -373,3 +373,29 @@ def test_sigterm_while_it_learns_is_a_sentence(folder, tmp_path):
         running.kill()
     assert rest == ["SIGTERM ended the run before it had learned its segments; the same command begins anew."]
     assert running.returncode == 143
+
+
+def test_the_masks_of_a_spectral_model_are_those_of_its_own_seed(folder, tmp_path):
+    segment(settings(folder, tmp_path / "one", method="spectral", seed=3), silent)
+    for seed in (0, 7):
+        other = settings(folder, tmp_path / str(seed), model=str(tmp_path / "one"), seed=seed)
+        segment(other, silent, [].append)
+        assert contents(tmp_path / str(seed)) == contents(tmp_path / "one")
+
+
+def test_a_coco_file_of_former_masks_goes_with_them_and_is_made_anew(folder, tmp_path, monkeypatch):
+    segment(settings(folder, tmp_path, coco=True), silent)
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            segment(settings(folder, tmp_path, classes=2), silent, [].append)
+    assert not (tmp_path / "coco.json").exists()
+    segment(settings(folder, tmp_path, classes=2), silent, [].append)
+    assert len(json.loads((tmp_path / "coco.json").read_text())["categories"]) == 2
+    (tmp_path / "coco.json").unlink()
+    segment(settings(folder, tmp_path, classes=2), silent, [].append)
+    assert not (tmp_path / "coco.json").exists()
+
+
+def stopped(*given) -> None:
+    raise KeyboardInterrupt

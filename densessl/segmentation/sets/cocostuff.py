@@ -114,10 +114,11 @@ def _coding(variant: Variant) -> Table:
 def _curated(folder: str, variant: Variant, options: Options) -> list[str]:
     """The names, without suffix, of the maps in a folder that keep the rule; raises `UserError` where none does.
 
-    In options.cache the list stands under a name that depends on the names of the maps and their folder's time.
+    In options.cache the list stands under a name that depends on the names of the maps, their sizes and times.
     """
     names = [name for name in files.walk(folder) if files.is_image(name)]
-    key = digest([MIN_SIDE, MIN_SHARE, *variant.of, state_of(folder), *names])[:32]
+    states = (state_of(os.path.join(folder, name)) for name in names)
+    key = digest([MIN_SIDE, MIN_SHARE, *variant.of, *names, *states])[:32]
     kept = None if options.cache is None else Path(options.cache).expanduser() / f"cocostuff-{key}.txt"
     if kept is not None and kept.is_file():
         return kept.read_text(encoding="utf-8").split()

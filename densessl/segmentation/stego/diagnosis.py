@@ -147,7 +147,7 @@ def measure(
 ) -> list[Kind]:
     """The kinds of pairs that training compares, with the codes of this head, over the batches of some steps.
 
-    Batches and places are drawn as in training, by the same seed; no channel is dropped.
+    Batches and places are drawn as training draws them, from the same seed; no channel is dropped.
     """
     config = dataclasses.replace(config, stego=dataclasses.replace(config.stego, clusters="kmeans"))
     trainer = Trainer(features, config, torch.Generator().manual_seed(config.seed), device)

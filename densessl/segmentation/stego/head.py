@@ -29,6 +29,18 @@ class StegoHead(nn.Module):
         self.out = nn.Linear(channels, dim) if nonlinear else None
         self.dropout = dropout
 
+    @classmethod
+    def empty(cls, **settings: object) -> StegoHead:
+        """A head of these settings without weights, which `load_state_dict` assigns; no random number is drawn."""
+        with torch.device("meta"):
+            return cls(**settings)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What it is made with."""
+        dim, channels = self.linear.weight.shape
+        return {"channels": channels, "dim": dim, "dropout": self.dropout, "nonlinear": self.hidden is not None}
+
     def forward(self, tokens: Tensor, owner: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """(T, C) -> (T, dim).
 

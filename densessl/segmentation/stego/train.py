@@ -10,7 +10,8 @@ probe, since there are no labels.
 
 Where we differ from the official code (eb4d6b5): whole pictures at their own aspect, not square crops (for those there
 is `inputs=square` of `densessl evaluate`); negatives are other pictures of the batch by a random cycle, so that none
-stands twice in one draw; a batch never holds a picture twice; the segments are k-means on the trained codes by
+stands twice in one draw (of five crops, neighbours and negatives may be of the same picture, as there); a batch never
+holds a picture twice; the segments are k-means on the trained codes by
 default; with `clusters=probe` they are the paper's probe, which starts from k-means++ and is not trained otherwise.
 With two pictures the neighbour is also the only negative; with one picture, the terms with neighbours and negatives
 fall away and it is compared with itself alone.
