@@ -36,9 +36,12 @@ def parameter_groups(
     """
     backbone = next(part for part in model.modules() if isinstance(part, Backbone))
     groups = []
-    for group in param_groups_layer_decay(backbone.model, weight_decay=1.0, layer_decay=layer_decay):
+    plain = getattr(backbone.model, "no_weight_decay", tuple)()
+    for group in param_groups_layer_decay(backbone.model, 1.0, plain, layer_decay=layer_decay):
         decays = decay_all or group["weight_decay"] > 0
-        groups.append({"params": group["params"], "lr": lr * group["lr_scale"], **_decay(decays)})
+        # The last layer of the backbone is one below what is behind it, as ViTDet counts.
+        rate = lr * layer_decay * group["lr_scale"]
+        groups.append({"params": group["params"], "lr": rate, **_decay(decays)})
     taken = {id(each) for each in backbone.parameters()}
     rest = [each for each in model.parameters() if id(each) not in taken and each.requires_grad]
     for many in (True, False):

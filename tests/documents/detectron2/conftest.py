@@ -14,7 +14,7 @@ if importlib.util.find_spec("detectron2"):
 
 DIT = {
     "embed_dim": 24,
-    "depth": 4,
+    "depth": 6,
     "num_heads": 2,
     "use_abs_pos_emb": True,
     "use_rel_pos_bias": False,
