@@ -53,7 +53,7 @@ model = L(page_rcnn)(
         proposal_matcher=L(Matcher)(thresholds=[0.5], labels=[0, 1], allow_low_quality_matches=False),
         in_features=["res4"],
         pooler=L(ROIPooler)(output_size=14, scales=[1 / 16], sampling_ratio=0, pooler_type="ROIAlignV2"),
-        res5=L(c4_head)(spec="${....backbone.spec}", options="${....backbone.options}"),
+        res5=L(c4_head)(spec="${...backbone.spec}", options="${...backbone.options}"),
         box_predictor=L(FastRCNNOutputLayers)(
             input_shape=ShapeSpec(channels=2048, height=1, width=1),
             test_score_thresh=0.05,

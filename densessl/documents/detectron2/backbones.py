@@ -193,7 +193,7 @@ class Stages(_Named):
 
     @property
     def size_divisibility(self) -> int:
-        return max(self._out_feature_strides.values())
+        return max(self.backbone.stride, *self._out_feature_strides.values())
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return dict(zip(self._out_features, self._maps(images), strict=True))

@@ -80,11 +80,13 @@ def evaluate(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
         return report_of(judge(served(model, config), apart, _devices(config), folder, Progress()))
 
 
-def load(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Served, Path]:
-    """The detector that a run of the recipe left, or of `model.weights` where the overrides name some, and its file."""
-    config, folder = read(recipe, overrides)
+def load(recipe: str | Path, weights: str | None = None) -> tuple[Served, Path]:
+    """The detector that a run of the recipe left, or with the weights of a file, and the file they are from."""
+    config, folder = read(recipe)
+    if weights is not None:
+        config.model.weights = weights
     model = trained(config, folder)
-    return served(model, config), Path(config.model.weights or folder / FINAL)
+    return served(model, config), Path(config.model.get("weights") or folder / FINAL).expanduser()
 
 
 def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig, Path]:

@@ -51,6 +51,7 @@ def thin(classes: Any, backbone: Any, image_size: int, **settings: Any) -> Any:
         backbone=backbone,
         proposal_generator=_proposals(config, names),
         roi_heads=_heads(config, names, classes),
+        weights=None,
         twin={"image_size": image_size, **settings},
     )
 

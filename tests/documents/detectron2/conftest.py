@@ -38,7 +38,6 @@ def small(recipe: str, pages: Path, out: Path | str = "nowhere", *more: str):
 
 
 def overrides(pages: Path, out: Path | str, *more: str) -> list[str]:
-    sizes = f"[{PAGE}]"
     return [
         f"pages.data=coco:{pages}",
         f"pages.val=coco:{pages}",
@@ -53,7 +52,7 @@ def overrides(pages: Path, out: Path | str, *more: str) -> list[str]:
         "dataloader.train.total_batch_size=2",
         "dataloader.train.num_workers=0",
         "dataloader.test.num_workers=0",
-        f"dataloader.test.mapper.augmentations.0.short_edge_length={sizes}",
+        f"dataloader.test.mapper.augmentations.0.short_edge_length={PAGE}",
         f"dataloader.test.mapper.augmentations.0.max_size={PAGE}",
         *more,
     ]
@@ -67,6 +66,10 @@ def shrink(config):
     spec = model.backbone.spec
     model.backbone.options = RESNET if spec.startswith("resnet") else DIT
     heads = model.roi_heads
+    if "res5" in heads:  # four times as wide as the channels say, since the blocks are bottlenecks
+        model.proposal_generator.head.in_channels = 64
+        heads.box_predictor.input_shape = ShapeSpec(channels=64, height=1, width=1)
+        return config
     boxes = [heads.box_head] if "box_head" in heads else list(heads.get("box_heads", []))
     predictors = [heads.box_predictor] if "box_predictor" in heads else list(heads.box_predictors)
     for box, predictor in zip(boxes, predictors, strict=False):
