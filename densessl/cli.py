@@ -239,7 +239,9 @@ def detect_train(recipe: _RECIPE, overrides: Overrides = None) -> None:
     CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
     settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
     """
-    if recipe.endswith(".py"):
+    from densessl.documents.detection.config import by_detectron2
+
+    if by_detectron2(recipe):
         from densessl.documents.detectron2.run import train as run
     else:
         from densessl.documents.detection import train as run
@@ -255,7 +257,9 @@ def detect_eval(recipe: _RECIPE, overrides: Overrides = None) -> None:
 
     The figures are written to evaluation.json in the run's folder, and pages with most mistakes to pictures.
     """
-    if recipe.endswith(".py"):
+    from densessl.documents.detection.config import by_detectron2
+
+    if by_detectron2(recipe):
         from densessl.documents.detectron2.run import evaluate as run
     else:
         from densessl.documents.detection import evaluate as run

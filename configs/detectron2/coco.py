@@ -11,6 +11,7 @@ from .common.train import lr_multiplier, optimizer, train
 
 pages.val_share = 0.15
 model.backbone.neck = "auto"  # simple for transformers, stages for the rest
+model.backbone.drop_path = None  # 0.1 is usual for transformers, and others have none
 optimizer.lr = 1e-4
 optimizer.params.layer_decay = 0.75
 optimizer.params.decay_all = False

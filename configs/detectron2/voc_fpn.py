@@ -6,6 +6,6 @@ from .voc_c4 import dataloader, lr_multiplier, optimizer, pages, train
 
 model.backbone.spec, model.backbone.options = "resnet50", {}
 model.backbone.neck, model.backbone.norm, model.backbone.drop_path = "stages", "SyncBN", None
-model.backbone.sync_norms = True
+model.backbone.freeze_norms, model.backbone.sync_norms = False, True
 for _name in ("mask_in_features", "mask_pooler", "mask_head"):
     model.roi_heads.pop(_name)

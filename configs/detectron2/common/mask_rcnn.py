@@ -28,7 +28,7 @@ model = L(page_rcnn)(
         neck="dit",
         channels=256,
         norm="",
-        freeze_norms=False,
+        freeze_norms=None,
         drop_path=0.1,
         checkpointing=False,
     ),

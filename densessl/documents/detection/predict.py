@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from densessl import config as configs
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, Unreadable, open_source
+from densessl.documents.detection.config import by_detectron2
 from densessl.documents.detection.detector import DETECTOR, Detector, load_detector
 from densessl.documents.detection.evaluate import device_of, run_lengths, whole_mask
 from densessl.documents.detection.objects import Found
@@ -70,7 +71,7 @@ def predict(
     """Find what lies on pages; returns what was done as a sentence.
 
     pages: images, PDFs and folders of them, as `open_source` takes them. model: of `load_detector`, or a LazyConfig
-        file for the detector of detectron2 that its run left.
+        file or its run's folder for the detector of detectron2 that was left there.
     Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and left out.
     """
     config = configs.build(OmegaConf.structured(PredictConfig), configs.parse_overrides(overrides))
@@ -89,7 +90,8 @@ def predict(
 
 def _opened(model: Path, config: PredictConfig) -> tuple[Detector, Path]:
     """The detector and the file of its weights; that of a LazyConfig file is detectron2's, with the same face."""
-    if model.suffix == ".py":
+    # A run of detectron2 whose detector has a twin left that too, which needs no detectron2.
+    if by_detectron2(model) and not (model / DETECTOR).is_file():
         from densessl.documents.detectron2 import run
 
         if config.image_size is not None:

@@ -20,7 +20,8 @@ _GONE = (("PIL.Image", "LINEAR", "BILINEAR"), ("numpy", "bool", "bool_"), ("nump
 
 def prepare() -> None:
     """Make detectron2 ready to be imported; raises `UserError` where it is not installed, or lacks what it needs."""
-    if importlib.util.find_spec("detectron2") is None:
+    found = importlib.util.find_spec("detectron2")
+    if found is None or found.origin is None:  # without a file it is but a folder of that name, such as configs has
         raise UserError(
             f"detectron2 is not installed: give {INSTALL}, as its documentation says, or take a recipe of "
             "configs/detect, which needs none."

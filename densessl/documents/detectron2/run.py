@@ -1,11 +1,13 @@
 """`densessl detect train|eval|predict` with a LazyConfig file: detectron2's loop, our messages, folders and figures.
 
-A run's folder has what detectron2 writes (config.yaml, metrics.json, model_*.pth, last_checkpoint, events.*), and of an
-architecture that has a twin `detector.safetensors`, which needs no detectron2.
+A run's folder has what detectron2 writes (config.yaml, metrics.json, model_*.pth, last_checkpoint, events.*),
+`recipe.json` with the recipe and its overrides, and of an architecture that has a twin `detector.safetensors`. One
+process trains; detectron2's own launcher takes several GPUs and machines.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from densessl.backbones.weights import read_json
 from densessl.config import nearest, recipe_folder
+from densessl.documents.detection.config import RECIPE
 from densessl.documents.detection.detector import save_detector
 from densessl.documents.detection.evaluate import judge, report_of
 from densessl.documents.detectron2.pages import class_names, opened
@@ -27,7 +31,7 @@ from densessl.documents.detectron2.served import Served
 from densessl.documents.detectron2.twin import detector_of
 from densessl.documents.detectron2.weights import load_weights
 from densessl.errors import UserError
-from densessl.files import claimed
+from densessl.files import claimed, write_text
 from densessl.progress import Progress
 from densessl.training.run import Say, say
 
@@ -42,8 +46,10 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> 
     wrong with the data before anything is built.
     """
     config, folder = read(recipe, overrides)
+    if (Path(recipe).expanduser() / RECIPE).is_file():
+        raise UserError(f"{recipe} is a run's folder: to go on with it, give its recipe and train.output_dir={recipe}.")
     pages, apart = opened(config.pages, Progress())
-    for note in [*pages.notes, *apart.notes]:
+    for note in dict.fromkeys([*pages.notes, *apart.notes]):
         say(note)
     config.pages.classes = list(pages.classes)
     with claimed(folder):
@@ -51,6 +57,8 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> 
             say(f"{folder} is finished already. For another run give train.output_dir=FOLDER.")
             return folder
         _save(config, folder)
+        kept = {"recipe": _place(recipe), "overrides": list(overrides), "classes": list(pages.classes)}
+        write_text(folder / RECIPE, json.dumps(kept, indent=1))
         setup_logger(str(folder))
         setup_logger(str(folder), name="fvcore")
         seed_all_rng(int(config.train.get("seed", 0)))
@@ -90,8 +98,13 @@ def load(recipe: str | Path, weights: str | None = None) -> tuple[Served, Path]:
 
 
 def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig, Path]:
-    """A LazyConfig file, by its path or its name in configs/detectron2 (publaynet.py), with overrides; and the folder
-    of its run. Raises `UserError`."""
+    """A LazyConfig file, by its path or its name in configs/detectron2 (publaynet.py), or that of a run by the run's
+    folder, with overrides; and the folder of its run. Raises `UserError`."""
+    folder, classes = Path(recipe).expanduser(), None
+    if (folder / RECIPE).is_file():
+        kept = read_json(folder / RECIPE)
+        recipe, classes = kept["recipe"], kept["classes"]
+        overrides = [*kept["overrides"], *overrides]
     known = {path.name: path for path in sorted(recipe_folder("detectron2").glob("*.py"))}
     path = Path(recipe).expanduser()
     path = path if path.is_file() else known.get(str(recipe), path)
@@ -114,6 +127,8 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig,
             f"{path} lacks {', '.join(missing)}: densessl detect takes recipes such as configs/detectron2 has."
         )
     _check_keys(config, path, overrides)
+    if classes is not None:
+        config.pages.classes, config.train.output_dir = classes, str(folder)
     if not config.train.output_dir:
         config.train.output_dir = str(Path("runs") / path.stem)
     return config, Path(config.train.output_dir).expanduser()
@@ -137,6 +152,12 @@ def served(model: nn.Module, config: DictConfig) -> Served:
     mapper = instantiate(config.dataloader.test.mapper)
     sizes = [each.get("max_size") for each in config.dataloader.test.mapper.augmentations]
     return Served(model, class_names(config.pages), mapper.augmentations.augs, max([*filter(None, sizes), 0]) or 1333)
+
+
+def _place(recipe: str | Path) -> str:
+    """The recipe as it can be found from another folder: its path, or its name where it is a shipped one."""
+    path = Path(recipe).expanduser()
+    return str(path.resolve()) if path.is_file() else str(recipe)
 
 
 def _check_keys(config: DictConfig, path: Path, overrides: Sequence[str]) -> None:
@@ -188,4 +209,8 @@ def _fit(model: nn.Module, config: DictConfig, folder: Path) -> None:
     )
     resumed = checkpointer.has_checkpoint()
     checkpointer.resume_or_load(config.train.init_checkpoint, resume=resumed)
-    trainer.train(trainer.iter + 1 if resumed else 0, config.train.max_iter)
+    try:
+        trainer.train(trainer.iter + 1 if resumed else 0, config.train.max_iter)
+    except FloatingPointError as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{said} Give less than optimizer.lr={config.optimizer.lr}, or more warm-up.") from error

@@ -124,6 +124,12 @@ def test_a_run_that_was_stopped_goes_on_from_its_last_checkpoint(pages_folder, t
     assert seen == [1, 2] and (out / "detector.safetensors").is_file()
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(pages_folder, tmp_path):
+    wild = quick(pages_folder, tmp_path / "run", "optimizer.lr=1e30", "optimizer.clip=null", "train.max_iter=4")
+    with pytest.raises(UserError, match=r"NaN at iteration=\d!.* Give less than optimizer\.lr=1e\+30"):
+        run.train("quick.py", [*wild, "lr_multiplier.warmup_length=0"], silent)
+
+
 def test_evaluation_by_detectron2_is_that_of_densessl_detect(finished, pages_folder):
     config, folder = run.read("quick.py", quick(pages_folder, finished, "pages.classes=[text,table]"))
     model = run.trained(config, folder)
@@ -143,28 +149,41 @@ def test_evaluation_by_detectron2_is_that_of_densessl_detect(finished, pages_fol
     assert theirs["tables"]["wF1-fixed"] == pytest.approx(100 * weighted_f1(pages, found, "fixed").weighted)
 
 
-def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path, monkeypatch):
-    recipe = tmp_path / "mine.py"
-    recipe.write_text(_recipe(pages_folder, finished))
-    images = [str(pages_folder / "images")]
-    predict(images, tmp_path / "detectron2", recipe, ["score=0.05"])
-    predict(images, tmp_path / "torchvision", finished, ["score=0.05"])
+def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path):
+    images, kept = [str(pages_folder / "images")], ["score=0.05"]
+    predict(images, tmp_path / "torchvision", finished, kept)
+    twin = finished / "detector.safetensors"
+    twin.rename(finished / "aside.safetensors")
+    try:
+        predict(images, tmp_path / "detectron2", finished, kept)
+    finally:
+        (finished / "aside.safetensors").rename(twin)
     first, second = (
         json.loads((tmp_path / name / "detections.json").read_text()) for name in ("detectron2", "torchvision")
     )
-    assert first.keys() == second.keys() and first["images"] == second["images"]
-    assert first["categories"] == second["categories"]
-    assert all({"bbox", "score", "category_id"} <= each.keys() for each in first["annotations"])
+    assert first["images"] == second["images"] and first["categories"] == second["categories"]
+    assert first["annotations"] and all(
+        {"bbox", "score", "category_id"} <= each.keys() for each in first["annotations"]
+    )
 
 
-def test_the_command_dispatches_by_suffix(finished, pages_folder, tmp_path, monkeypatch, capsys):
+def test_a_recipe_predicts_with_weights_that_are_named(finished, pages_folder, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(_recipe(pages_folder, tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="holds no model_final.pth"):
+        predict([str(pages_folder / "images")], tmp_path / "out", recipe)
+    named = [f"weights={finished / 'detector.safetensors'}"]
+    assert "On 4 pages" in predict([str(pages_folder / "images")], tmp_path / "out", recipe, named)
+
+
+def test_the_command_takes_a_recipe_and_a_run(finished, pages_folder, tmp_path, monkeypatch, capsys):
     recipe = tmp_path / "mine.py"
     recipe.write_text(_recipe(pages_folder, finished))
-    monkeypatch.setattr("sys.argv", ["densessl", "detect", "eval", str(recipe)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-    assert "AP of boxes on 4 pages" in capsys.readouterr().out
+    for each in (recipe, finished):
+        monkeypatch.setattr("sys.argv", ["densessl", "detect", "eval", str(each)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code and "AP of boxes on 4 pages" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["densessl", "detect", "train", "no-such.py", "pages.data=x"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
