@@ -83,7 +83,8 @@ def evaluate(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
     """Judge the detector that a run of the recipe left, by the pages of `pages.val` or `pages.val_share`; as text."""
     config, folder = read(recipe, overrides)
     _, apart = opened(config.pages, Progress())
-    model = trained(config, folder)
+    named = any(each.startswith("model.weights=") for each in overrides)
+    model = trained(config, None if named else folder)
     with claimed(folder):
         return report_of(judge(served(model, config), apart, _devices(config), folder, Progress()))
 
@@ -93,7 +94,7 @@ def load(recipe: str | Path, weights: str | None = None) -> tuple[Served, Path]:
     config, folder = read(recipe)
     if weights is not None:
         config.model.weights = weights
-    model = trained(config, folder)
+    model = trained(config, folder if weights is None else None)
     return served(model, config), Path(config.model.get("weights") or folder / FINAL).expanduser()
 
 
@@ -134,17 +135,19 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig,
     return config, Path(config.train.output_dir).expanduser()
 
 
-def trained(config: DictConfig, folder: Path) -> nn.Module:
-    """The model with the weights that a run left in `folder`, or with those that `model.weights` names."""
-    given = config.model.get("weights")
-    if not given and not (folder / FINAL).is_file():
+def trained(config: DictConfig, folder: Path | None) -> nn.Module:
+    """The model with the weights that a run left in `folder`, else with those that `model.weights` of the recipe names,
+    which a run only began with. None: with the latter in any case."""
+    if folder is not None and (folder / FINAL).is_file():
+        config.model.weights = None
+        model = instantiate(config.model)
+        load_weights(model, folder / FINAL)
+        return model.eval()
+    if not config.model.get("weights"):
         raise UserError(
             f"{folder} holds no {FINAL}: let densessl detect train end, or name weights with model.weights=FILE."
         )
-    model = instantiate(config.model)
-    if not given:
-        load_weights(model, folder / FINAL)
-    return model.eval()
+    return instantiate(config.model).eval()
 
 
 def served(model: nn.Module, config: DictConfig) -> Served:
