@@ -260,7 +260,10 @@ detect = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(detect, name="detect")
-_RECIPE = Annotated[str, typer.Argument(metavar="CONFIG", help="A recipe of configs/detect, a path or a run's folder.")]
+_RECIPE = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="A recipe of configs/detect, a path or a run's folder; NAME.py: detectron2."),
+]
 
 
 @detect.command("train")
@@ -275,8 +278,16 @@ def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Setting
     val_share, scales, grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out,
     backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision,
     accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
+
+    CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
+    settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
     """
-    from densessl.documents.detection import train as run
+    from densessl.documents.detection.config import by_detectron2
+
+    if by_detectron2(recipe):
+        from densessl.documents.detectron2.run import train as run
+    else:
+        from densessl.documents.detection import train as run
 
     run(recipe, overrides or [])
 
@@ -289,7 +300,12 @@ def detect_eval(recipe: _RECIPE, overrides: Overrides = None) -> None:
 
     The figures are written to evaluation.json in the run's folder, and pages with most mistakes to pictures.
     """
-    from densessl.documents.detection import evaluate as run
+    from densessl.documents.detection.config import by_detectron2
+
+    if by_detectron2(recipe):
+        from densessl.documents.detectron2.run import evaluate as run
+    else:
+        from densessl.documents.detection import evaluate as run
 
     print(run(recipe, overrides or []))
 
@@ -300,7 +316,9 @@ def detect_predict(
         list[str], typer.Argument(metavar="PAGES... [KEY=VALUE]...", help="Images, PDFs, folders of them.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
-    model: Annotated[str | None, typer.Option(help="A run's folder, or its detector.safetensors.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2.")
+    ] = None,
     settings: Settings = False,
 ) -> None:
     """Find what lies on pages: a COCO file with scores, and pictures.
@@ -308,7 +326,7 @@ def detect_predict(
     densessl detect predict reports --model runs/layout --out found score=0.6
 
     The same command again looks only at pages that are missing. Settings: score, masks, overlays, overlay, image_size,
-    page_side, split, devices.
+    page_side, weights, split, devices.
     """
     from densessl.documents.detection import predict as run
 

@@ -79,6 +79,8 @@ def _installed() -> Mapping[str, list[str]]:
 def test_every_import_is_declared():
     declared = {distribution(each) for each in PROJECT["dependencies"]}
     missing = {top: sorted(files) for top, files in foreign().items() if not providers(top) & declared}
+    # It has no package to declare; `densessl.documents.detectron2` says how to install it where it is not there.
+    missing.pop("detectron2")
     assert missing == {}
 
 
@@ -91,7 +93,7 @@ def test_everything_declared_is_imported():
 def test_every_dependency_has_a_lower_bound():
     extras = [each for names in PROJECT["optional-dependencies"].values() for each in names]
     for requirement in [*PROJECT["dependencies"], *extras]:
-        assert ">=" in requirement, requirement
+        assert ">=" in requirement or distribution(requirement) == "densessl", requirement
 
 
 def licences() -> dict[str, str]:

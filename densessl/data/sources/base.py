@@ -45,6 +45,10 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """A hash that changes when images come, go or are written anew; from names, sizes and times alone."""
 
+    def path(self, index: int) -> str | None:
+        """The file of an image; None where it is none of its own, as in archives and documents."""
+        return None
+
     def document(self, index: int) -> str:
         """What images that belong together share, such as the pages of one document; by default an image's name."""
         return self.name(index)
@@ -137,6 +141,10 @@ class Concatenated(Source):
     def name(self, index: int) -> str:
         part, index = self._place(index)
         return self._prefixed(part, self.sources[part].name(index))
+
+    def path(self, index: int) -> str | None:
+        part, index = self._place(index)
+        return self.sources[part].path(index)
 
     def document(self, index: int) -> str:
         part, index = self._place(index)

@@ -43,6 +43,9 @@ class Subset(Source):
     def name(self, index: int) -> str:
         return self.source.name(self._place(index))
 
+    def path(self, index: int) -> str | None:
+        return self.source.path(self._place(index))
+
     def document(self, index: int) -> str:
         return self.source.document(self._place(index))
 

@@ -144,6 +144,15 @@ def resolve(recipe: str | Path, overrides: Sequence[str] = ()) -> DetectConfig:
     return config
 
 
+RECIPE = "recipe.json"  # in the folder of a run by detectron2: what it was made with
+
+
+def by_detectron2(recipe: str | Path) -> bool:
+    """Whether a recipe or a run's folder is detectron2's: a LazyConfig file, or what a run of one left."""
+    path = Path(recipe).expanduser()
+    return path.suffix == ".py" or (path / RECIPE).is_file()
+
+
 def place_of(spec: Any) -> Any:
     """A set of pages with a path that stays right when the saved config is run from another folder; lists too."""
     if isinstance(spec, list | tuple):

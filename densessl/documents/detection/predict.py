@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from densessl import config as configs
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, Unreadable, open_source
+from densessl.documents.detection.config import by_detectron2
 from densessl.documents.detection.detector import DETECTOR, Detector, load_detector
 from densessl.documents.detection.evaluate import device_of, run_lengths, whole_mask
 from densessl.documents.detection.objects import Found
@@ -39,7 +40,8 @@ class PredictConfig:
     score: detections below it are left out. masks: write those of a detector that has them. overlays: draw pictures,
     whose long side is `overlay` pixels. image_size: pixels of a page's longest side for the detector; None is what it
     learned at. page_side: longest side of a page of a PDF when it is rendered; boxes are in these pixels. None is
-    twice the detector's size, so that pictures can be read.
+    twice the detector's size, so that pictures can be read. weights: for a LazyConfig file, those of another file than
+    its run left, such as a released detector of DiT.
     """
 
     score: float = 0.5
@@ -48,6 +50,7 @@ class PredictConfig:
     overlay: int = 1280
     image_size: int | None = None
     page_side: int | None = None
+    weights: str | None = None
     split: str | None = None
     devices: str = "auto"
 
@@ -67,7 +70,8 @@ def predict(
 ) -> str:
     """Find what lies on pages; returns what was done as a sentence.
 
-    pages: images, PDFs and folders of them, as `open_source` takes them. model: of `load_detector`.
+    pages: images, PDFs and folders of them, as `open_source` takes them. model: of `load_detector`, or a LazyConfig
+        file or its run's folder for the detector of detectron2 that was left there.
     Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and left out.
     """
     config = configs.build(OmegaConf.structured(PredictConfig), configs.parse_overrides(overrides))
@@ -75,16 +79,33 @@ def predict(
         raise UserError(
             "The package brings no detector yet: give one with --model, the folder of a run of densessl detect train."
         )
-    detector = load_detector(model)
-    detector.image_size = config.image_size or detector.image_size
-    detector.config = replace(detector.config, score=config.score)
-    detector.objects.config = detector.config
+    detector, weights = _opened(Path(model).expanduser(), config)
     source = open_source(
         list(pages) if len(pages) > 1 else pages[0], config.split, config.page_side or 2 * detector.image_size
     )
     with claimed(out) as folder:
         remove_leftovers(folder)
-        return _predict(detector, source, folder, config, _digest(Path(model).expanduser(), config), report)
+        return _predict(detector, source, folder, config, _digest(weights, config), report)
+
+
+def _opened(model: Path, config: PredictConfig) -> tuple[Detector, Path]:
+    """The detector and the file of its weights; that of a LazyConfig file is detectron2's, with the same face."""
+    # A run of detectron2 whose detector has a twin left that too, which needs no detectron2.
+    if by_detectron2(model) and not (model / DETECTOR).is_file():
+        from densessl.documents.detectron2 import run
+
+        if config.image_size is not None:
+            raise UserError(f"{model.name} itself says at which size pages are shown: leave image_size out.")
+        served, weights = run.load(model, config.weights)
+        served.set_score(config.score)
+        return served, weights
+    if config.weights is not None:
+        raise UserError("weights= is for a recipe of detectron2, --model NAME.py: give the file as --model.")
+    detector = load_detector(model)
+    detector.image_size = config.image_size or detector.image_size
+    detector.config = replace(detector.config, score=config.score)
+    detector.objects.config = detector.config
+    return detector, model / DETECTOR if model.is_dir() else model
 
 
 def _predict(
@@ -196,9 +217,8 @@ def _whole(folder: Path, stem: str, digest: str, config: PredictConfig) -> bool:
     return made_by == digest and (picture.is_file() or not config.overlays)
 
 
-def _digest(model: Path, config: PredictConfig) -> str:
-    """A hash of the detector and of the settings by which pages are read and looked at."""
-    path = model / DETECTOR if model.is_dir() else model
+def _digest(path: Path, config: PredictConfig) -> str:
+    """A hash of the detector's weights and of the settings by which pages are read and looked at."""
     settings = {key: value for key, value in asdict(config).items() if key not in ("devices", "overlays", "split")}
     return hashlib.sha256(path.read_bytes() + json.dumps(settings).encode()).hexdigest()[:16]
 

@@ -87,6 +87,11 @@ def test_nothing_but_broken_files_is_a_sentence(model, tmp_path):
         predict([str(tmp_path / "broken.png")], tmp_path / "out", model)
 
 
+def test_weights_by_themselves_are_for_recipes_of_detectron2(model, pages_folder, tmp_path):
+    with pytest.raises(UserError, match="give the file as --model"):
+        predict([str(pages_folder / "images")], tmp_path / "out", model, ["weights=some.pth"])
+
+
 def test_without_a_model_it_says_where_one_comes_from(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["densessl", "detect", "predict", "page.png", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,239 @@
+"""Runs by `densessl detect` and by detectron2's own launcher: from pages to weights, figures and detections."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("detectron2", reason="detectron2 is not installed; .ci/run brings it")
+
+import detectron2
+from detectron2.config import instantiate
+from detectron2.utils.events import EventStorage
+
+from densessl import cli
+from densessl.config import recipe_folder
+from densessl.documents import open_pages
+from densessl.documents.detection import load_detector, predict
+from densessl.documents.detection.evaluate import detect
+from densessl.documents.detectron2 import run
+from densessl.documents.detectron2.__main__ import main as launch
+from densessl.documents.detectron2.pages import learned_pages
+from densessl.documents.detectron2.served import PageEvaluator, Served
+from densessl.errors import UserError
+from tests.documents.detectron2.conftest import overrides, small
+
+RECIPES = sorted({path.name for path in recipe_folder("detectron2").glob("*.py")} - {"quick.py"})  # which is run
+SMALL = (
+    "model.backbone.options={channels: [16, 16, 16, 16], layers: [1, 1, 1, 1], stem_width: 16}",
+    "dataloader.train.mapper.augmentations.0.target_height=64",
+    "dataloader.train.mapper.augmentations.0.target_width=64",
+)
+LAUNCHER = Path(detectron2.__file__).parents[1] / "tools" / "lazyconfig_train_net.py"
+
+
+def silent(sentence: str) -> None:
+    pass
+
+
+def quick(pages: Path, out: Path, *more: str) -> list[str]:
+    return overrides(pages, out, *SMALL, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(pages_folder, tmp_path_factory) -> Path:
+    return run.train("quick.py", quick(pages_folder, tmp_path_factory.mktemp("run") / "run"), silent)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_learns_from_pages(name, pages_folder):
+    config = small(name, pages_folder, "nowhere", "pages.classes=null")
+    if name == "ctdar_archival.py":
+        assert config.optimizer.lr == 1e-4
+    model = instantiate(config.model).train()
+    mapper = instantiate(config.dataloader.train.mapper)
+    for place, each in enumerate(mapper.augmentations.augs):
+        if hasattr(each, "short_edge_length"):
+            each.short_edge_length, each.max_size = [64], 64
+        elif place == 0:
+            mapper.augmentations.augs = mapper.augmentations.augs[1:]
+    batch = [mapper(each) for each in learned_pages(config.pages)[:2]]
+    with EventStorage():
+        losses = model(batch)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(each) for each in losses.values())
+    assert ("loss_mask" in losses) == bool(config.pages.masks)
+    assert ("loss_cls_stage2" in losses) == ("cascade" in name or name in ("coco.py", "doclaynet.py"))
+    without = [label for label, each in model.named_parameters() if each.grad is None]
+    assert without == []
+    config.optimizer.params.model = model
+    instantiate(config.optimizer).step()
+
+
+def test_a_run_leaves_weights_for_detectron2_and_for_its_twin(finished, pages_folder):
+    config, folder = run.read("quick.py", quick(pages_folder, finished))
+    model = run.trained(config, folder)
+    twin = load_detector(finished)
+    assert twin.classes == ["text", "table"]
+    assert torch.equal(twin.objects.boxes[0].fc1.weight, model.roi_heads.box_head.fc1.weight)
+    rows = [json.loads(line) for line in (finished / "metrics.json").read_text().splitlines()]
+    assert rows[-1]["iteration"] == 1 and "total_loss" in rows[-1]
+    record = json.loads((finished / "evaluation.json").read_text())
+    assert set(record["boxes"]["classes"]) == {"text", "table"} and set(record["tables"]) == {"published", "fixed"}
+
+
+def test_what_a_run_began_with_is_not_what_it_left(finished, pages_folder, tmp_path):
+    start = f"model.weights={finished / 'detector.safetensors'}"
+    folder = run.train("quick.py", quick(pages_folder, tmp_path / "run", start, "optimizer.lr=0.01"), silent)
+    served, weights = run.load(folder)
+    name = "roi_heads.box_head.fc1.weight"
+    final = torch.load(folder / "model_final.pth")["model"][name]
+    assert weights == folder / "model_final.pth"
+    assert torch.equal(served.model.state_dict()[name], final)
+    assert not torch.equal(final, torch.load(finished / "model_final.pth")["model"][name])
+
+
+def test_a_finished_run_is_left_alone_and_one_of_other_settings_is_refused(finished, pages_folder):
+    before = (finished / "model_final.pth").stat().st_mtime_ns
+    run.train("quick.py", quick(pages_folder, finished), silent)
+    assert (finished / "model_final.pth").stat().st_mtime_ns == before
+    final = finished / "model_final.pth"
+    final.rename(finished / "kept.pth")
+    try:
+        with pytest.raises(UserError, match="other settings"):
+            run.train("quick.py", quick(pages_folder, finished, "optimizer.lr=0.5"), silent)
+    finally:
+        (finished / "kept.pth").rename(final)
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_last_checkpoint(pages_folder, tmp_path, monkeypatch):
+    class Cut(Exception):
+        pass
+
+    def step_and_die(self):
+        step(self)
+        if self.iter == 1:
+            raise Cut
+
+    trainer, out = run.SimpleTrainer, tmp_path / "run"
+    step = trainer.run_step
+    settings = quick(pages_folder, out, "train.max_iter=3", "train.checkpointer.period=1")
+    monkeypatch.setattr(trainer, "run_step", step_and_die)
+    with pytest.raises(Cut):
+        run.train("quick.py", settings, silent)
+    monkeypatch.undo()
+    assert (out / "last_checkpoint").read_text() == "model_0000000.pth"
+    seen = []
+    monkeypatch.setattr(trainer, "run_step", lambda self: (seen.append(self.iter), step(self)))
+    run.train("quick.py", settings, silent)
+    assert seen == [1, 2] and (out / "detector.safetensors").is_file()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(pages_folder, tmp_path):
+    wild = quick(pages_folder, tmp_path / "run", "optimizer.lr=1e30", "optimizer.clip=null", "train.max_iter=4")
+    with pytest.raises(UserError, match=r"NaN.* Give less than optimizer\.lr=1e\+30"):
+        run.train("quick.py", [*wild, "lr_multiplier.warmup_length=0"], silent)
+
+
+def test_evaluation_by_detectron2_is_that_of_densessl_detect(finished, pages_folder):
+    config, folder = run.read("quick.py", quick(pages_folder, finished, "pages.classes=[text,table]"))
+    model = run.trained(config, folder)
+    served = run.served(model, config)
+    served.set_score(0.0)
+    evaluator = PageEvaluator(config.pages)
+    with torch.inference_mode():
+        for batch in instantiate(config.dataloader.test):
+            evaluator.process(batch, model(batch))
+    theirs = evaluator.evaluate()
+    pages = open_pages(f"coco:{pages_folder}")
+    found = detect(served, pages, "cpu")
+    assert isinstance(served, Served) and len(found) == len(evaluator._rows) > 0
+    from densessl.documents import average_precision, weighted_f1
+
+    assert theirs["bbox"]["AP"] == pytest.approx(100 * average_precision(pages, found).record()["overall"]["ap"])
+    assert theirs["tables"]["wF1-fixed"] == pytest.approx(100 * weighted_f1(pages, found, "fixed").weighted)
+
+
+def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path):
+    images, kept = [str(pages_folder / "images")], ["score=0.05"]
+    predict(images, tmp_path / "torchvision", finished, kept)
+    twin = finished / "detector.safetensors"
+    twin.rename(finished / "aside.safetensors")
+    try:
+        predict(images, tmp_path / "detectron2", finished, kept)
+    finally:
+        (finished / "aside.safetensors").rename(twin)
+    first, second = (
+        json.loads((tmp_path / name / "detections.json").read_text()) for name in ("detectron2", "torchvision")
+    )
+    assert first["images"] == second["images"] and first["categories"] == second["categories"]
+    assert first["annotations"] and all(
+        {"bbox", "score", "category_id"} <= each.keys() for each in first["annotations"]
+    )
+
+
+def test_a_recipe_predicts_with_weights_that_are_named(finished, pages_folder, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(_recipe(pages_folder, tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="holds no model_final.pth"):
+        predict([str(pages_folder / "images")], tmp_path / "out", recipe)
+    named = [f"weights={finished / 'detector.safetensors'}"]
+    assert "On 4 pages" in predict([str(pages_folder / "images")], tmp_path / "out", recipe, named)
+
+
+def test_the_command_takes_a_recipe_and_a_run(finished, pages_folder, tmp_path, monkeypatch, capsys):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(_recipe(pages_folder, finished))
+    for each in (recipe, finished):
+        monkeypatch.setattr("sys.argv", ["densessl", "detect", "eval", str(each)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code and "AP of boxes on 4 pages" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["densessl", "detect", "train", "no-such.py", "pages.data=x"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and "There is no recipe no-such.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optimiser.lr=1", "did you mean 'optimizer'"),
+        ("model.backbone.spek=x", "did you mean 'spec'"),
+        ("{", "KEY=VALUE"),
+    ],
+)
+def test_misspelt_settings_are_told(override, sentence):
+    with pytest.raises(UserError, match=sentence):
+        run.read("coco.py", [override])
+
+
+@pytest.mark.skipif(not LAUNCHER.is_file(), reason="an installed detectron2 has no tools; its sources have")
+def test_detectron2s_own_launcher_trains_and_evaluates(pages_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    recipe, out = recipe_folder("detectron2") / "quick.py", tmp_path / "run"
+    launch([str(LAUNCHER), "--num-gpus", "1", "--config-file", str(recipe), *quick(pages_folder, out)])
+    assert (out / "model_final.pth").is_file()
+    rows = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+    assert any("total_loss" in row for row in rows) and any("tables/wF1-fixed" in row for row in rows)
+
+
+def test_a_launcher_that_is_none_is_told_so():
+    with pytest.raises(UserError, match="Name a launcher first"):
+        launch(["no-such.py"])
+
+
+def _recipe(pages: Path, out: Path) -> str:
+    """A recipe of a user's own: the run that was made above, as a file beside a base."""
+    base = recipe_folder("detectron2") / "quick.py"
+    lines = [
+        "from detectron2.config import LazyConfig",
+        f"_base = LazyConfig.apply_overrides(LazyConfig.load({str(base)!r}), {quick(pages, out)!r})",
+        "model, pages, dataloader = _base.model, _base.pages, _base.dataloader",
+        "optimizer, lr_multiplier, train = _base.optimizer, _base.lr_multiplier, _base.train",
+    ]
+    return "\n".join(lines) + "\n"
