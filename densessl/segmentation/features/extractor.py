@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata
 
@@ -27,7 +28,7 @@ class Extractor:
     """A backbone, frozen and in evaluation, as a function from pictures to tables of tokens.
 
     On a CPU each picture goes through by itself, so that its features depend on nothing else; on a GPU pictures of
-    equal size go together. Several threads may call it, and take turns. layers, facet: of which of its maps; see
+    equal size go together. Several threads may call it at a time. layers, facet: of which of its maps; see
     `densessl.segmentation.features.layers`. tile: None, or the side of the tiles through which a picture is seen, at
     the size that `image_size` says or at its own. window: side in tokens of the square whose mean counts for the token
     in its middle, of the joined map where there are tiles (`densessl.segmentation.features.window`); 1 leaves tokens as
@@ -54,7 +55,7 @@ class Extractor:
         self.device, self.precision, self.layers, self.facet = torch.device(device), precision, layers, facet
         self.window = window
         self.batch_size = 1 if self.device.type == "cpu" else 32
-        self._turn = threading.Lock()  # a BEiT holds the grid of the images that it is shown
+        self._idle, self._lock = [self.maps], threading.Lock()
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Tensor]:
@@ -102,8 +103,18 @@ class Extractor:
     def _run(self, images: Sequence[np.ndarray], window: int = 1) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
         half = self.precision != "32"
-        with self._turn, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return windowed(self.maps(batch).float(), window).cpu()
+        with self._own() as maps, torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return windowed(maps(batch).float(), window).cpu()
+
+    @contextmanager
+    def _own(self) -> Iterator[Maps]:
+        """The network for one thread: others have copies of it, since a BEiT holds the grid of what it is shown."""
+        with self._lock:
+            maps = self._idle.pop() if self._idle else _sharing(self.maps)
+        try:
+            yield maps
+        finally:
+            self._idle.append(maps)
 
     @cached_property
     def weights(self) -> str:
@@ -118,6 +129,11 @@ class Extractor:
         releases = f"densessl {__version__}, torch {torch.__version__}, timm {metadata.version('timm')}"
         parts = [self.weights, shown, self.precision, versions, self.device.type, releases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _sharing(module: nn.Module) -> nn.Module:
+    """A copy with the same weights and buffers, which take no memory again."""
+    return copy.deepcopy(module, {id(each): each for each in (*module.parameters(), *module.buffers())})
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -26,6 +26,7 @@ from densessl.segmentation.features import transform
 from densessl.segmentation.features.cache import Cache, Kept, Writer
 from densessl.segmentation.features.extractor import Extractor
 from densessl.segmentation.features.tables import Holder, Table
+from densessl.segmentation.parallel import spread, threads_of
 from densessl.segmentation.stego.sampling import Layout
 
 MEMORY = 1 << 26  # bytes of features that a run holds; the system's cache of files makes the others hardly slower
@@ -284,12 +285,19 @@ def _block(stream: Iterator[tuple], blocks: Blocks, number: int, holder: Holder)
 
 
 def _stream(source, extractor: Extractor, indices: Sequence[int], workers: int, advance) -> Iterator[tuple]:
-    """Yield (picture, name, reason, map or None) in order, as many at a time as the extractor takes."""
-    loader = transform.pictures(source, indices, extractor.frame, workers)
-    iterator, done = iter(loader), 0
-    while chunk := list(islice(iterator, 1 if extractor.batch_size == 1 else 2 * extractor.batch_size)):
-        readable = [picture for picture in chunk if picture.image is not None]
-        maps = iter(extractor([picture.image for picture in readable]))
+    """Yield (picture, name, reason, map or None) in order, as many at a time as the extractor takes.
+
+    Where that is one, several threads have one each: what one picture takes is too small to be shared out well.
+    """
+    loader, done = iter(transform.pictures(source, indices, extractor.frame, workers)), 0
+    single = extractor.batch_size == 1
+
+    def act(chunk: list[transform.Picture]) -> tuple[list[transform.Picture], list[Tensor]]:
+        return chunk, extractor([picture.image for picture in chunk if picture.image is not None])
+
+    chunks = iter(lambda: list(islice(loader, 1 if single else 2 * extractor.batch_size)), [])
+    for chunk, found in spread(act, chunks, threads_of(extractor.device) if single else 1):
+        maps = iter(found)
         for picture in chunk:
             name = source.name(picture.index)
             map_ = None if picture.image is None else next(maps)

@@ -275,3 +275,23 @@ def test_features_of_other_code_have_another_key(monkeypatch):
     before = extractor().key()
     monkeypatch.setattr(extracting, "VERSION", extracting.VERSION + 1)
     assert extractor().key() != before
+
+
+def test_several_threads_extract_what_one_does_in_order_even_where_a_backbone_holds_the_grid(monkeypatch):
+    torch.manual_seed(0)
+    config = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16}
+    backbone = create_backbone("beit_base_patch16_224", 64, config).eval()
+    random = np.random.default_rng(0)
+    sizes = [(64, 64), (64, 96), (96, 64), (64, 128)] * 4
+    source = Arrays([random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes])
+    source.images[5] = None
+    extractor = Extractor(backbone, 64)
+    one = extract(source, extractor, range(len(sizes)))
+    monkeypatch.setattr(features, "threads_of", lambda device: 4)
+    several = extract(source, extractor, range(len(sizes)))
+    assert several.indices == one.indices and several.shapes == one.shapes and several.unreadable == one.unreadable
+    for left, right in zip(one.arrays, several.arrays, strict=True):
+        assert np.array_equal(left, right)
+    copies = extractor._idle
+    assert len(copies) > 1 and len({id(each) for each in copies}) == len(copies)
+    assert len({each.backbone.model.blocks[0].mlp.fc1.weight.data_ptr() for each in copies}) == 1
