@@ -191,6 +191,8 @@ def precisions(found: dict[str, Pairs]) -> dict[str, float]:
     """Average precision of each kind of pairs, beside what an order that knows nothing would have."""
     figures = {}
     for kind, pairs in found.items():
+        if not (pairs.same.any() or pairs.other.any()):
+            continue  # one image has no pairs with others
         figures |= {f"ap_{kind.split()[0]}": pairs.average_precision, f"chance_{kind.split()[0]}": pairs.chance}
     return figures
 

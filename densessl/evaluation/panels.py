@@ -40,6 +40,20 @@ def curves_picture(found: Mapping[str, Mapping[str, Pairs]]) -> bytes:
     return png(figure)
 
 
+def curves_table(found: Mapping[str, Mapping[str, Pairs]], points: int = 101) -> dict:
+    """The same curves as numbers: by kind of pairs `recall`, and by name the `precision` there, null beyond a curve."""
+    recalls, kinds = np.linspace(0, 1, points), next(iter(found.values()))
+    table = {}
+    for kind in kinds:
+        precisions = {}
+        for name, pairs in found.items():
+            precision, recall, _ = pairs[kind].curve()
+            place = np.searchsorted(recall, recalls)
+            precisions[name] = [round(float(precision[each]), 5) if each < len(recall) else None for each in place]
+        table[kind] = {"recall": recalls.round(4).tolist(), "precision": precisions}
+    return table
+
+
 def spread(numbers: Sequence[int], count: int) -> list[int]:
     """At most `count` of these ascending numbers, such that the two nearest are as far apart as can be.
 

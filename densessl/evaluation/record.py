@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from densessl.environment import environment
+from densessl.evaluation.tables import tables
 from densessl.files import write_text
 
 
@@ -29,6 +30,8 @@ def describe(record: dict[str, Any]) -> str:
     """
     figures = {key: record[key] for key in ("figures", "baselines") if key in record}
     others = {key: value for key, value in record.items() if key not in (*figures, "per_class")}
+    if record.get("protocol") == "segments":
+        return "\n".join([*_lines(others, 0), "", *tables(record)])
     return "\n".join(_lines(others | figures, 0))
 
 

@@ -20,6 +20,7 @@ its linear probe; methods that are asked for are learned beside it, on the featu
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -46,17 +47,16 @@ from densessl.evaluation.labelled import (
     learned_images,
     open_sets,
 )
-from densessl.evaluation.panels import curves_picture, panel_picture, spread
+from densessl.evaluation.panels import curves_picture, curves_table, panel_picture, spread
 from densessl.evaluation.record import surroundings
 from densessl.evaluation.segments_config import SegmentsConfig, check_protocol
 from densessl.evaluation.shelf import Shelf, kept_masks, kept_pairs
+from densessl.evaluation.tables import COMMONEST
 from densessl.evaluation.twins import twins
-from densessl.files import write_bytes
+from densessl.files import write_bytes, write_text
 from densessl.progress import Progress, Report, tell
-from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features.cache import Cache
 from densessl.segmentation.features.extractor import Extractor
-from densessl.segmentation.features.tiles import tile_frame
 from densessl.segmentation.model import Saved, Segmenter
 from densessl.segmentation.predict import Refinement
 from densessl.segmentation.refinement.specks import least_pixels
@@ -141,6 +141,8 @@ def _evaluate(config: SegmentsConfig, shelf: Shelf, progress: Report) -> dict[st
         "rule": {way: RULES[way] for way in config.judge} | ({"linear": PROBED} if "linear" in config.methods else {}),
         "seed": config.seed,
     }
+    if "ap_across" not in found.figures["features"]:
+        notes.append("A single image has no pairs with others: there are no figures across images.")
     if config.methods and config.inputs == "whole" and "official" in config.judge:
         notes.append(OTHER_INPUTS)
     if notes:
@@ -192,20 +194,9 @@ def _extractor(
     """The backbone that features are taken from; with a file of segments its own."""
     run = segment_settings(config, "kmeans", config.seed, classes)
     if not given:
-        return _as_asked(run)
+        return extractor_of(run)
     _, saved = next(iter(given.values()))
     return extractor_of(dataclasses.replace(run, backbone=None, model=config.backbone), saved)
-
-
-def _as_asked(run: SegmentConfig) -> tuple[Extractor, str]:
-    try:
-        return extractor_of(run)
-    except UserError:
-        if run.tile is not None:
-            # A backbone is loaded for tiles as for pictures of their size, and what is wrong is said of image_size.
-            plain, _ = extractor_of(dataclasses.replace(run, tile=None, image_size=None))
-            tile_frame(run.tile, run.image_size, plain.frame.stride, plain.frame.fixed)
-        raise
 
 
 def _fitting(given: dict[str, tuple[Segmenter, Saved]], test: LabelledImages) -> tuple[dict[str, Candidate], list[str]]:
@@ -246,7 +237,7 @@ def _judge(
 ) -> Found:
     """given: models that are judged as they are, beside those that are learned from train, if any."""
     ways = [_judged(way, config, extractor, test, shelf, progress) for way in config.judge]
-    found = Found(ways[0].labelled, {"always the commonest class": ways[0].commonest()})
+    found = Found(ways[0].labelled, {COMMONEST: ways[0].commonest()})
     report = partial(progress, "Pairs of places, features")
     found.pairs["features"] = kept_pairs(shelf, ways[0], None, config.seed, report)
     found.figures["features"] = precisions(found.pairs["features"])
@@ -352,6 +343,7 @@ def _draw(folder: Path, found: Found, baselines: dict[str, Found], indices: list
     judged = found.judged
     pairs = {**found.pairs, **{f"{name}, features": each.pairs["features"] for name, each in baselines.items()}}
     write_bytes(folder / "curves.png", curves_picture(pairs))
+    write_text(folder / "curves.json", json.dumps(curves_table(pairs), indent=1))
     columns = {f"{name}: {method}": masks for name, each in baselines.items() for method, masks in each.masks.items()}
     columns |= found.masks
     rows = [

@@ -52,9 +52,10 @@ def check_enough(features: Features, classes: int) -> None:
     if classes < 2:
         raise UserError(f"classes={classes} is not a segmentation: give at least 2.")
     tokens = sum(height * width for height, width in features.shapes)
+    counted = "1 picture" if len(features) == 1 else f"{len(features)} pictures"
     if tokens < classes:
         raise UserError(
-            f"{classes} segments cannot be learned from {len(features)} pictures of {tokens} places in all: "
+            f"{classes} segments cannot be learned from {counted} of {tokens} places in all: "
             "give fewer with --classes, more pictures, or a larger image_size."
         )
     sample = sum(min(_share(features), height * width) for height, width in features.shapes[: features.looked_at])

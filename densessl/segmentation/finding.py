@@ -39,6 +39,7 @@ from densessl.segmentation.sweep import Sweep, check_choice, sweep
 # What the trained head depends on, beside features. The rest of the settings says how its codes are clustered.
 TRAINING = ("batch_size", "epochs", "steps", "lr", "seed", "stego")
 CLUSTERING = ("classes", "restarts")
+SWEEP = ("sweep.png", "sweep.json")
 # Pictures below which STEGO's head is not advised. Measured: far behind k-means with 13, level or ahead with 120
 # (tests/benchmarks/heads.md); nothing in between, so that the bound is on the side of what is known to work.
 FEW = 100
@@ -187,6 +188,9 @@ class Finding:
 
     def _count(self, features: Features, head: StegoHead | None) -> int:
         if self.config.classes != "auto":
+            if _record_of_sweep(self.folder).get("chosen") != self.config.classes:
+                for name in SWEEP:
+                    (self.folder / name).unlink(missing_ok=True)
             return self.config.classes
 
         def codes(tokens: torch.Tensor) -> torch.Tensor:
@@ -217,10 +221,15 @@ def write_sweep(folder: Path, found: Sweep, of: str) -> None:
 
 def read_doubt(folder: Path) -> str:
     """What speaks against the number that a sweep chose, as its record has it; empty where nothing does."""
+    return str(_record_of_sweep(folder).get("doubt", ""))
+
+
+def _record_of_sweep(folder: Path) -> dict:
     try:
-        return str(json.loads((folder / "sweep.json").read_text(encoding="utf-8")).get("doubt", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        record = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _training(settings: dict) -> dict:

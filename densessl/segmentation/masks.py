@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,7 @@ class MaskRun:
                 self._segment(model, picture)
             return self.source.name(picture.index), picture.reason
 
+        self.progress("Writing masks", total - len(missing), total, "")  # from now on its time is counted
         with closing(reader(missing, self.unreadable.reasons)) as pictures:
             written = spread(act, pictures, self.threads(model), self.stop.is_asked)
             for done, (name, reason) in enumerate(written, start=total - len(missing) + 1):
@@ -152,10 +153,16 @@ class MaskRun:
     def _score_tiled(self, model: Segmenter, picture: Read, fine: bool) -> Scored:
         config = self.config
         refinement = Refinement(config.refine, config.refine_size, config.sharpness, config.crf)
-        found = tiled_scores(model, picture.bands, config.sharpness)
+        found = tiled_scores(model, self._heeding(picture.bands), config.sharpness)
         if config.refine != "none" or fine:
             found = refinement.follow(found, picture.image)
         return Scored(picture, found, refinement)
+
+    def _heeding(self, bands: Iterable[Tensor]) -> Iterator[Tensor]:
+        """A signal ends the run within a picture that is seen through tiles, which may take minutes."""
+        for band in bands:
+            self.heed()
+            yield band
 
     def keep(self, model: Segmenter, scored: Scored) -> None:
         """Write the files of a picture, or those of a frame."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from densessl.data.resize import resize
 from densessl.segmentation.features.layers import resized
-from densessl.segmentation.features.tiles import Bands
 from densessl.segmentation.interpolated import interpolated_lengths
 from densessl.segmentation.model import Segmenter
 from densessl.segmentation.refinement.crf import CRFConfig, MeanField, guided
@@ -124,10 +123,10 @@ def scores(
 
 
 @torch.inference_mode()
-def tiled_scores(model: Segmenter, bands: Bands, sharpness: float) -> Tensor:
+def tiled_scores(model: Segmenter, bands: Iterable[Tensor], sharpness: float) -> Tensor:
     """(K, h, w) probabilities of the segments on the map of a picture that is seen through tiles.
 
-    Of the map itself, whose channels may be hundreds, some rows are held at a time.
+    bands: of the map, (C, rows, w), from top to bottom: its channels may be hundreds, and no more is held at a time.
     """
     parts = []
     for band in bands:

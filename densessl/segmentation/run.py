@@ -24,6 +24,7 @@ from densessl.segmentation.features.colour import ColourBackbone
 from densessl.segmentation.features.extractor import Extractor
 from densessl.segmentation.features.kept import Blocks, Features, features_key
 from densessl.segmentation.features.layers import chosen
+from densessl.segmentation.features.tiles import tile_frame
 from densessl.segmentation.films.items import Items, count_frames
 from densessl.segmentation.films.masks import FilmMasks
 from densessl.segmentation.finding import Finding, learned_from, read_doubt
@@ -69,7 +70,7 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
     load, store = functools.cache(partial(extractor_of, config, before.saved)), _store(config, say)
     if before.model is None or before.state is None:
         load()  # what is wrong with it is said before anything is written
-    state, previously = _begin(config, folder, before.state), unreadable_before(folder)
+    state, previously = _begin(config, folder, before), unreadable_before(folder)
     with terminable("SIGTERM ended the run while it counted frames; the same command begins anew."):
         items = Items(source, config.every, count_frames(source, state.lengths, progress))
     unreadable = Unreadable(items.broken)
@@ -80,12 +81,13 @@ def _segment(config: SegmentConfig, folder: Path, source: Source, progress: Repo
     if idle := untrained(config):
         say(f"method={config.method} trains no head, so that {idle} changes nothing: give --method stego for one.")
     if model is None:
-        if before.anew:
-            say(_anew(config, folder, state.segments))
         with terminable("SIGTERM ended the run before it had learned its segments; the same command begins anew."):
             finding = Finding(items, *load(), config, folder, store, key(), before.former, unreadable, progress, say)
             found = finding()
         model, saved, features = found.model, found.saved, found.features
+        if before.anew:
+            save(config, folder / "config.yaml")  # not before there are such segments
+            say(_anew(config, folder, state.segments))
     writer, made = (
         _settle(config, folder, state, model, saved, found is not None, say),
         making(config, bool(items.films)),
@@ -170,16 +172,19 @@ def _names(config: SegmentConfig, folder: Path, segments: int, saved: Saved | No
     return Classes.named(saved.names) if saved and saved.names else Classes.unnamed(segments)
 
 
-def _begin(config: SegmentConfig, folder: Path, state: State | None) -> State:
+def _begin(config: SegmentConfig, folder: Path, before: Before) -> State:
     """Make the folder ready.
 
     `config.yaml` is that of the command which learned the model, where one did, with the settings of the latest one for
-    what masks are made with; what those that lie there were made with is written before.
+    what masks are made with; what those that lie there were made with is written before. Where other segments are
+    to be found it is left until they are.
     """
     remove_leftovers(folder)
-    began, state = state is not None and state.model is not None, state or State()
+    state = before.state or State()
     state.write(folder)
-    if began and config.model is not None:
+    if before.anew:
+        return state
+    if state.model is not None and config.model is not None:
         latest = OmegaConf.structured(config)
         config = merge(
             SegmentConfig, read_yaml(folder / "config.yaml", "segment"), OmegaConf.masked_copy(latest, MAKING)
@@ -224,6 +229,9 @@ def extractor_of(config: SegmentConfig, saved: Saved | None = None) -> tuple[Ext
         asked = tile or config.image_size or (saved.config.get("image_size") if saved else None)
         backbone = _backbone(spec, asked, saved.positions if saved else config.positions)
     except UserError as error:
+        if saved is None and config.tile is not None:
+            # A backbone is loaded for tiles as for pictures of their size, and what is wrong is said of image_size.
+            tile_frame(config.tile, config.image_size, *_sides(spec, config.positions))
         if saved is None or config.backbone:
             raise
         raise UserError(
@@ -251,6 +259,12 @@ def _own(saved: Saved, spec: str) -> str:
     if saved.backbone == spec:
         return f"the backbone {spec} as it was before its weights were replaced, by a release or by you"
     return f"another backbone than {spec}: its own was {saved.backbone}, with other weights"
+
+
+def _sides(spec: str, positions: str | None) -> tuple[int, tuple[int, int] | None]:
+    """Of a backbone the stride, and the only size that it takes, if it is one of those."""
+    backbone = _backbone(spec, None, positions)
+    return int(backbone.stride), getattr(backbone, "fixed_size", None)
 
 
 def _backbone(spec: str, image_size: int | None, positions: str | None) -> nn.Module:

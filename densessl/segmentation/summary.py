@@ -57,6 +57,7 @@ class Summary:
             *self.notes,
             *self._segments(),
             f"Share of the pixels per {named}: {shares}",
+            *self._empty(),
             *([f"{self.verdict} See {self.folder / 'correspondences.png'}."] if self.verdict else []),
             f"Masks: {self.folder / self.masks}",
             f"Pictures to look at: {self.folder / 'overlays'}",
@@ -70,6 +71,15 @@ class Summary:
         told = [f"{name}: {share:.1%}" for name, share in zip(self.names, self.shares, strict=True)]
         more = f" and {len(told) - TOLD} more in {self.folder / 'segments.json'}" if len(told) > TOLD else ""
         return ", ".join(told[:TOLD]) + more
+
+    def _empty(self) -> list[str]:
+        empty = sum(share == 0 for share in self.shares)
+        if not (self.learned and empty and self.masks == "labels"):
+            return []
+        return [
+            f"{empty} of the {self.segments} segments {'has' if empty == 1 else 'have'} no pixel: the pictures hold "
+            f"fewer kinds of places, --classes {max(2, self.segments - empty)} will do."
+        ]
 
     def _unreadable(self) -> list[str]:
         if not self.unreadable:

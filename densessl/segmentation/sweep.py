@@ -88,12 +88,15 @@ class Sweep:
         """What speaks against the chosen number, as a sentence; empty where nothing does."""
         if max(self.best) <= 0:
             return f"No number fits better than it does by chance, so that {self.chosen} says nothing: choose one."
-        if not self.rivals:
-            return ""
-        return (
-            f"{self.chosen} is no clear choice: {_ranges(self.rivals)} would do as well, as far as "
-            f"{len(self.scores[0])} samples of the places can tell."
-        )
+        told = []
+        if self.rivals:
+            told.append(
+                f"{self.chosen} is no clear choice: {_ranges(self.rivals)} would do as well, as far as "
+                f"{len(self.scores[0])} samples of the places can tell."
+            )
+        if self.best[-1] > max(self.best[:-1], default=0.0):
+            told.append(f"The curve still rises at {self.classes[-1]}: more may fit better, by --classes.")
+        return " ".join(told)
 
     def rows(self) -> list[dict[str, float]]:
         """The curve, for a table or JSON: number of segments, best score, and the least of the repeats."""

@@ -50,6 +50,7 @@ def test_as_many_segments_as_fit_best(png_folder, tmp_path, counts, quick, metho
     assert {path: path.stat().st_mtime_ns for path in masks} == masks
     other = segment(settings(png_folder, out, **auto | {"classes": summary.segments + 1}), silent, unsaid)
     assert other.segments == summary.segments + 1 and counts == learned
+    assert not list(out.glob("sweep.*"))  # which chose another number
 
 
 def test_the_sweep_is_of_the_trained_codes(png_folder, tmp_path, quick):

@@ -172,3 +172,13 @@ def test_a_probe_is_trained_with_its_head(png_folder, tmp_path):
     with pytest.raises(UserError, match="stego.clusters=probe trains them with it: give a number"):
         segment(config, silent)
     assert contents(tmp_path / "out") == before
+
+
+def test_a_number_that_cannot_be_leaves_folder_and_recipe_as_they_were(png_folder, tmp_path):
+    out, told = tmp_path / "out", []
+    segment(settings(png_folder, out), silent)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="5000 segments cannot be learned from"):
+        segment(settings(png_folder, out, classes=5000), silent, told.append)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not any("written anew" in each for each in told)

@@ -322,3 +322,10 @@ def test_plain_lines_are_printed_where_there_is_no_terminal(capsys):
         progress("Learning", step, 3, "loss 0.5")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and lines[0].startswith("Learning: 1/3") and "loss 0.5" in lines[-1]
+
+
+def test_segments_without_a_pixel_are_told(tmp_path):
+    (tmp_path / "plain").mkdir()
+    cv2.imwrite(str(tmp_path / "plain" / "a.png"), np.full((64, 64, 3), 120, np.uint8))
+    told = str(segment(settings(tmp_path / "plain", tmp_path / "out", method="kmeans"), silent, [].append))
+    assert "2 of the 3 segments have no pixel: the pictures hold fewer kinds of places, --classes 2 will do." in told

@@ -110,6 +110,7 @@ def test_numbers_that_samples_cannot_tell_from_the_chosen_one_are_told():
     flat = Sweep(tuple(range(2, 9)), tuple((0.1, 0.2 + 0.001 * k, 0.1, 0.2) for k in range(7)))
     assert flat.rivals == (4, 5, 6, 7, 8) and "2 is no clear choice: 4 to 8 would do" in flat.doubt
     assert Sweep((2, 3, 4), ((0.3,), (0.2,), (0.3,))).doubt == ""  # of one sample nothing can be told
+    assert "The curve still rises at 4" in Sweep((2, 3, 4), ((0.2,), (0.25,), (0.3,))).doubt
     assert "No number fits better than it does by chance" in Sweep((2, 3), ((-0.2,), (-0.1,))).doubt
 
 

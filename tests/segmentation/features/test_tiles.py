@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from densessl.segmentation.features.extractor import Extractor
 from densessl.segmentation.features.kept import extract
 from densessl.segmentation.features.squares import Squares
 from densessl.segmentation.features.tiles import TileFrame, starts, weights
+from densessl.segmentation.masks import MaskRun
 from densessl.segmentation.model import Segmenter, load_model
 from densessl.segmentation.predict import Refinement, best, scores, tiled_scores
 from densessl.segmentation.refinement.crf import CRFConfig
@@ -342,3 +345,20 @@ def test_films_are_seen_through_tiles_frame_by_frame(tmp_path):
 def test_spectral_segments_take_no_tile(png_folder, tmp_path):
     with pytest.raises(UserError, match="method=spectral .* takes no tile"):
         segment(own(png_folder, tmp_path / "out", method="spectral"), silent)
+
+
+def test_a_signal_ends_a_run_within_a_picture_and_the_same_command_goes_on(png_folder, tmp_path, monkeypatch):
+    whole = own(png_folder, tmp_path / "whole", method="kmeans")
+    segment(whole, silent)
+    score = MaskRun._score_tiled
+
+    def interrupted(self, *given):
+        self.stop.asked = signal.SIGTERM
+        return score(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskRun, "_score_tiled", interrupted)
+        with pytest.raises(RunStopped, match="SIGTERM ended the run with 0 of 4 pictures done"):
+            segment(own(png_folder, tmp_path / "out", method="kmeans"), silent)
+    segment(own(png_folder, tmp_path / "out", method="kmeans"), silent)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
