@@ -101,8 +101,9 @@ class Detector(nn.Module):
         """
         from timm.optim import param_groups_layer_decay
 
-        groups = []
-        for group in param_groups_layer_decay(self.backbone.model, weight_decay=1.0, layer_decay=decay):
+        groups, model = [], self.backbone.model
+        plain = getattr(model, "no_weight_decay", tuple)()  # a ViT's positions and class token
+        for group in param_groups_layer_decay(model, 1.0, plain, layer_decay=decay):
             decays = group["weight_decay"] > 0
             groups.append({"params": group["params"], "lr_scale": group["lr_scale"], **_decaying(decays)})
         rest = list(self._behind())

@@ -119,6 +119,14 @@ def test_layers_of_the_backbone_learn_slower_the_further_they_are_from_its_end()
     assert plain == {id(each) for each in detector.parameters() if each.ndim <= 1}
 
 
+def test_positions_and_class_token_of_a_transformer_do_not_decay():
+    vit = create_backbone("vit_tiny_patch16_224", 64, {"embed_dim": 32, "depth": 2, "num_heads": 2})
+    model = vit.model
+    groups = Detector(vit, DetectorConfig(**HEADS), ["text"], 64).parameter_groups(0.5)
+    plain = {id(each) for group in groups if group.get("weight_decay") == 0 for each in group["params"]}
+    assert {id(model.pos_embed), id(model.cls_token)} < plain and id(model.blocks[0].mlp.fc1.weight) not in plain
+
+
 def test_a_saved_detector_finds_the_same(tmp_path):
     detector, page = small_detector(score=0.0, masks=True).eval(), np.full((80, 60, 3), 200, np.uint8)
     save_detector(detector, tmp_path, {})
