@@ -9,6 +9,7 @@ import importlib
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -282,14 +283,7 @@ def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Setting
     CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
     settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
     """
-    from densessl.documents.detection.config import by_detectron2
-
-    if by_detectron2(recipe):
-        from densessl.documents.detectron2.run import train as run
-    else:
-        from densessl.documents.detection import train as run
-
-    run(recipe, overrides or [])
+    _detection(recipe, "train")(recipe, overrides or [])
 
 
 @detect.command("eval")
@@ -300,14 +294,7 @@ def detect_eval(recipe: _RECIPE, overrides: Overrides = None) -> None:
 
     The figures are written to evaluation.json in the run's folder, and pages with most mistakes to pictures.
     """
-    from densessl.documents.detection.config import by_detectron2
-
-    if by_detectron2(recipe):
-        from densessl.documents.detectron2.run import evaluate as run
-    else:
-        from densessl.documents.detection import evaluate as run
-
-    print(run(recipe, overrides or []))
+    print(_detection(recipe, "evaluate")(recipe, overrides or []))
 
 
 @detect.command("predict")
@@ -365,6 +352,14 @@ def demo(
     from densessl.demo import demo as run
 
     run(out)
+
+
+def _detection(recipe: str, name: str) -> Callable:
+    """The function of this name for a recipe: detectron2's, or our own."""
+    from densessl.documents.detection.config import by_detectron2
+
+    module = "detectron2.run" if by_detectron2(recipe) else "detection"
+    return getattr(importlib.import_module(f"densessl.documents.{module}"), name)
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -84,7 +84,7 @@ def _operations(path: Path) -> Iterator[tuple[str, Any]]:
             for _ in range(4):  # before torch 1.6: a number, the version, the machine, the content
                 yield from _read(file)
     # A file that is damaged or something else: reading it says so.
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, NotImplementedError):
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError):
         return
 
 

@@ -50,6 +50,29 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise _no_safetensors(path, error) from error
 
 
+def read_described(spec: str | Path, name: str, key: str, what: str, run: str) -> tuple[Path, dict[str, Tensor], dict]:
+    """The path, tensors and description of a network that a run has written.
+
+    spec: the run's folder, or the file. name: of the file in a folder. key: of the description in its metadata, JSON.
+    what: the network is, and run: the commands whose run writes it, in words. Raises `UserError` when there is none.
+    """
+    path = Path(spec).expanduser()
+    path = path / name if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"There is no {what} {path}: give the folder of a run of {run} that has ended, or its {name}.")
+    state, metadata = read_safetensors(path)
+    try:
+        about = json.loads(metadata[key])
+    except (KeyError, ValueError) as error:
+        raise not_described(path, what) from error
+    return path, state, about
+
+
+def not_described(path: Path, what: str) -> UserError:
+    """What is wrong with a file whose description is not one of such a network."""
+    return UserError(f"{path} describes no {what}: it is damaged, or the weights of something else.")
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """What a .safetensors file says of itself, its tensors unread; `UserError` when it is damaged or none."""
     try:

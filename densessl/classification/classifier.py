@@ -96,20 +96,12 @@ def load_classifier(spec: str | Path, image_size: int | None = None) -> Classifi
 
     image_size: pixels of a side; None is the size it was trained at. Raises `UserError` when there is none.
     """
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        path = path / CLASSIFIER
-    if not path.is_file():
-        raise UserError(
-            f"There is no classifier {path}: give the folder of a run of densessl finetune or densessl distill that "
-            f"has ended, or its {CLASSIFIER}."
-        )
-    state, metadata = weights.read_safetensors(path)
+    run = "densessl finetune or densessl distill"
+    path, state, about = weights.read_described(spec, CLASSIFIER, _KEY, "classifier", run)
     try:
-        about = json.loads(metadata[_KEY])
         layers, classes = build_layers(about["layers"]), [str(name) for name in about["classes"]]
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} describes no classifier: it is damaged or something else.") from error
+        raise weights.not_described(path, "classifier") from error
     backbone = rebuild(about["backbone"], str(path), image_size)
     classifier = Classifier(backbone, layers, classes)
     try:

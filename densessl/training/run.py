@@ -51,6 +51,22 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 Say = Callable[[str], None]
 
 
+def trainer_settings(config: Any, schedule: Schedule, folder: Path) -> dict[str, Any]:
+    """What every Trainer of ours is told: steps by the schedule, and that batches, log and checkpoints are ours."""
+    return {
+        "precision": PRECISIONS[config.precision],
+        "max_steps": schedule.total_steps,
+        "max_epochs": -1,
+        "accumulate_grad_batches": config.accumulate,
+        "use_distributed_sampler": False,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": folder,
+    }
+
+
 def say(sentence: str) -> None:
     """Tell the user, from the first process alone."""
     if rank_zero_only.rank == 0:
@@ -287,16 +303,7 @@ def _fit(
         num_nodes=hardware.nodes,
         # Every process moves its buffers alike, and banks would be gigabytes to send at each step.
         strategy=DDPStrategy(broadcast_buffers=False) if hardware.world > 1 else "auto",
-        precision=PRECISIONS[config.precision],
-        max_steps=schedule.total_steps,
-        max_epochs=-1,
-        accumulate_grad_batches=config.accumulate,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
+        **trainer_settings(config, schedule, folder),
         callbacks=[
             log,
             Monitors(module.method.chance(part * hardware.world), log, say),

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from densessl.data.synthetic import CLASSES, scene
 from densessl.errors import RunStopped
 from densessl.evaluation import candidates, probe, segments
 from densessl.evaluation.judged import Judged
@@ -21,20 +20,12 @@ from densessl.segmentation import learning
 from densessl.segmentation.config import StegoConfig
 from densessl.segmentation.features import extractor
 from densessl.segmentation.features.cache import Cache
+from tests.evaluation.judging import write_scenes
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("scenes")
-    for split, first in (("train", 0), ("val", 100)):
-        for folder in ("images", "labels"):
-            (root / folder / split).mkdir(parents=True)
-        for seed in range(first, first + 4):
-            image, labels = scene(seed, (48, 64))
-            cv2.imwrite(str(root / "images" / split / f"{seed}.png"), image[:, :, ::-1])
-            cv2.imwrite(str(root / "labels" / split / f"{seed}.png"), labels.astype(np.uint8))
-    (root / "classes.txt").write_text("\n".join(map(str, CLASSES)))
-    return root
+    return write_scenes(tmp_path_factory.mktemp("scenes"), 4, (48, 64))
 
 
 def config(data: Path, cache: object, **settings) -> SegmentsConfig:

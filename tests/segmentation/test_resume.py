@@ -375,14 +375,6 @@ def test_sigterm_while_it_learns_is_a_sentence(folder, tmp_path):
     assert running.returncode == 143
 
 
-def test_the_masks_of_a_spectral_model_are_those_of_its_own_seed(folder, tmp_path):
-    segment(settings(folder, tmp_path / "one", method="spectral", seed=3), silent)
-    for seed in (0, 7):
-        other = settings(folder, tmp_path / str(seed), model=str(tmp_path / "one"), seed=seed)
-        segment(other, silent, [].append)
-        assert contents(tmp_path / str(seed)) == contents(tmp_path / "one")
-
-
 def test_a_coco_file_of_former_masks_goes_with_them_and_is_made_anew(folder, tmp_path, monkeypatch):
     segment(settings(folder, tmp_path, coco=True), silent)
     with monkeypatch.context() as patched:

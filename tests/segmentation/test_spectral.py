@@ -15,7 +15,8 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 
 from densessl.errors import UserError
-from densessl.segmentation import spectral
+from densessl.progress import silent
+from densessl.segmentation import segment, spectral
 from densessl.segmentation.config import SegmentConfig
 from densessl.segmentation.features.kept import Features
 from densessl.segmentation.learning import learn
@@ -30,6 +31,7 @@ from densessl.segmentation.spectral import (
     spectral_segments,
     spectral_tokens,
 )
+from tests.segmentation.runs import contents, settings, unsaid
 
 SHAPE = (12, 10)
 
@@ -190,3 +192,11 @@ def test_what_cannot_be_is_said():
         SpectralConfig(neighbours=0)
     with pytest.raises(UserError, match="spectral.segments=0"):
         SpectralConfig(segments=0)
+
+
+def test_the_masks_of_a_spectral_model_are_those_of_its_own_seed(png_folder, tmp_path):
+    segment(settings(png_folder, tmp_path / "one", method="spectral", seed=3), silent)
+    for seed in (0, 7):
+        other = settings(png_folder, tmp_path / str(seed), model=str(tmp_path / "one"), seed=seed)
+        segment(other, silent, unsaid)
+        assert contents(tmp_path / str(seed)) == contents(tmp_path / "one")

@@ -153,21 +153,12 @@ def save_detector(detector: Detector, folder: str | Path, record: dict[str, Any]
 
 def load_detector(spec: str | Path) -> Detector:
     """The detector of a run's folder or of a detector.safetensors; `UserError` when there is none."""
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        path = path / DETECTOR
-    if not path.is_file():
-        raise UserError(
-            f"There is no detector {path}: give the folder of a run of densessl detect train that has ended, or its "
-            f"{DETECTOR}."
-        )
-    state, metadata = weights.read_safetensors(path)
+    path, state, about = weights.read_described(spec, DETECTOR, _KEY, "detector", "densessl detect train")
     try:
-        about = json.loads(metadata[_KEY])
         classes, size = [str(name) for name in about["classes"]], int(about["image_size"])
         config = DetectorConfig(**about["detector"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} describes no detector: it is damaged, or the weights of something else.") from error
+        raise weights.not_described(path, "detector") from error
     detector = Detector(rebuild(about["backbone"], str(path)), config, classes, size)
     weights_there = {name: value.shape for name, value in detector.state_dict().items()}
     if {name: value.shape for name, value in state.items()} != weights_there:

@@ -35,7 +35,7 @@ from densessl.training.config import FREE
 from densessl.training.loader import EpochSampler
 from densessl.training.module import NotFinite, PretrainModule
 from densessl.training.optimizer import Schedule
-from densessl.training.run import PRECISIONS, Say, backbone_of, quiet, say
+from densessl.training.run import Say, backbone_of, quiet, say, trainer_settings
 
 JUDGING = ("val", "val_split")  # settings that change nothing of what is learned
 
@@ -140,16 +140,7 @@ def _fit(module: PretrainModule, dataset: PageDataset, config: DetectConfig, fol
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=1,
-        precision=PRECISIONS[config.precision],
-        max_steps=module.schedule.total_steps,
-        max_epochs=-1,
-        accumulate_grad_batches=config.accumulate,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
+        **trainer_settings(config, module.schedule, folder),
         callbacks=[log, CountUnreadable(dataset.source, config.unreadable, folder), checkpoints],
     )
     # The first epoch begins before Lightning calls any callback.

@@ -148,25 +148,21 @@ def moved(verdict, shifts) -> float:
     return (2 * wanted[0] + wanted[1] + 3 * wanted[2]) / 6
 
 
-def test_codes_that_are_all_alike_are_told_with_the_shifts_that_would_part_them():
-    shifts = (-0.3, -0.3, 0.1)
-    verdict = judge(kinds(lambda features: np.full_like(features, 0.97), shifts), classes=8)
-    assert verdict.state == "alike"
-    assert verdict.sentences[0].startswith(
-        "Too many codes are alike, 100% of random pairs: repel more. Raise the shifts by about 0.33: stego.pos_intra"
-    )
-    # With them a quarter of the random pairs, two eighths, lies above the effective shift.
-    assert moved(verdict, shifts) == pytest.approx(0.1 + 0.2 * 0.6745, abs=0.02)
+ALIKE = "Too many codes are alike, 100% of random pairs: repel more. Raise the shifts by about 0.33: stego.pos_intra"
+APART = "Too few codes are alike, 0% of pairs within a picture: attract more. Lower the shifts by about"
 
 
-def test_codes_of_which_none_are_alike_are_told_with_the_shifts_that_would_join_them():
-    shifts = (0.9, 0.9, 1.0)
-    verdict = judge(kinds(lambda features: np.full_like(features, 0.1), shifts), classes=8)
-    assert verdict.state == "apart"
-    assert verdict.sentences[0].startswith(
-        "Too few codes are alike, 0% of pairs within a picture: attract more. Lower the shifts by about"
-    )
-    assert moved(verdict, shifts) == pytest.approx(0.5 + 0.2 * 0.6745, abs=0.02)
+@pytest.mark.parametrize(
+    ("cosine", "shifts", "state", "sentence", "middle"),
+    [(0.97, (-0.3, -0.3, 0.1), "alike", ALIKE, 0.1), (0.1, (0.9, 0.9, 1.0), "apart", APART, 0.5)],
+)
+def test_codes_that_are_all_alike_or_none_are_told_with_the_shifts_that_would_mend_it(
+    cosine, shifts, state, sentence, middle
+):
+    verdict = judge(kinds(lambda features: np.full_like(features, cosine), shifts), classes=8)
+    assert verdict.state == state and verdict.sentences[0].startswith(sentence)
+    # With them a quarter of these pairs, two eighths, lies above the effective shift.
+    assert moved(verdict, shifts) == pytest.approx(middle + 0.2 * 0.6745, abs=0.02)
 
 
 def test_codes_that_follow_the_features_are_good_whatever_the_number_of_segments():
