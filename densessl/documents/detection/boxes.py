@@ -15,16 +15,18 @@ from torchvision.ops import box_area, box_iou, roi_align
 AROUND = 0.5  # share of a box that must lie in a crowd, or in what is ignored, for it to count as neither
 
 
-def anchors(shapes: Sequence[tuple[int, int]], strides: Sequence[int], side: float, ratios: Sequence[float]) -> Tensor:
-    """Anchors of all maps, one after another: row by row, place by place, ratio by ratio; (N, 4).
+def anchors(shapes: Sequence[tuple[int, int]], strides: Sequence[int], sides: Sequence[float], ratios: Sequence[float]) -> Tensor:
+    """Anchors of all maps, one after another: row by row, place by place, side by side, ratio by ratio; (N, 4).
 
-    shapes: (h, w) of the maps. side: of a square anchor, in strides. ratios: height / width; the area is that of the
+    shapes: (h, w) of the maps. sides: of square anchors, in strides. ratios: height / width; the area is that of the
     square. Centres lie where detectron2 has them, at the left upper corner of each cell.
     """
     found = []
     for (height, width), stride in zip(shapes, strides, strict=True):
-        size = side * stride
-        halves = torch.tensor([[size / sqrt(ratio) / 2, size * sqrt(ratio) / 2] for ratio in ratios])
+        halves = torch.tensor(
+            [[side / sqrt(ratio), side * sqrt(ratio)] for side in sides for ratio in ratios], dtype=torch.float32
+        )
+        halves *= stride / 2
         cells = torch.cat([-halves, halves], dim=1)
         y, x = torch.meshgrid(torch.arange(height) * stride, torch.arange(width) * stride, indexing="ij")
         centres = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from densessl.backbones import Backbone, weights
+from densessl.backbones.load import BOX
 from densessl.backbones.saved import describe, rebuild
 from densessl.data.resize import resize
 from densessl.documents.detection.config import DetectorConfig
@@ -52,6 +53,7 @@ class Detector(nn.Module):
         super().__init__()
         self.backbone, self.config, self.classes, self.image_size = backbone, config, list(classes), image_size
         self.freeze_norms = freeze_norms
+        self.notes: list[str] = []  # what a user should know of how it began
         self.neck = create_neck(backbone, config.strides, config.channels)
         self.proposals = Proposals(config)
         self.objects = ObjectHeads(config, len(self.classes))
@@ -152,7 +154,11 @@ def save_detector(detector: Detector, folder: str | Path, record: dict[str, Any]
 
 
 def load_detector(spec: str | Path) -> Detector:
-    """The detector of a run's folder or of a detector.safetensors; `UserError` when there is none."""
+    """The detector of a run's folder or of a detector.safetensors, or "box", the one that the package brings.
+
+    Raises `UserError` when there is none.
+    """
+    spec = BOX if spec == "box" else spec
     path, state, about = weights.read_described(spec, DETECTOR, _KEY, "detector", "densessl detect train")
     try:
         classes, size = [str(name) for name in about["classes"]], int(about["image_size"])

@@ -1,4 +1,4 @@
-"""Labelled pages as a detector learns from them: resized, in other light, never mirrored."""
+"""Labelled pages as a detector learns from them: resized, in other light, worn, and mirrored only when asked for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from densessl.data.images import UnreadableImage
 from densessl.data.resize import resize
+from densessl.data.synthetic.pages.degrade import compressed
 from densessl.data.views import generator
 from densessl.documents.average_precision import run_lengths
 from densessl.documents.detection.config import DetectConfig
@@ -60,10 +61,14 @@ class PageDataset(Dataset):
     def _made(self, page: np.ndarray, index: int, rng: Generator) -> tuple[np.ndarray, dict[str, Tensor]]:
         config = self.config
         share = rng.uniform(*config.scales)
-        height, width = page.shape[:2]
+        stretch = np.exp(rng.uniform(-config.stretch, config.stretch) / 2)  # equal parts narrower and wider
+        height, width = page.shape[0] * stretch, page.shape[1] / stretch
         size = shown_size(height, width, max(32, round(config.image_size * share)), self.fixed)
         page = lit(resize(page, *size), rng, config.grey, config.light)
-        return page, target_of(self.pages, index, size, config.detector.masks)
+        if rng.random() < config.worn:
+            page = worn(page, rng)
+        target = target_of(self.pages, index, size, config.detector.masks)
+        return mirrored(page, target) if rng.random() < config.flip else (page, target)
 
 
 def target_of(pages: LabelledPages, index: int, size: tuple[int, int], masks: bool) -> dict[str, Tensor]:
@@ -108,6 +113,31 @@ def lit(page: np.ndarray, rng: Generator, grey: float, light: float) -> np.ndarr
     # Around white: a page stays a page, and ink becomes paler or the paper darker.
     table = 255 + (np.arange(256) - 255) * (1 + contrast) + 128 * min(brightness, 0)
     return cv2.LUT(page, table.clip(0, 255).round().astype(np.uint8))
+
+
+def worn(page: np.ndarray, rng: Generator) -> np.ndarray:
+    """A page (h, w, 3) uint8 as a poor scan has it: on tinted paper, out of focus, with noise, then as a JPEG."""
+    tint = 255 - rng.uniform(0, 40) * np.sort(rng.random(3))
+    page = page * (tint / 255).astype(np.float32)
+    if rng.random() < 0.5:
+        page = cv2.GaussianBlur(page, (0, 0), rng.uniform(0.3, 1.2))
+    if rng.random() < 0.5:
+        page = page + rng.normal(0, rng.uniform(2, 14), (*page.shape[:2], 1)).astype(np.float32)
+    page = page.clip(0, 255).astype(np.uint8)
+    return compressed(page, int(rng.integers(25, 90))) if rng.random() < 0.5 else page
+
+
+def mirrored(page: np.ndarray, target: dict[str, Tensor]) -> tuple[np.ndarray, dict[str, Tensor]]:
+    """A page and what is marked on it, left for right."""
+    width = page.shape[1]
+    turned = dict(target)
+    for name in ("boxes", "aside"):
+        boxes = target[name].clone()
+        boxes[:, [0, 2]] = width - target[name][:, [2, 0]]
+        turned[name] = boxes
+    if "masks" in target:
+        turned["masks"] = target["masks"].flip(-1)
+    return np.ascontiguousarray(page[:, ::-1]), turned
 
 
 def collate(items: Sequence[dict[str, Any]], canvas: Callable[[Sequence], tuple[int, int]]) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class ObjectHeads(nn.Module):
             else:
                 drawn = [_all(*each, overlap) for each in zip(boxes, targets, strict=True)]
             boxes = [each for each, _, _ in drawn]
-            score, deltas = head(pool(maps, self.config.strides, boxes, PLACES))
+            read = pool(maps, self.config.strides, boxes, PLACES)
+            score, deltas = head(_scaled_gradient(read, 1 / len(self.stages)))
             named, moved = _box_losses(score, deltas, drawn, targets, weights)
             losses |= {f"class_{number}": named, f"box_{number}": moved}
             if not number:
@@ -139,6 +140,11 @@ class ObjectHeads(nn.Module):
         classes = torch.cat([target["classes"][found] for (_, found), target in zip(chosen, targets, strict=True)])
         own = read[torch.arange(len(read), device=read.device), classes]
         return F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction="sum") / max(1, own.numel())
+
+
+def _scaled_gradient(values: Tensor, share: float) -> Tensor:
+    """The same values; what goes back to them is this share of it: the stages of a cascade teach the maps as one."""
+    return values if share == 1 else values * share + values.detach() * (1 - share)
 
 
 def masks_on_boxes(masks: Tensor, boxes: Tensor, found: Tensor, size: int) -> Tensor:

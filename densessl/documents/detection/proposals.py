@@ -25,7 +25,7 @@ class Proposals(nn.Module):
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         self.config = config
-        count = len(config.ratios)
+        count = len(config.sides) * len(config.ratios)
         self.conv = nn.Conv2d(config.channels, config.channels, 3, padding=1)
         self.objectness = nn.Conv2d(config.channels, count, 1)
         self.deltas = nn.Conv2d(config.channels, 4 * count, 1)
@@ -43,7 +43,7 @@ class Proposals(nn.Module):
         deltas = [_rows(self.deltas(each), 4).float() for each in hidden]  # (B, N of the map, 4)
         shapes = [tuple(each.shape[2:]) for each in maps]
         config = self.config
-        places = anchors(shapes, config.strides, config.anchor, config.ratios).to(maps[0].device)
+        places = anchors(shapes, config.strides, config.sides, config.ratios).to(maps[0].device)
         most = config.proposals if targets is None else config.train_proposals
         with torch.no_grad():
             boxes = [
@@ -76,7 +76,7 @@ class Proposals(nn.Module):
     ) -> dict[str, Tensor]:
         """scores: (B, N); deltas: (B, N, 4). Where a class is unknown on a page, what is no object may be one of it:
         the anchors there that count for nothing are left out."""
-        telling, moving, count = [], [], 0
+        telling, moving = [], []
         for score, delta, target in zip(scores, deltas, targets, strict=True):
             found, kind = assigned(places, target, HIGH, LOW, each_once=True)
             if not target["known"].all():
@@ -87,9 +87,9 @@ class Proposals(nn.Module):
             telling.append(F.binary_cross_entropy_with_logits(score[rows], wanted, reduction="sum"))
             goal = encode(places[objects], target["boxes"][found[objects]], PLAIN)
             moving.append(F.smooth_l1_loss(delta[objects], goal, beta=BETA, reduction="sum"))
-            count += len(rows)
-        # No anchor counts where no page has a known class: the loss is 0 then, not 0 / 0.
-        return {"objectness": sum(telling) / max(1, count), "proposals": sum(moving) / max(1, count)}
+        # Of all that might have been drawn, as detectron2 has it: pages on which few anchors count weigh no more.
+        count = len(targets) * self.config.anchors
+        return {"objectness": sum(telling) / count, "proposals": sum(moving) / count}
 
 
 def _rows(values: Tensor, width: int) -> Tensor:

@@ -17,12 +17,13 @@ from densessl import config as configs
 from densessl.backbones import Backbone, save_backbone
 from densessl.data.dataset import worker_init
 from densessl.documents.detection.config import DetectConfig, resolve
-from densessl.documents.detection.detector import DETECTOR, Detector, save_detector, written
+from densessl.documents.detection.detector import DETECTOR, Detector, load_detector, save_detector, written
 from densessl.documents.detection.evaluate import judge, report_of
 from densessl.documents.detection.examples import PageDataset, collate
 from densessl.documents.detection.learning import Learning
 from densessl.documents.detection.sets import summary, training_pages
 from densessl.documents.detection.sheets import learned_picture
+from densessl.documents.detection.start import started, with_shape_of
 from densessl.documents.pages import LabelledPages
 from densessl.environment import environment
 from densessl.errors import UserError
@@ -64,7 +65,14 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> 
 
 
 def create_detector(config: DetectConfig, classes: Sequence[str]) -> Detector:
-    """The detector that a config tells of, drawn from torch's random numbers where its weights are new."""
+    """The detector that a config tells of, drawn from torch's random numbers where its weights are new.
+
+    Where it begins with another, `config.detector` has the shape of that one afterwards.
+    """
+    if config.weights is not None:
+        base = load_detector(config.weights)
+        config.detector = with_shape_of(config.detector, base.config)
+        return started(base, config, classes, config.freeze_norms is not False)
     backbone = backbone_of(config.backbone, _backbone_size(config), config.backbone_options)
     frozen = not backbone.fresh if config.freeze_norms is None else config.freeze_norms
     return Detector(backbone, config.detector, classes, config.image_size, frozen)
@@ -76,13 +84,13 @@ def _backbone_size(config: DetectConfig) -> int:
 
 
 def _train(config: DetectConfig, pages: LabelledPages, apart: LabelledPages | None, folder: Path, say: Say) -> Path:
+    torch.manual_seed(config.seed)
+    detector = create_detector(config, pages.classes)
     _check_same(config, folder, pages)
     about = written(folder / DETECTOR)
     if about is not None and about["backbone"].get("finished"):
         say(f"{folder} is finished already. For another run give out=FOLDER.")
         return folder
-    torch.manual_seed(config.seed)
-    detector = create_detector(config, pages.classes)
     per_epoch = len(pages) // config.batch_size
     schedule = Schedule(
         config.optimizer, config.lr, config.batch_size, config.steps or config.epochs * per_epoch, per_epoch
@@ -174,7 +182,7 @@ def _fit(module: PretrainModule, dataset: PageDataset, config: DetectConfig, fol
 
 def _introduce(module: PretrainModule, dataset: PageDataset, config: DetectConfig, last: Path, say: Say) -> None:
     detector, pages = module.method.detector, dataset.pages
-    for note in [*dataset.source.notes, *detector.backbone.notes]:
+    for note in [*dataset.source.notes, *detector.notes, *detector.backbone.notes]:
         say(note)
     for place, name in enumerate(pages.classes):
         labelled, count = int(pages.labelled[:, place].sum()), int((pages.objects.classes == place).sum())
@@ -182,9 +190,10 @@ def _introduce(module: PretrainModule, dataset: PageDataset, config: DetectConfi
             say(f"{name} is labelled on {labelled} of {len(pages)} pages; on the others it counts neither way.")
         elif not count:
             say(f"No page shows {name}: it will not be found.")
+    of = config.backbone if config.weights is None else "its backbone"
     own, all_ = (sum(each.numel() for each in part.parameters()) / 1e6 for part in (detector.backbone, detector))
     say(
-        f"A detector of {all_:.1f} M weights, {own:.1f} M of them {config.backbone}, on {len(pages)} pages of "
+        f"A detector of {all_:.1f} M weights, {own:.1f} M of them {of}, on {len(pages)} pages of "
         f"{pages.name} with {len(pages.objects)} objects, at {config.image_size} px, {module.schedule.total_steps} "
         f"steps of {config.batch_size} pages" + (f"; going on from {last}." if last.exists() else ".")
     )

@@ -104,9 +104,9 @@ def _twin_name(name: str, bottom: str, finest: int, stages: int) -> str:
 def _proposals(config: DetectorConfig, names: list[str]) -> Any:
     return L(RPN)(
         in_features=names,
-        head=L(StandardRPNHead)(in_channels=config.channels, num_anchors=len(config.ratios)),
+        head=L(StandardRPNHead)(in_channels=config.channels, num_anchors=len(config.sides) * len(config.ratios)),
         anchor_generator=L(DefaultAnchorGenerator)(
-            sizes=[[config.anchor * stride] for stride in config.strides],
+            sizes=[[side * stride for side in config.sides] for stride in config.strides],
             aspect_ratios=list(config.ratios),
             strides=config.strides,
             offset=0.0,

@@ -38,14 +38,16 @@ def test_deltas_lead_back_to_the_objects():
 
 def test_anchors_are_those_of_torchvision_but_for_its_rounding():
     ratios, strides, shapes = (0.06, 0.4, 1.0, 2.5), (8, 16), [(3, 5), (2, 3)]
-    generator = AnchorGenerator(((24,), (48,)), (ratios, ratios))
+    generator = AnchorGenerator(((24, 40), (48, 80)), (ratios, ratios))
     generator.cell_anchors = [each.float() for each in generator.cell_anchors]
     theirs = generator.grid_anchors(shapes, [[torch.tensor(stride)] * 2 for stride in strides])
-    torch.testing.assert_close(anchors(shapes, strides, 3.0, ratios), torch.cat(theirs), atol=0.51, rtol=0)
+    # At each place torchvision has all sides of a ratio together, we and detectron2 all ratios of a side.
+    expected = torch.cat([each.view(-1, 4, 2, 4).transpose(1, 2).reshape(-1, 4) for each in theirs])
+    torch.testing.assert_close(anchors(shapes, strides, [3.0, 5.0], ratios), expected, atol=0.51, rtol=0)
 
 
 def test_an_anchor_has_the_area_of_its_square_and_the_ratio_that_was_asked_for():
-    (found,) = anchors([(1, 1)], [8], 3.0, [0.25])
+    (found,) = anchors([(1, 1)], [8], [3.0], [0.25])
     assert found.tolist() == [-24, -6, 24, 6]
 
 
