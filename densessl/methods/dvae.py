@@ -13,7 +13,9 @@ last map, and `backbone: dvae_encoder` is the paper's; the decoder mirrors it. T
 tokenizer.safetensors, which `beit.tokenizer=FOLDER` takes.
 Where we differ: any backbone whose stride is a power of 2 can be the encoder; the ramps of tau and beta take at most
 0.5 and 0.1 of the run, so that short runs reach their ends; the average starts faster, by (1 + step) / (10 + step);
-the squared and the absolute error can stand in for logit-Laplace, as in BEiT's own code.
+the squared and the absolute error can stand in for logit-Laplace, as in BEiT's own code. Pages are mostly white, and on
+them all places have one token within a hundred steps: `spread_start` lets tokens begin as what in the first batch is
+most unlike, and `encoder_rate` lets the decoder learn what they mean before the encoder moves them.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ from torch import Tensor, nn
 from densessl.backbones.dvae import EPSILON, Decoder, map_pixels
 from densessl.backbones.tokenizer import RECONSTRUCTIONS, DiscreteVAE, tokenizer_files
 from densessl.data.views import ViewSpec
-from densessl.distributed import from_first, mean_over_processes, rank
+from densessl.distributed import from_first, gather, mean_over_processes, rank, world_size
 from densessl.errors import above_0, at_least, require
 from densessl.losses import kl_to_uniform, logit_laplace
 from densessl.methods.parts import cosine_ramp, momentum_copy, move_towards
 from densessl.methods.registry import Output, Progress, Sheet, register
 from densessl.methods.sheets import arrays, token_colours
 
+POINTS, APART = 4, 4.0  # places of the first batch for each token, and nats between neighbours, of `spread_start`
+FAINT = 0.1  # of the usual weights of the decoder's last layer, with which it begins then
 RECENT = 0.05  # weight of a batch in the shares of the tokens
 LONGEST_ANNEALING, LONGEST_WARMUP = 0.5, 0.1  # shares of the run
 
@@ -55,6 +59,10 @@ class DVAEConfig:
     kl_weight: float = 6.6  # beta at the end
     kl_warmup_steps: int = 5_000  # over which beta rises from 0
     average: float = 0.999  # weight of the past in the average of the weights; 0 exports the last ones
+    spread_start: bool = (
+        False  # tokens begin as centres that k-means++ draws from the encoder's maps of the first batch
+    )
+    encoder_rate: float = 1.0  # the encoder's learning rate, by that of the decoder
     straight_through: bool = False  # one token at each place in the forward pass, the relaxation's gradient
     width: int = 256  # of the decoder's last group, before the pixels; 8 times that where it begins
     blocks: int = 2  # residual blocks of a group of the decoder
@@ -101,10 +109,18 @@ class DVAE(nn.Module):
         self.average = momentum_copy(self.vae)
         self.register_buffer("shares", torch.zeros(config.vocabulary))  # of the tokens, over the last batches
         self.temperature, self.kl_weight = config.temperature_start, 0.0
+        self.starting = False
 
     @property
     def backbone(self) -> nn.Module:
         return self.average.backbone
+
+    def parameter_groups(self) -> list[dict]:
+        slow = [*self.vae.backbone.parameters(), *self.vae.head.parameters()]
+        return [
+            {"params": slow, "lr_scale": self.config.encoder_rate},
+            {"params": self.vae.decoder.parameters()},
+        ]
 
     @property
     def views(self) -> list[ViewSpec]:
@@ -122,12 +138,15 @@ class DVAE(nn.Module):
 
     def before_step(self, progress: Progress) -> None:
         config = self.config
+        self.starting = config.spread_start and progress.step == 0
         annealed = _share(progress, config.annealing_steps, LONGEST_ANNEALING)
         self.temperature = cosine_ramp(config.temperature_start, config.temperature, annealed)
         self.kl_weight = cosine_ramp(0.0, config.kl_weight, _share(progress, config.kl_warmup_steps, LONGEST_WARMUP))
 
     def forward(self, batch: dict) -> Output:
         (view,) = batch["views"]
+        if self.starting:
+            self.start(view)
         features, logits = self.vae.encode(view)  # (B, C, h, w), (B, K, h, w)
         with torch.autocast(view.device.type, enabled=False):
             z = ((logits + gumbel(logits)) / self.temperature).softmax(1)
@@ -147,6 +166,29 @@ class DVAE(nn.Module):
             "kl_weight": torch.tensor(self.kl_weight),
         }
         return Output(loss, metrics, embedding=features.detach().mean((2, 3)))
+
+    @torch.no_grad()
+    def start(self, view: Tensor) -> None:
+        """Let tokens begin as centres of the encoder's map of these images, and the decoder with their mean colour.
+
+        The logit of a centre c at a feature f is s (f c - c^2 / 2), which falls with the square of their distance; s is
+        such that centres lie `APART` nats from the one next to them: noise seldom takes one for another.
+        """
+        self.starting = False
+        maps = self.vae.encode(view)[0].flatten(2).float()  # (B, C, h w)
+        wanted = -(-POINTS * self.config.vocabulary // (len(maps) * world_size()))
+        places = from_first(torch.randperm(maps.shape[2])[:wanted]).to(maps.device)
+        points = gather(maps[:, :, places].transpose(1, 2)).flatten(0, 1)  # (N, C)
+        chosen = centres(points, self.config.vocabulary)
+        nearest = torch.cdist(chosen, chosen).fill_diagonal_(torch.inf).amin(1).square()
+        scale = 2 * APART / nearest.mean().clamp_min(torch.finfo(nearest.dtype).tiny)
+        for vae in (self.vae, self.average):
+            vae.head.weight.copy_(scale * chosen[:, :, None, None])
+            vae.head.bias.copy_(-scale / 2 * chosen.square().sum(1))
+            vae.decoder.output.weight.mul_(FAINT)
+            if self.config.reconstruction != "logit_laplace":
+                pixels = self.vae.backbone.pixels(view).float() / 255
+                vae.decoder.output.bias.copy_(mean_over_processes(pixels.mean((0, 2, 3))))
 
     def error(self, decoded: Tensor, pixels: Tensor) -> Tensor:
         """What the decoder said, against the pixels (B, 3, H, W) uint8."""
@@ -192,6 +234,21 @@ def gumbel(logits: Tensor) -> Tensor:
     for place, image in enumerate(noise, start=first):
         image.exponential_(generator=generator.manual_seed(place))
     return noise.clamp_min_(torch.finfo(noise.dtype).tiny).log_().neg_()
+
+
+def centres(points: Tensor, count: int) -> Tensor:
+    """`count` of the points (N, C), each drawn by the square of its distance from those before (k-means++).
+
+    Where points are fewer, or alike, some come more than once.
+    """
+    generator = torch.Generator().manual_seed(int(from_first(torch.randint(2**31, ()))))
+    draws = torch.rand(count, generator=generator, dtype=torch.float64).to(points.device)
+    chosen, distances = [points.mean(0)], torch.full((len(points),), torch.inf, device=points.device)
+    for draw in draws[1:]:
+        distances = torch.minimum(distances, (points - chosen[-1]).square().sum(1))
+        total = distances.double().cumsum(0)
+        chosen.append(points[torch.searchsorted(total, draw * total[-1]).clamp_max(len(points) - 1)])
+    return torch.stack(chosen)
 
 
 @torch.no_grad()

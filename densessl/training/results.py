@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from omegaconf import OmegaConf
 
 from densessl import config as configs
@@ -131,7 +132,9 @@ def draw(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
 def _method_pictures(module: PretrainModule, dataset: ViewDataset, folder: Path) -> None:
     """Its clusters, masks, reconstructions."""
     indices = _spread(len(dataset), min(PICTURED, len(dataset)))
-    batch = render_views(collate([dataset[0, index] for index in indices]), dataset.sizes)
+    # Where the weights are: a run on a GPU draws on its way too.
+    batch = move_data_to_device(collate([dataset[0, index] for index in indices]), module.device)
+    batch = render_views(batch, dataset.sizes)
     batch["views"] = [module.prepared(view) for view in batch["views"]]
     thumbnail = ViewDataset(dataset.source, [WHOLE], THUMBNAIL, dataset.seed)
     # The same masks each time. The run's own numbers do not follow from these: it seeds before each step and epoch.

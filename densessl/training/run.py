@@ -221,8 +221,7 @@ def _module(config: PretrainConfig, source: Source, job: Job) -> tuple[PretrainM
     """What the job trains, from the seed alone, and the data set of its views."""
     torch.manual_seed(config.seed)
     trained = job.create(config, source)
-    channels_last = config.channels_last and not _too_narrow(trained)
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    memory_format = memory_format_of(config, trained)
     trained = trained.to(memory_format=memory_format)
     device_views = Hardware.of(config.devices).accelerator == "gpu"
     dataset = ViewDataset(source, trained.views, config.image_size, config.seed, device_views)
@@ -249,6 +248,11 @@ def _check_needs(entry: Entry, backbone: Backbone, config: PretrainConfig, sourc
             f"{entry.name} works on the patches of a plain transformer, and {config.backbone} is none: give "
             "backbone=vit_small_patch16_224, or another ViT, DeiT, BEiT or EVA."
         )
+
+
+def memory_format_of(config: PretrainConfig, module: torch.nn.Module) -> torch.memory_format:
+    """That of the images and weights of a module: channels last as the config has it, where that is safe."""
+    return torch.channels_last if config.channels_last and not _too_narrow(module) else torch.contiguous_format
 
 
 def _too_narrow(module: torch.nn.Module) -> bool:

@@ -25,8 +25,8 @@ class DetectorConfig:
         before (Cascade R-CNN, arXiv 1712.00726). masks: a mask head too (Mask R-CNN).
     finest, coarsest: strides in pixels of the maps that objects are found on; between them every doubling.
     channels: of these maps. hidden: width of the two layers of a box head.
-    sides: of square anchors, in strides. ratios: of anchors, height / width. At 800 px these overlap 80 % of the objects
-        of real pages (PolEval's, 150 pages) and 99 % of the tables (cTDaR's) by an IoU of 0.5; 32 to 512 px
+    sides: of square anchors, in strides. ratios: of anchors, height / width. At 800 px these overlap 80 % of the
+        objects of 150 real pages (PolEval's) and 99 % of the tables of as many (cTDaR's) by an IoU of 0.5; 32 to 512 px
         on strides 4 to 64, with 0.5, 1 and 2, overlap 15 % and 80 %.
     anchors, samples: drawn from a page for the losses, of proposals and of each box head. proposals: that the box head
         is given; train_proposals: while it learns.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
-from densessl.documents.detection.boxes import assigned, decode, encode, pool, sampled
+from densessl.documents.detection.boxes import assigned, clipped, decode, encode, padded, picked, pool, sampled
 from densessl.documents.detection.config import DetectorConfig
 
 # Of each stage: IoU from which on a box counts for an object, and the weights of its deltas.
@@ -83,25 +83,38 @@ class ObjectHeads(nn.Module):
     ) -> dict[str, Tensor]:
         """boxes: proposals per image. targets: see `densessl.documents.detection.detector`."""
         # The objects themselves are proposals too, so that there is always one to learn from.
-        boxes = [torch.cat([each, target["boxes"]]) for each, target in zip(boxes, targets, strict=True)]
+        given = [torch.cat([each, target["boxes"]]) for each, target in zip(boxes, targets, strict=True)]
+        goals, classes = padded([target["boxes"] for target in targets]), padded([t["classes"] for t in targets])
+        known = torch.stack([target["known"] for target in targets])
+        found, kind = _assigned(given, targets, self.stages[0][0])
+        rows, drawn = sampled(kind, self.config.samples, POSITIVE)
+        places, found, kind = picked(padded(given), rows), found.gather(1, rows), kind.gather(1, rows)
         losses: dict[str, Tensor] = {}
-        chosen: list[tuple[Tensor, Tensor]] = []
         for number, (head, (overlap, weights)) in enumerate(zip(self.boxes, self.stages, strict=True)):
+            if number:
+                found, kind = _assigned(places, targets, overlap)
+                # A later stage of a cascade draws none: all boxes count that a stage before had and that are boxes.
+                drawn = drawn & (kind >= 0) & (places[..., 2:] > places[..., :2]).all(dim=2)
+            objects = drawn & (kind == 1)
             if not number:
-                drawn = [_drawn(*each, overlap, self.config.samples) for each in zip(boxes, targets, strict=True)]
-            else:
-                drawn = [_all(*each, overlap) for each in zip(boxes, targets, strict=True)]
-            boxes = [each for each, _, _ in drawn]
-            read = pool(maps, self.config.strides, boxes, PLACES)
+                chosen = objects, places, found
+            read = pool(maps, self.config.strides, list(places), PLACES)
             score, deltas = head(_scaled_gradient(read, 1 / len(self.stages)))
-            named, moved = _box_losses(score, deltas, drawn, targets, weights)
-            losses |= {f"class_{number}": named, f"box_{number}": moved}
-            if not number:
-                chosen = [(each[kind == 1], found[kind == 1]) for each, found, kind in drawn]
+            count = drawn.sum().clamp(min=1)
+            label = torch.where(objects, classes.gather(1, found), known.shape[1])
+            named = partial_cross_entropy(score.unflatten(0, drawn.shape), label, known[:, None])
+            deltas = deltas.unflatten(0, drawn.shape)
+            moved = (deltas - encode(places, picked(goals, found), weights)).abs().sum(dim=2)
+            losses |= {
+                f"class_{number}": (named * drawn).sum() / count,
+                f"box_{number}": (moved * objects).sum() / count,
+            }
             if number + 1 < len(self.stages):
-                boxes = _moved(boxes, deltas.detach(), weights, sizes)
+                places = clipped(decode(places, deltas.detach(), weights), sizes)
         if self.masks is not None:
-            losses["mask"] = self._mask_loss(maps, chosen, targets)
+            objects, places, found = chosen
+            parts = zip(places, found, objects, strict=True)
+            losses["mask"] = self._mask_loss(maps, [(each[on], of[on]) for each, of, on in parts], targets)
         return losses
 
     def forward(self, maps: Sequence[Tensor], boxes: list[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Found]:
@@ -159,48 +172,23 @@ def masks_on_boxes(masks: Tensor, boxes: Tensor, found: Tensor, size: int) -> Te
 
 
 def partial_cross_entropy(scores: Tensor, classes: Tensor, known: Tensor) -> Tensor:
-    """The sum over rows of -log of the probability that what is known is so.
+    """Of each row -log of the probability that what is known is so, (...).
 
-    scores: (N, K + 1), of nothing last. classes: (N,), K for nothing. known: (N, K) bool, whether the class is labelled
-    where the row is from. Of a row that is nothing, all that is known is that it is no known class.
+    scores: (..., K + 1), of nothing last. classes: (...), K for nothing. known: (..., K) bool, whether the class is
+    labelled where the row is from. Of a row that is nothing, all that is known is that it is no known class.
     """
-    nothing = classes == known.shape[1]
-    allowed = F.one_hot(classes, scores.shape[1]).bool()
-    allowed[:, :-1] |= nothing[:, None] & ~known
-    right = scores.masked_fill(~allowed, -torch.inf).logsumexp(dim=1)
-    return (scores.logsumexp(dim=1) - right).sum()
+    nothing = classes == known.shape[-1]
+    allowed = F.one_hot(classes, scores.shape[-1]).bool()
+    unknown = F.pad(nothing[..., None] & ~known, (0, 1))
+    right = scores.masked_fill(~(allowed | unknown), -torch.inf).logsumexp(dim=-1)
+    return scores.logsumexp(dim=-1) - right
 
 
-def _drawn(boxes: Tensor, target: dict[str, Tensor], overlap: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Some of the boxes, the object of each, and whether they count for it (1) or for nothing (0)."""
-    found, kind = assigned(boxes, target, overlap, overlap)
-    rows = torch.cat(sampled(kind, count, POSITIVE))
-    return boxes[rows], found[rows], kind[rows]
-
-
-def _all(boxes: Tensor, target: dict[str, Tensor], overlap: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of all boxes that count: a later stage of a cascade draws none."""
-    found, kind = assigned(boxes, target, overlap, overlap)
-    rows = torch.where((kind >= 0) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1))[0]
-    return boxes[rows], found[rows], kind[rows]
-
-
-def _box_losses(
-    scores: Tensor, deltas: Tensor, drawn: Sequence[tuple], targets: Sequence[dict], weights: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """Of one stage: of the classes and of the deltas, both for a row that was drawn."""
-    classes, known, goals, objects = [], [], [], []
-    for (boxes, found, kind), target in zip(drawn, targets, strict=True):
-        label = torch.full_like(found, len(target["known"]))
-        label[kind == 1] = target["classes"][found[kind == 1]]
-        classes.append(label)
-        known.append(target["known"].expand(len(boxes), -1))
-        goals.append(encode(boxes[kind == 1], target["boxes"][found[kind == 1]], weights))
-        objects.append(kind == 1)
-    count = max(1, len(scores))
-    named = partial_cross_entropy(scores, torch.cat(classes), torch.cat(known)) / count
-    moved = (deltas[torch.cat(objects)] - torch.cat(goals)).abs().sum() / count
-    return named, moved
+def _assigned(boxes: Sequence[Tensor] | Tensor, targets: Sequence[dict], overlap: float) -> tuple[Tensor, Tensor]:
+    """For the boxes of each image the object that it overlaps most, and what it counts as: `assigned`, both (B, N)."""
+    pairs = [assigned(each, target, overlap, overlap) for each, target in zip(boxes, targets, strict=True)]
+    found, kind = zip(*pairs, strict=True)
+    return padded(found), padded(kind, -1)
 
 
 def _moved(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import batched_nms
 
-from densessl.documents.detection.boxes import anchors, assigned, decode, encode, sampled
+from densessl.documents.detection.boxes import anchors, assigned, clipped, decode, encode, padded, picked, sampled
 from densessl.documents.detection.config import DetectorConfig
 
 HIGH, LOW = 0.5, 0.3  # IoU from which on an anchor counts for an object, and below which it is none
@@ -37,7 +37,8 @@ class Proposals(nn.Module):
         self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]], targets: Sequence[dict[str, Tensor]] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Boxes (N, 4) per image, best first, and losses where there are targets; sizes: (h, w) of the images."""
-        hidden = [F.relu(self.conv(each)) for each in maps]
+        # Not channels last, for which convolutions to a few channels crash in some kernels of torch 2.14.
+        hidden = [F.relu(self.conv(each)).contiguous() for each in maps]
         # In float32 whatever the precision: boxes of 800 px have steps of 4 px in bfloat16.
         scores = [_rows(self.objectness(each), 1)[..., 0].float() for each in hidden]  # (B, N of the map)
         deltas = [_rows(self.deltas(each), 4).float() for each in hidden]  # (B, N of the map, 4)
@@ -46,50 +47,47 @@ class Proposals(nn.Module):
         places = anchors(shapes, config.strides, config.sides, config.ratios).to(maps[0].device)
         most = config.proposals if targets is None else config.train_proposals
         with torch.no_grad():
-            boxes = [
-                self._best([each[place] for each in scores], [each[place] for each in deltas], places, size, most)
-                for place, size in enumerate(sizes)
-            ]
+            boxes = self._best(scores, deltas, places, sizes, most)
         if targets is None:
             return boxes, {}
         return boxes, self._losses(torch.cat(scores, dim=1), torch.cat(deltas, dim=1), places, targets)
 
     def _best(
-        self, scores: list[Tensor], deltas: list[Tensor], places: Tensor, size: tuple[int, int], most: int
-    ) -> Tensor:
+        self, scores: list[Tensor], deltas: list[Tensor], places: Tensor, sizes: Sequence[tuple[int, int]], most: int
+    ) -> list[Tensor]:
+        """Of each image at most so many boxes (n, 4), best first; those below a pixel, if any, at the end."""
         boxes, values, levels = [], [], []
         start = 0
         for level, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
-            value, rows = score.topk(min(2 * most, len(score)))
-            boxes.append(decode(places[start + rows], delta[rows], PLAIN))
+            value, rows = score.topk(min(2 * most, score.shape[1]))
+            boxes.append(decode(places[start + rows], picked(delta, rows), PLAIN))
             values.append(value)
-            levels.append(torch.full_like(rows, level))
-            start += len(score)
-        found = clip_boxes_to_image(torch.cat(boxes), size)
-        value, level = torch.cat(values), torch.cat(levels)
-        whole = ((found[:, 2:] - found[:, :2]) >= 1).all(dim=1)
-        found, value, level = found[whole], value[whole], level[whole]
-        return found[batched_nms(found, value, level, OVERLAP)[:most]]
+            levels.append(torch.full_like(rows[0], level))
+            start += score.shape[1]
+        found, level = clipped(torch.cat(boxes, dim=1), sizes), torch.cat(levels)
+        whole = ((found[..., 2:] - found[..., :2]) >= 1).all(dim=2)
+        value = torch.cat(values, dim=1).masked_fill(~whole, -torch.inf)
+        return [each[batched_nms(each, rank, level, OVERLAP)[:most]] for each, rank in zip(found, value, strict=True)]
 
     def _losses(
         self, scores: Tensor, deltas: Tensor, places: Tensor, targets: Sequence[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """scores: (B, N); deltas: (B, N, 4). Where a class is unknown on a page, what is no object may be one of it:
         the anchors there that count for nothing are left out."""
-        telling, moving = [], []
-        for score, delta, target in zip(scores, deltas, targets, strict=True):
-            found, kind = assigned(places, target, HIGH, LOW, each_once=True)
-            if not target["known"].all():
-                kind[kind == 0] = -1
-            objects, rest = sampled(kind, self.config.anchors, POSITIVE)
-            rows = torch.cat([objects, rest])
-            wanted = (kind[rows] == 1).to(score.dtype)
-            telling.append(F.binary_cross_entropy_with_logits(score[rows], wanted, reduction="sum"))
-            goal = encode(places[objects], target["boxes"][found[objects]], PLAIN)
-            moving.append(F.smooth_l1_loss(delta[objects], goal, beta=BETA, reduction="sum"))
+        pairs = [assigned(places, target, HIGH, LOW, each_once=True) for target in targets]
+        found, kind = (torch.stack(part) for part in zip(*pairs, strict=True))
+        unknown = ~torch.stack([target["known"] for target in targets]).all(dim=1)
+        kind = kind.masked_fill((kind == 0) & unknown[:, None], -1)
+        rows, drawn = sampled(kind, self.config.anchors, POSITIVE)
+        objects = drawn & (kind.gather(1, rows) == 1)
+        score = scores.gather(1, rows)
+        telling = F.binary_cross_entropy_with_logits(score, objects.to(score.dtype), reduction="none")
+        wanted = picked(padded([target["boxes"] for target in targets]), found.gather(1, rows))
+        goals = encode(places[rows], wanted, PLAIN)
+        moving = F.smooth_l1_loss(picked(deltas, rows), goals, beta=BETA, reduction="none").sum(dim=2)
         # Of all that might have been drawn, as detectron2 has it: pages on which few anchors count weigh no more.
         count = len(targets) * self.config.anchors
-        return {"objectness": sum(telling) / count, "proposals": sum(moving) / count}
+        return {"objectness": (telling * drawn).sum() / count, "proposals": (moving * objects).sum() / count}
 
 
 def _rows(values: Tensor, width: int) -> Tensor:

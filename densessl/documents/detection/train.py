@@ -36,7 +36,7 @@ from densessl.training.config import FREE
 from densessl.training.loader import EpochSampler
 from densessl.training.module import NotFinite, PretrainModule
 from densessl.training.optimizer import Schedule
-from densessl.training.run import Say, backbone_of, quiet, say, trainer_settings
+from densessl.training.run import Say, backbone_of, memory_format_of, quiet, say, trainer_settings
 
 JUDGING = ("val", "val_split")  # settings that change nothing of what is learned
 
@@ -95,7 +95,9 @@ def _train(config: DetectConfig, pages: LabelledPages, apart: LabelledPages | No
     schedule = Schedule(
         config.optimizer, config.lr, config.batch_size, config.steps or config.epochs * per_epoch, per_epoch
     )
-    module = PretrainModule(Learning(detector, config.layer_decay), config, schedule, [])
+    memory_format = memory_format_of(config, detector.backbone)
+    detector.backbone.to(memory_format=memory_format)
+    module = PretrainModule(Learning(detector, config.layer_decay), config, schedule, [], memory_format)
     dataset = PageDataset(pages, config, detector.backbone.fixed_size)
     _begin(config, folder, dataset)
     with quiet():

@@ -7,9 +7,21 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from densessl.documents.detection.boxes import anchors, assigned, decode, encode, level_of, pool, sampled
+from densessl.documents.detection.boxes import (
+    anchors,
+    assigned,
+    clipped,
+    decode,
+    encode,
+    level_of,
+    padded,
+    picked,
+    pool,
+    sampled,
+)
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
@@ -73,6 +85,35 @@ def test_what_is_read_beneath_a_box_is_the_map_interpolated_there():
         torch.testing.assert_close(read[place], total / 4, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [7, 14])
+def test_what_is_read_and_its_gradient_are_those_of_torchvision(size):
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 5, 24 // k, 20 // k, dtype=torch.float32, requires_grad=True) for k in (1, 2, 4)]
+    strides = [8, 16, 32]
+    given = [
+        torch.cat(
+            [
+                boxes(30, 190),
+                torch.tensor([[-30.0, -9, 400, 250], [5, 5, 5, 5], [150, 180, 160, 192], [0, 0, 900, 900.0]]),
+            ]
+        )
+    ] * 2
+    read = pool(maps, strides, given, size)
+    rows = torch.cat([torch.cat([torch.full((len(each), 1), float(n)), each], 1) for n, each in enumerate(given)])
+    level = level_of(rows[:, 1:], strides)
+    assert len(level.unique()) == 3
+    theirs = torch.zeros_like(read)
+    for place, (each, stride) in enumerate(zip(maps, strides, strict=True)):
+        mine = level == place
+        theirs[mine] = roi_align(each, rows[mine], size, 1 / stride, sampling_ratio=2, aligned=True)
+    torch.testing.assert_close(read, theirs, atol=1e-5, rtol=1e-4)
+    weights = torch.randn_like(read)
+    ours = torch.autograd.grad((read * weights).sum(), maps)
+    expected = torch.autograd.grad((theirs * weights).sum(), maps)
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
 def test_boxes_of_any_size_come_back_in_their_order():
     flat = [torch.full((1, 1, 512 // stride, 512 // stride), float(stride)) for stride in (8, 16)]
     given = torch.tensor([[0.0, 0.0, 500.0, 500.0], [0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 64.0, 64.0]])
@@ -102,7 +143,32 @@ def test_boxes_in_a_crowd_count_for_nothing_and_against_nothing():
 
 @pytest.mark.parametrize(("objects", "rest", "expected"), [(10, 100, (5, 15)), (2, 100, (2, 18)), (10, 3, (5, 3))])
 def test_draws_hold_no_more_objects_than_their_share(objects, rest, expected):
-    kind = torch.tensor([1] * objects + [0] * rest + [-1] * 5)[torch.randperm(objects + rest + 5)]
-    some, others = sampled(kind, 20, 0.25)
-    assert (len(some), len(others)) == expected
-    assert (kind[some] == 1).all() and (kind[others] == 0).all()
+    values = torch.tensor([1] * objects + [0] * rest + [-1] * 5)
+    kind = torch.stack([values[torch.randperm(len(values))] for _ in range(3)])
+    rows, drawn = sampled(kind, 20, 0.25)
+    assert rows.shape == drawn.shape and rows.shape[1] <= 20
+    for of, chosen, on in zip(kind, rows, drawn, strict=True):
+        found = of[chosen[on]]
+        assert ((found == 1).sum(), (found == 0).sum()) == expected and len(chosen[on].unique()) == sum(expected)
+
+
+def test_each_of_those_that_count_is_drawn_as_often_as_the_others():
+    kind = torch.tensor([1] * 6 + [0] * 20 + [-1] * 4).expand(3000, -1)
+    rows, drawn = sampled(kind, 12, 0.25)
+    often = torch.zeros(30).index_add_(0, rows[drawn], torch.ones(int(drawn.sum()))) / 3000
+    torch.testing.assert_close(often[:6], torch.full((6,), 3 / 6), atol=0.04, rtol=0)
+    torch.testing.assert_close(often[6:26], torch.full((20,), 9 / 20), atol=0.04, rtol=0)
+    assert not often[26:].any()
+
+
+def test_rows_of_several_images_are_filled_up_and_picked_by_image():
+    rows = padded([torch.tensor([[1.0, 2], [3, 4]]), torch.zeros(0, 2)], -1)
+    assert rows.tolist() == [[[1, 2], [3, 4]], [[-1, -1], [-1, -1]]]
+    assert picked(rows, torch.tensor([[1, 0, 1], [0, 0, 1]]))[0].tolist() == [[3, 4], [1, 2], [3, 4]]
+    assert padded([torch.zeros(0, 4)]).shape == (1, 1, 4)
+
+
+def test_boxes_are_clipped_to_their_own_image():
+    given = torch.tensor([[-5.0, 3, 70, 90]])
+    found = clipped(given.expand(2, 1, 4), [(40, 30), (100, 60)])
+    assert found.tolist() == [[[0, 3, 30, 40]], [[0, 3, 60, 90]]]

@@ -12,6 +12,7 @@ import numpy as np
 from densessl.data.synthetic.canvas import Dice, noise
 
 ASKEW = 3.0  # degrees at most
+INK, LEGIBLE = 215, 60  # brightness below which there is ink, and percent of it that a fax machine keeps at least
 
 
 def degrade(image: np.ndarray, owners: np.ndarray, dice: Dice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -73,17 +74,19 @@ def moved(image: np.ndarray, owners: np.ndarray, matrix: np.ndarray) -> tuple[np
 
 
 def fax(image: np.ndarray, dice: Dice) -> np.ndarray:
-    """Black and white alone, at times at a lower resolution, with specks."""
+    """Black and white alone, at times at a lower resolution, with specks; most of what is written stays legible."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    ink = grey[grey < INK]
+    pale = float(np.percentile(ink, LEGIBLE)) if len(ink) else 0.0
     height, width = grey.shape
     if dice.chance(0.5):
         share = dice(0.8, 0.95)
         grey = cv2.resize(cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), (width, height))
     if dice.chance(0.5):
-        white = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 45, dice(14, 30))
+        white = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 45, dice(8, 18))
     else:
         rough = grey.astype(np.float32) + dice.grid(height, width) * dice(4, 26)
-        white = np.where(rough > dice(125, 180), 255, 0).astype(np.uint8)
+        white = np.where(rough > max(dice(125, 180), pale), 255, 0).astype(np.uint8)
     specks = dice.grid(height, width) > 1 - 2 * dice(0, 0.0012)
     white[specks] = 255 - white[specks]
     return np.repeat(white[..., None], 3, axis=2)
