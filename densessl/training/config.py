@@ -42,6 +42,7 @@ class OptimizerConfig:
     lr_scaling: str = "linear"
     lr_end: float = 0.0  # what lr falls to, reached one step after the last as in the official codes; scaled as `lr` is
     warmup_epochs: float = 10.0  # 15 % of the run at most
+    warmup_steps: int | None = None  # in its place, where a paper counts steps: the same on a set of any size
     trust: float = 0.001
     clip: float | None = None
     clip_each: bool = False
@@ -170,7 +171,7 @@ def _check_optimizer(config: OptimizerConfig) -> None:
     require(
         len(betas) == 2 and all(0 <= beta < 1 for beta in betas), f"optimizer.betas={betas} must be two from 0 to 1."
     )
-    for key in ("momentum", "weight_decay", "weight_decay_end", "warmup_epochs", "lr_end", "trust"):
+    for key in ("momentum", "weight_decay", "weight_decay_end", "warmup_epochs", "warmup_steps", "lr_end", "trust"):
         value = getattr(config, key)
         require(value is None or value >= 0, f"optimizer.{key}={value} must be 0 or more.")
     require(config.clip is None or config.clip > 0, f"optimizer.clip={config.clip} must be above 0, or null for none.")

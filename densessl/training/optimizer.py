@@ -74,7 +74,9 @@ class Schedule:
 
     def learning_rate(self, step: int) -> float:
         """Linear to the peak, then half a cosine to `lr_end`."""
-        warmup = min(self.config.warmup_epochs * self.steps_per_epoch, LONGEST_WARMUP * self.total_steps)
+        config = self.config
+        wanted = config.warmup_epochs * self.steps_per_epoch if config.warmup_steps is None else config.warmup_steps
+        warmup = min(wanted, LONGEST_WARMUP * self.total_steps)
         if step < warmup:
             return self.peak * (step + 1) / math.ceil(warmup)
         share = (step - warmup) / max(1, self.total_steps - warmup)

@@ -89,6 +89,8 @@ class DetectConfig(PretrainConfig):
     split: of these. classes: names of what is to be found; None is the classes of the first set. names: from a class
         of a set to one of `classes`, for sets that name things otherwise. partial: leave out pages whose images are not
         there.
+    documents: what tells documents apart where a set does not say which page is from which: "runs" of numbers in their
+        names, or the "size" of pages (`densessl.documents.splits`); None leaves each page alone.
     val: pages to judge the detector by, given as data is; None for none. val_split: of these.
     val_share: where there is no `val`, keep about this share of the pages apart, by document.
     weights: a detector to begin with, "box" for the one that the package brings, the folder of a run or its
@@ -110,6 +112,7 @@ class DetectConfig(PretrainConfig):
     classes: list[str] | None = None
     names: dict[str, str] = field(default_factory=dict)
     partial: bool = False
+    documents: str | None = None
     val: Any = None
     val_split: str | None = None
     val_share: float = 0.0
@@ -141,6 +144,9 @@ def resolve(recipe: str | Path, overrides: Sequence[str] = ()) -> DetectConfig:
     Raises `UserError` for an unknown recipe or key and for values that cannot be.
     """
     layers = (configs.read_yaml(recipe, "detect"), configs.parse_overrides(overrides))
+    # Pages that are named by hand take the place of the share that a recipe keeps apart.
+    if layers[1].get("val") and "val_share" not in layers[1]:
+        layers[0].pop("val_share", None)
     if "backbone" in layers[1] and layers[1].backbone != layers[0].get("backbone"):
         layers[0].pop("backbone_options", None)
     found = OmegaConf.merge(*layers).get("method", "detect")
@@ -182,6 +188,9 @@ def _check(config: DetectConfig) -> None:
     for key in ("grey", "light", "stretch", "worn", "flip", "val_share"):
         value = getattr(config, key)
         require(0 <= value <= 1, f"{key}={value} must be from 0 to 1.")
+    how, known = config.documents, ("runs", "size")
+    meant = nearest(str(how), known)
+    require(how in (None, *known), f"documents={how} is not one of: {', '.join(known)}{meant}")
     require(config.val_share < 1, "val_share=1 leaves no page to learn from: give less.")
     require(
         not (config.val and config.val_share), "val= and val_share= both name pages to judge by: leave one of them out."

@@ -21,6 +21,7 @@ from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options
 from densessl.documents.sets.xml import read_xml
+from densessl.documents.splits import by_size
 from densessl.errors import UserError
 
 HOW = (
@@ -84,7 +85,8 @@ def open_ctdar(root: str, split: str | None, options: Options, *, parts: Sequenc
             box = None if polygon is None else (*polygon.min(axis=0), *polygon.max(axis=0))
             draft.add(page, box, 0, place, shape=None if polygon is None else [polygon])
     title = "ctdar" if len(parts) > 1 else f"ctdar-{parts[0]}"
-    return draft.finish(title, str(options.images or images), CLASSES, options, shapes=True)
+    # Its pages are those of some twenty documents, shuffled.
+    return by_size(draft.finish(title, str(options.images or images), CLASSES, options, shapes=True))
 
 
 open_modern = partial(open_ctdar, parts=("modern",))

@@ -15,8 +15,10 @@ from densessl.config import recipes
 from densessl.documents import open_pages
 from densessl.documents.detection import DetectConfig, evaluate, load_detector, train
 from densessl.documents.detection.config import resolve
+from densessl.documents.detection.evaluate import whole_mask
 from densessl.documents.detection.examples import PageDataset, target_of
-from densessl.documents.detection.sets import open_sets
+from densessl.documents.detection.objects import Found
+from densessl.documents.detection.sets import open_sets, training_pages
 from densessl.errors import UserError
 from densessl.training.callbacks import Checkpoints
 from tests.documents.detection.conftest import SMALL, write_set
@@ -145,3 +147,46 @@ def test_every_recipe_is_a_config(name):
 def test_settings_that_cannot_be_are_told(override, sentence):
     with pytest.raises(UserError, match=sentence):
         resolve("quick", ["data=coco:somewhere", override])
+
+
+def test_a_class_that_no_page_labels_is_refused_and_so_is_a_name_that_no_set_has(pages_folder):
+    def opened(judging=False, **settings):
+        return open_sets(f"coco:{pages_folder}", None, DetectConfig(data="", **settings), judging=judging)
+
+    with pytest.raises(UserError, match="No page of .* has labels of tabel: give the classes"):
+        opened(classes=["text", "tabel"])
+    assert opened(judging=True, classes=["text", "tabel"]).labelled.any(axis=0).tolist() == [True, False]
+    with pytest.raises(UserError, match="names= speaks of tabel, a class of none of the sets"):
+        opened(names={"tabel": "table"})
+
+
+def test_pages_of_unknown_documents_are_told_apart_by_what_was_asked_for(pages_folder):
+    settings = [f"data=coco:{pages_folder}", "out=somewhere", "val_share=0.25", "steps=1", *SMALL]
+    _, apart = training_pages(resolve("quick", settings))
+    assert "Of 4 of the pages nobody says what document they are from" in apart.notes[-1]
+    # They are numbered from 1 to 4 and of one size: one document by either.
+    for how in ("runs", "size"):
+        with pytest.raises(UserError, match="has 1 documents"):
+            training_pages(resolve("quick", [*settings, f"documents={how}"]))
+    with pytest.raises(UserError, match="documents=sizes is not one of: runs, size; did you mean 'size'"):
+        resolve("quick", [*settings, "documents=sizes"])
+
+
+def test_eval_takes_pages_by_name_in_the_place_of_a_share_and_as_many_as_it_is_told(pages_folder, tmp_path):
+    out = run(pages_folder, tmp_path / "run", "val_share=0.25", "steps=1")
+    assert "on 4 pages" in evaluate(out, [f"val=coco:{pages_folder}"])
+    assert "on 2 pages" in evaluate(out, [f"val=coco:{pages_folder}", "limit=2"])
+    with pytest.raises(UserError, match="nothing"):
+        evaluate(out, ["val=nothing"])
+
+
+def test_a_mask_is_pasted_by_the_centres_of_pixels():
+    shape = torch.zeros(1, 28, 28)
+    shape[0, :, 14:] = 1
+    box = torch.tensor([[10.0, 5.4, 30, 13.6]])
+    found = Found(box, torch.tensor([0]), torch.tensor([1.0]), shape)
+    whole = whole_mask(found, 0, (20, 40))
+    assert np.argwhere(whole).min(axis=0).tolist() == [5, 20] and np.argwhere(whole).max(axis=0).tolist() == [13, 29]
+    full = Found(box, torch.tensor([0]), torch.tensor([1.0]), torch.ones(1, 28, 28))
+    assert whole_mask(full, 0, (20, 40)).sum() == 20 * 9
+    assert whole_mask(full, 0, (4, 8)).sum() == 0
