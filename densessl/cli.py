@@ -304,13 +304,14 @@ def detect_predict(
     ],
     out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
     model: Annotated[
-        str | None, typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2.")
+        str | None,
+        typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2; else the one in the box."),
     ] = None,
     settings: Settings = False,
 ) -> None:
     """Find what lies on pages: a COCO file with scores, and pictures.
 
-    densessl detect predict reports --model runs/layout --out found score=0.6
+    densessl detect predict report.pdf --out found
 
     The same command again looks only at pages that are missing. Settings: score, masks, overlays, overlay, image_size,
     page_side, weights, split, devices.
