@@ -76,7 +76,7 @@ class DVAEConfig:
             self.reconstruction in RECONSTRUCTIONS, f"dvae.reconstruction={self.reconstruction} is not one of: {known}."
         )
         above_0("dvae", self, "temperature", "temperature_start")
-        at_least(0, "dvae", self, "annealing_steps", "kl_warmup_steps", "kl_weight")
+        at_least(0, "dvae", self, "annealing_steps", "kl_warmup_steps", "kl_weight", "encoder_rate")
         require(0 <= self.average < 1, f"dvae.average={self.average} must be from 0 to below 1.")
         require(self.width >= 4 and self.width % 4 == 0, f"dvae.width={self.width} must be a multiple of 4.")
         at_least(1, "dvae", self, "blocks", "bottleneck")
