@@ -207,16 +207,26 @@ def distill(
 @app.command()
 def classify(
     classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A run of finetune or distill.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, PDFs, shards.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES... [split=NAME]", help="Folder, files, PDFs, shards, rvlcdip:FOLDER.")
+    ],
     out: Annotated[Path, typer.Option(help="File for names, classes and probabilities.")] = Path("predictions.csv"),
 ) -> None:
-    """Write the class of every image to a table.
+    """Write the class of every image to a table; of images with a label, the share that is right is told.
 
     densessl classify runs/classifier photos --out predictions.csv
+    densessl classify runs/documents rvlcdip:FOLDER split=test
     """
     from densessl.classification import classify as run
+    from densessl.config import parse_overrides
 
-    print(run(classifier, images, out))
+    places, overrides = _parted(images)
+    given = parse_overrides(overrides)
+    if set(given) - {"split"}:
+        raise UserError(f"densessl classify has no setting {', '.join(sorted(set(given) - {'split'}))}, only split=.")
+    if not places:
+        raise UserError("There is nothing to classify: name images, or folders of them.")
+    print(run(classifier, places, out, split=given.get("split")))
 
 
 @app.command()
