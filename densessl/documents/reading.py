@@ -12,7 +12,7 @@ from densessl.documents import problems as kinds
 from densessl.documents.detections import Detections
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Kind, Problems
-from densessl.documents.sets.coco import polygons, run_lengths
+from densessl.documents.sets.masks import filled_runs, polygons
 from densessl.errors import UserError
 
 NO_SCORE = Kind("detections without a score", "write it into each of them")
@@ -84,4 +84,4 @@ def _is_box(box: object) -> bool:
 def _mask(given: object, size: list[int]) -> object:
     if isinstance(given, list):
         return polygons(given) or None
-    return run_lengths(given, tuple(size))
+    return filled_runs(given, tuple(size))

@@ -9,13 +9,10 @@ as detectron2 has it. `ignore`: an object that need not be found. What a page is
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from densessl.data.sources import files, splits
 from densessl.data.sources.layout import Layout
@@ -23,6 +20,7 @@ from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages, Shape
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options, by_prefix
+from densessl.documents.sets.masks import filled_runs, polygons
 from densessl.errors import UserError
 
 HOW = "put the pages into its folder images and their boxes as COCO into its file annotations.json"
@@ -224,38 +222,10 @@ def _shape(entry: dict, draft: Draft, page: int) -> Shape | None:
     given = entry.get("segmentation")
     if not given:
         return None
-    shape = polygons(given) if isinstance(given, list) else run_lengths(given, draft.sizes[page])
+    shape = polygons(given) if isinstance(given, list) else filled_runs(given, draft.sizes[page])
     if shape is None:
         draft.problems.add(kinds.BROKEN_MASK, f"annotation {entry.get('id')} of {draft.names[page]}")
     return shape
-
-
-def polygons(given: list) -> list[np.ndarray] | None:
-    """COCO's [[x, y, x, y, ...], ...] -> polygons (P, 2) of three points or more; None where it is something else."""
-    try:
-        arrays = [np.array(each, np.float64).reshape(-1, 2) for each in given]
-    except (TypeError, ValueError):
-        return None
-    return arrays if all(len(each) >= 3 and np.isfinite(each).all() for each in arrays) else None
-
-
-def run_lengths(given: object, size: tuple[int, int]) -> dict | None:
-    """COCO's {"size", "counts"} with compressed counts; None where it is none of a page of width and height `size`."""
-    from pycocotools import mask
-
-    if not _has(given, "size", "counts") or list(given["size"]) != [size[1], size[0]]:
-        return None
-    counts = given["counts"]
-    try:
-        if isinstance(counts, list):
-            if sum(counts) != math.prod(size) or min(counts, default=0) < 0:
-                return None
-            counts = mask.frPyObjects({"size": list(given["size"]), "counts": counts}, size[1], size[0])["counts"]
-        elif isinstance(counts, str):
-            counts = counts.encode("ascii")
-    except (TypeError, ValueError):
-        return None
-    return {"size": [size[1], size[0]], "counts": counts} if isinstance(counts, bytes) else None
 
 
 def _folder(path: str, split: str | None, names: Sequence[str]) -> str:
