@@ -12,7 +12,7 @@ from densessl.documents import problems as kinds
 from densessl.documents.detections import Detections
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Kind, Problems
-from densessl.documents.sets.masks import filled_runs, polygons
+from densessl.documents.sets.masks import filled_runs, near_page, polygons
 from densessl.errors import UserError
 
 NO_SCORE = Kind("detections without a score", "write it into each of them")
@@ -56,8 +56,8 @@ def read_detections(path: str | Path, pages: LabelledPages, *, masks: bool = Fal
             problems.add(kinds.NOT_NUMBERS, f"annotation in place {place}")
         else:
             mask = _mask(shape, pages.sizes[page].tolist()) if masks else None
-            if masks and mask is None:
-                problems.add(kinds.BROKEN_MASK, f"annotation in place {place}")
+            if isinstance(mask, Kind):
+                problems.add(mask, f"annotation in place {place}")
             x, y, wide, high = box
             found.append((page, (x, y, x + wide, y + high), kind, score, mask))
     problems.check()
@@ -81,7 +81,9 @@ def _is_box(box: object) -> bool:
     return numbers and bool(np.isfinite(box).all())
 
 
-def _mask(given: object, size: list[int]) -> object:
-    if isinstance(given, list):
-        return polygons(given) or None
-    return filled_runs(given, tuple(size))
+def _mask(given: object, size: list[int]) -> list[np.ndarray] | dict | Kind:
+    """The mask, or what is wrong with it."""
+    if not isinstance(given, list):
+        return filled_runs(given, tuple(size)) or kinds.BROKEN_MASK
+    shape = polygons(given)
+    return (near_page(shape, size) or kinds.MASK_OUTSIDE) if shape else kinds.BROKEN_MASK

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask
 
-from densessl.documents.sets.masks import filled_runs, uncompressed
+from densessl.documents.sets.masks import MARGIN, filled_runs, near_page, uncompressed
 
 
 def code(runs: list[int]) -> str:
@@ -67,3 +67,40 @@ def test_runs_that_do_not_fill_the_page_are_no_mask(counts):
 @pytest.mark.parametrize("size", [[60, 80], 5, None, "80", [80], [80, 60, 1], {}])
 def test_runs_of_another_size_are_no_mask(size):
     assert filled_runs({"size": size, "counts": [4800]}, (60, 80)) is None
+
+
+PAGE = (60, 80)
+
+
+def drawn(shape, size=PAGE) -> np.ndarray:
+    """What polygons cover on a page, by pycocotools."""
+    flat = [polygon.reshape(-1).tolist() for polygon in shape]
+    return mask.decode(mask.merge(mask.frPyObjects(flat, size[1], size[0])))
+
+
+def test_polygons_that_reach_far_out_are_cut_near_the_page_and_cover_the_same_of_it():
+    rng, covered = np.random.default_rng(1), []
+    for reach in (1500, 4000, 9000) * 5:
+        polygon = rng.uniform(0, 60, (int(rng.integers(4, 9)), 2))
+        polygon[::2] += rng.uniform(-reach, reach, polygon[::2].shape)
+        cut = near_page([polygon], PAGE)
+        assert all((each >= -MARGIN).all() and (each <= np.array(PAGE) + MARGIN).all() for each in cut)
+        whole = drawn([polygon])
+        # pycocotools draws from fifth to fifth of a pixel, so that a side with a new corner may lie that much aside.
+        assert np.mean(whole != drawn(cut)) <= 0.02
+        covered.append(whole.mean())
+    assert 0.2 < np.mean(covered) < 0.8
+
+
+@pytest.mark.parametrize("far", [3e7, 1e300, 1.7e308])
+def test_corners_out_of_all_bounds_cost_no_memory(far):
+    across = np.array([[-far, 20], [far, 20], [far, 50], [-far, 50]])
+    (cut,) = near_page([across], PAGE)
+    assert np.abs(cut).max() <= 80 + MARGIN
+    assert drawn([cut]).any(axis=1).tolist() == [20 <= row < 50 for row in range(80)] and drawn([cut])[20:50].all()
+
+
+def test_polygons_within_the_margin_stay_as_they_are_and_those_beside_the_page_go():
+    over, beside = np.array([[-9.5, 3], [999, 3], [70, 90.25]]), np.array([[61.0, 3], [70, 3], [70, 9]])
+    kept = near_page([over, beside], PAGE)
+    assert len(kept) == 1 and kept[0] is over

@@ -100,6 +100,16 @@ def test_masks_that_cannot_be_used_are_errors(tree, page, mask):
         opened(tree, [page], [{"segmentation": mask}], masks=True)
 
 
+def test_masks_far_outside_are_cut_near_their_page_and_those_beside_it_give_way_to_the_box(tree, page):
+    far, beside = [[0, 0, 3e7, 0, 0, 3e7]], [[70, 0, 90, 0, 90, 9]]
+    pages = opened(tree, [page], [{"segmentation": far}, {"segmentation": beside}], masks=True)
+    cut, box = pages.objects.shapes
+    assert cut[0].max() < 2000 and box[0].tolist() == [[5, 5], [15, 5], [15, 25], [5, 25]]
+    assert pages.notes == (
+        "Masks that lie outside of their page: 1 (annotation 2 of a.png); their object's box stands in for them.",
+    )
+
+
 def test_run_lengths_are_read_compressed_or_not(tree, page):
     from pycocotools import mask
 

@@ -32,6 +32,21 @@ def test_masks_are_read_where_they_are_asked_for(tree):
     assert found.shapes[0][0].tolist() == [[1, 1], [9, 1], [9, 9]]
 
 
+def test_masks_are_cut_near_their_page_and_refused_where_they_are_none_of_it(tree):
+    def found(mask):
+        tree.json("found.json", coco([{"file_name": "page-0.png"}], [{"score": 0.5, "segmentation": mask}]))
+        return read_detections(tree.path("found.json"), made([]), masks=True).shapes[0]
+
+    assert found([[0, 0, 3e7, 0, 0, 3e7]])[0].max() < 2000
+    for mask, what in (
+        ([[200, 0, 210, 0, 210, 9]], "lie outside"),
+        ({"size": [100, 100], "counts": "04"}, "be read"),
+        ([], "be read"),
+    ):
+        with pytest.raises(UserError, match=f"Masks that .*{what}.*: 1 .annotation in place 0"):
+            found(mask)
+
+
 def test_all_that_does_not_fit_the_set_is_told_at_once(tree):
     pages = made([], count=2, names=["a/1.png", "b/1.png"])
     images = [{"file_name": "a/1.png"}, {"file_name": "1.png"}]

@@ -1,7 +1,7 @@
 """Masks of objects as COCO files have them, polygons or run lengths, read so that whatever is handed on can be drawn.
 
 pycocotools draws what it is given without a look at it: of run lengths that do not fill the page it leaves memory as it
-was found. So they are read here first.
+was found, and a corner far outside of the page costs it the memory of the way there. So they are read here first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 CODE = 7  # characters of one run at most: 35 bits
+MARGIN = 1000  # pixels around a page in which corners stay as they were marked: cTDaR is measured by them
 
 
 def polygons(given: list) -> list[np.ndarray] | None:
@@ -18,6 +19,38 @@ def polygons(given: list) -> list[np.ndarray] | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return arrays if all(len(each) >= 3 and np.isfinite(each).all() for each in arrays) else None
+
+
+def near_page(shape: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
+    """Polygons (P, 2), cut off `MARGIN` pixels outside of a page of width and height `size`: on it they cover the same.
+
+    Those that lie outside of the page are left out.
+    """
+    found = []
+    for polygon in shape:
+        for axis, length in enumerate(size):
+            polygon = _cut(_cut(polygon, axis, 1, length + MARGIN), axis, -1, MARGIN)
+        if len(polygon) >= 3 and (polygon.max(axis=0) > 0).all() and (polygon.min(axis=0) < size).all():
+            found.append(polygon)
+    return found
+
+
+def _cut(polygon: np.ndarray, axis: int, sign: int, limit: float) -> np.ndarray:
+    """What of a polygon lies at sign * coordinate <= limit (Sutherland and Hodgman, 1974).
+
+    The parts of one that is not convex stay joined along the limit.
+    """
+    inside = sign * polygon[:, axis] <= limit
+    if inside.all():
+        return polygon
+    following = np.roll(polygon, -1, axis=0)
+    begin, end = polygon[:, axis] / 2, following[:, axis] / 2  # halves: the way between two floats may be none
+    with np.errstate(all="ignore"):  # of sides that do not cross the limit
+        share = ((sign * limit / 2 - begin) / (end - begin))[:, None]
+        crossing = polygon * (1 - share) + following * share
+    crossing[:, axis] = sign * limit
+    kept = np.stack([inside, inside != np.roll(inside, -1)], axis=1)
+    return np.stack([polygon, crossing], axis=1)[kept]
 
 
 def filled_runs(given: object, size: tuple[int, int]) -> dict | None:
