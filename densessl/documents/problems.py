@@ -23,6 +23,7 @@ BROKEN_ENTRY = Kind("entries that lack what COCO asks of them", "complete or rem
 CATEGORY_ID_TWICE = Kind("ids that several categories share", "give each category an id of its own")
 CATEGORY_NAME_TWICE = Kind("names that several categories share", "join these categories, or name them apart")
 IMAGE_TWICE = Kind("images that are listed twice", "list each once, under one id")
+NO_SIZE = Kind("pages of a size that none has", "write their width and height in pixels")
 UNKNOWN_IMAGE = Kind("annotations of images that are not listed", "list the images, or remove the annotations")
 UNKNOWN_CLASS = Kind("objects of a class that the set does not have", "add the class, or remove or rename them")
 NOT_NUMBERS = Kind("boxes that are not four finite numbers", "mend or remove them")

@@ -54,12 +54,18 @@ def test_all_that_does_not_fit_the_set_is_told_at_once(tree):
         {"image_id": 2, "score": 1},  # which of the two is not told
         {"category_id": 2, "score": 1},
         {},
-        {"bbox": [1, 2, 3, float("nan")], "score": 1},
+        *({"score": score} for score in (float("nan"), 7, -0.1, 10**400, "1", [])),
+        *({"bbox": [1, 2, 3, wide], "score": 1} for wide in (float("nan"), 10**400, "4")),
     ]
     tree.json("found.json", coco(images, rows, names=("text", "chart")))
     with pytest.raises(UserError, match="for 4 reasons") as told:
         read_detections(tree.path("found.json"), pages)
-    for said in ("not in the set: 1 (1.png)", "does not have: 1 (chart)", "without a score: 1", "finite numbers: 1"):
+    for said in (
+        "not in the set: 1 (1.png)",
+        "does not have: 1 (chart)",
+        r"score in [0, 1]: 7 (",
+        "finite numbers: 3 (",
+    ):
         assert said in str(told.value)
 
 

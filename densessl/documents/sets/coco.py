@@ -9,11 +9,13 @@ as detectron2 has it. `ignore`: an object that need not be found. What a page is
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from densessl.data.images import MAX_PIXELS
 from densessl.data.sources import files, splits
 from densessl.data.sources.layout import Layout
 from densessl.documents import problems as kinds
@@ -39,6 +41,7 @@ DOCLAYNET = (
     "Text", "Title",
 )
 # fmt: on
+SIDES = ("width", "height")
 ARTICLE = re.compile(r"(PMC\d+)_").match  # PMC3576793_00004.jpg
 
 
@@ -164,7 +167,7 @@ def _images(listed: list, draft: Draft, document: Callable[[str], str | None] | 
     names: set[str] = set()
     for place, entry in enumerate(listed):
         whole = _has(entry, "id", "file_name", "width", "height") and isinstance(entry["id"], int | str)
-        if not whole or not all(isinstance(entry[key], int) and entry[key] > 0 for key in ("width", "height")):
+        if not whole or not all(type(entry[key]) is int and 0 < entry[key] <= MAX_PIXELS for key in SIDES):
             draft.problems.add(kinds.BROKEN_ENTRY, f"entry {place} of images")
             continue
         name = str(entry["file_name"]).replace("\\", "/").removeprefix("./")
@@ -196,7 +199,7 @@ def _annotations(listed: list, pages: dict, numbers: dict, draft: Draft, options
         shape = _shape(entry, draft, page) if options.masks else None
         draft.add(
             page,
-            _corners(entry["bbox"]),
+            corners(entry["bbox"]),
             kind,
             where,
             crowd=bool(entry.get("iscrowd", 0)),
@@ -209,12 +212,16 @@ def _has(entry: object, *keys: str) -> bool:
     return isinstance(entry, dict) and all(key in entry for key in keys)
 
 
-def _corners(box: object) -> object:
-    """[x, y, width, height] -> x0, y0, x1, y1; what is no box stays as it is, to be told of."""
-    if isinstance(box, list) and len(box) == 4 and all(isinstance(each, int | float) for each in box):
-        x, y, width, height = box
-        return (x, y, x + width, y + height)
-    return None
+def corners(box: object) -> tuple[float, float, float, float] | None:
+    """[x, y, width, height] -> x0, y0, x1, y1; None for what is no box of finite numbers."""
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(each, int | float) for each in box):
+        return None
+    try:
+        x, y, width, height = map(float, box)
+    except OverflowError:
+        return None
+    found = (x, y, x + width, y + height)
+    return found if all(map(math.isfinite, found)) else None
 
 
 def _shape(entry: dict, draft: Draft, page: int) -> Shape | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -188,15 +189,16 @@ class Draft:
     def _numbers(self) -> np.ndarray:
         """(M, 4) float64; NaN where a box is anything but four numbers."""
         try:
-            boxes = np.array(self.boxes, np.float64)
-            if boxes.shape == (len(self.boxes), 4):
-                return boxes
-        except (TypeError, ValueError, OverflowError):
+            boxes = np.array(self.boxes)
+            if boxes.shape == (len(self.boxes), 4) and boxes.dtype.kind in "iuf":
+                return boxes.astype(np.float64)
+        except ValueError:  # rows of several lengths
             pass
         boxes = np.full((len(self.boxes), 4), np.nan)
         for row, box in enumerate(self.boxes):
             if isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(each, int | float) for each in box):
-                boxes[row] = box
+                with suppress(OverflowError):
+                    boxes[row] = box
         return boxes
 
     def _shapes(self, rows: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> tuple[Shape, ...]:
