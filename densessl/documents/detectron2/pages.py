@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 
 from densessl.config import nearest
 from densessl.data.images import UnreadableImage, read_image
+from densessl.documents.average_precision import run_lengths
 from densessl.documents.detection.config import DetectConfig, DetectorConfig, place_of
 from densessl.documents.detection.sets import training_pages
 from densessl.documents.pages import LabelledPages
@@ -102,8 +103,10 @@ class PageMapper:
     """A standard dict -> what a model of detectron2 is given: `image` (3, h, w) uint8 RGB and, to learn from,
     `instances`.
 
-    augmentations: detectron2's. masks: whether objects have them; mask_format: bitmask, or polygon for pages of
-    hundreds of objects, which only shapely could crop. For a page that cannot be read detectron2 takes another.
+    augmentations: detectron2's. masks: whether objects have them. mask_format: "bitmask" draws each object's shape on
+    the page and moves it as an image; "polygon" moves its corners, which takes less memory where a page has hundreds of
+    objects. Cropping polygons takes shapely, so those of a page that is cropped are drawn all the same.
+    For a page that cannot be read detectron2 takes another.
     """
 
     def __init__(
@@ -127,18 +130,37 @@ class PageMapper:
         entry["image"] = torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
         objects = [each for each in entry.pop("annotations", ()) if not each["iscrowd"]]
         if self.is_train:
-            entry["instances"] = self._instances(objects, transforms, seen.image.shape[:2])
+            page = entry["height"], entry["width"]
+            entry["instances"] = self._instances(objects, transforms, page, seen.image.shape[:2])
         return entry
 
-    def _instances(self, objects: list[dict], transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+    def _instances(
+        self, objects: list[dict], transforms: T.TransformList, page: tuple[int, int], size: tuple[int, int]
+    ) -> Instances:
+        """page, size: (h, w) of the page as it is, and as it is seen."""
         if not self.masks:
             objects = [{key: value for key, value in each.items() if key != "segmentation"} for each in objects]
+        whole = self.mask_format == "polygon" and all(isinstance(each.get("segmentation"), list) for each in objects)
+        whole = whole and not any(isinstance(each, T.CropTransform) for each in transforms.transforms)
+        if not whole:
+            objects = [_drawn(each, page) for each in objects]
         moved = [utils.transform_instance_annotations(each, transforms, size) for each in objects]
-        whole = self.mask_format == "polygon" and all(isinstance(each.get("segmentation"), list) for each in moved)
+        for each in moved:
+            if isinstance(each.get("segmentation"), np.ndarray):
+                each["segmentation"] = each["segmentation"].copy()  # Pillow's are read-only, of which torch warns
         instances = utils.annotations_to_instances(moved, size, "polygon" if whole else "bitmask")
         if self.masks and not moved:
             instances.gt_masks = PolygonMasks([]) if whole else BitMasks(torch.zeros(0, *size, dtype=torch.bool))
         return utils.filter_empty_instances(instances)
+
+
+def _drawn(entry: dict[str, Any], page: tuple[int, int]) -> dict[str, Any]:
+    """An object whose polygons, if it has some, are run lengths on its page (h, w)."""
+    shape = entry.get("segmentation")
+    if not isinstance(shape, list):
+        return entry
+    polygons = [np.reshape(each, (-1, 2)) for each in shape]
+    return entry | {"segmentation": run_lengths(polygons, entry["bbox"], page[::-1])}
 
 
 def _settings(pages: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from detectron2.utils import comm
 from pycocotools import mask as coco_mask
 from torch import nn
 
-from densessl.documents.average_precision import average_precision
+from densessl.documents.average_precision import MOST, average_precision
 from densessl.documents.detection.objects import Found
 from densessl.documents.detections import Detections
 from densessl.documents.detectron2.pages import opened
@@ -34,13 +34,16 @@ class Served(nn.Module):
         self.model, self.classes, self.image_size = model.eval(), list(classes), image_size
         self.augmentations = T.AugmentationList(list(augmentations))
         masks = getattr(model.roi_heads, "mask_on", False)
-        self.config = SimpleNamespace(masks=masks)
+        self.config = SimpleNamespace(masks=masks, most=self._predictors()[-1].test_topk_per_image)
 
     def set_score(self, score: float) -> None:
         """Leave out what has less than this score."""
-        predictor = self.model.roi_heads.box_predictor
-        for each in predictor if isinstance(predictor, nn.ModuleList) else [predictor]:
+        for each in self._predictors():
             each.test_score_thresh = score
+
+    def _predictors(self) -> list[nn.Module]:
+        predictor = self.model.roi_heads.box_predictor
+        return list(predictor) if isinstance(predictor, nn.ModuleList) else [predictor]
 
     @torch.inference_mode()
     def find(self, page: np.ndarray) -> Found:
@@ -60,6 +63,8 @@ class PageEvaluator(DatasetEvaluator):
     """COCO's AP and, of tables, cTDaR's weighted F1 in both readings, as `densessl detect eval` has them, in percent.
 
     pages: those of a recipe. What detectron2 found on the page of number `image_id` is gathered from all processes.
+    COCO counts the best 100 of a class and page; where a page has more, since the recipe asks for more, all of them
+    count. How many that is, is told as "most".
     """
 
     def __init__(self, pages: Mapping[str, Any]) -> None:
@@ -87,9 +92,10 @@ class PageEvaluator(DatasetEvaluator):
         rows = [row for part in gathered for row in part]
         page, boxes, kinds, scores, shapes = zip(*rows, strict=True) if rows else ((),) * 5
         found = Detections.sorted(len(self.pages), page, boxes, kinds, scores, shapes if self.masks else None)
-        results = OrderedDict(bbox=_percent(average_precision(self.pages, found)))
+        most = max(MOST, int(np.bincount(found.page, minlength=1).max()))
+        results = OrderedDict(bbox=_percent(average_precision(self.pages, found, most=most)))
         if self.masks:
-            results["segm"] = _percent(average_precision(self.pages, found, masks=True))
+            results["segm"] = _percent(average_precision(self.pages, found, masks=True, most=most))
         if "table" in [name.lower() for name in self.pages.classes]:
             readings = {each: weighted_f1(self.pages, found, each) for each in READINGS}
             results["tables"] = {f"wF1-{name}": 100 * each.weighted for name, each in readings.items()}
@@ -97,9 +103,10 @@ class PageEvaluator(DatasetEvaluator):
 
 
 def _percent(figures: Any) -> dict[str, float]:
-    """detectron2's form: "AP", "AP50", "AP75" and "AP-CLASS"; NaN where there is nothing to find."""
+    """detectron2's form: "AP", "AP50", "AP75", "AP-CLASS" and "most"; NaN where there is nothing to find."""
     record = figures.record()
     rows = {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
     overall = {name: record["overall"][key] for name, key in rows.items()}
     classes = {f"AP-{name}": each["ap"] for name, each in record["classes"].items()}
-    return {name: float("nan") if value is None else 100 * value for name, value in (overall | classes).items()}
+    percent = {name: float("nan") if value is None else 100 * value for name, value in (overall | classes).items()}
+    return percent | {"most": record["most"]}

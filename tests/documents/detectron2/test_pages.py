@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -58,6 +59,22 @@ def test_objects_lie_where_the_page_shows_them(pages_folder, mask_format):
     assert np.abs(table.numpy() - expected).max() <= 2
     seen = instances[instances.gt_classes == 1].gt_masks.crop_and_resize(table[None], 8)
     assert seen.float().mean() == 1
+
+
+@pytest.mark.parametrize("mask_format", ["bitmask", "polygon"])
+def test_masks_of_a_page_that_is_cropped_are_those_of_what_is_left(tree, mask_format):  # noqa: F811
+    page, triangle = np.full((320, 240, 3), 255, np.uint8), np.array([[20, 20], [220, 20], [20, 300]])
+    cv2.fillPoly(page, [triangle], (0, 0, 0))
+    cv2.imwrite(str(tree.path("set/images/1.png")), page)
+    one = {"bbox": [20, 20, 200, 280], "segmentation": [triangle.reshape(-1).tolist()]}
+    tree.json("set/annotations.json", coco([{"file_name": "1.png", "width": 240, "height": 320}], [one]))
+    (row,) = dicts(open_pages(f"coco:{tree.path('set')}", masks=True))
+    crop = [T.RandomCrop("absolute", (160, 120)), T.ResizeShortestEdge(90, 120)]
+    for seed in range(5):
+        np.random.seed(seed)
+        made = PageMapper(True, crop, masks=True, mask_format=mask_format)(row)
+        (mask,), ink = made["instances"].gt_masks.tensor.numpy(), made["image"][0].numpy() < 128
+        assert mask.shape == (120, 90) and ink.any() and (mask & ink).sum() / (mask | ink).sum() > 0.95
 
 
 def test_masks_of_both_kinds_and_pages_without_objects_are_learned_from(tree):  # noqa: F811

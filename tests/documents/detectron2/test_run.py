@@ -13,6 +13,7 @@ pytest.importorskip("detectron2", reason="detectron2 is not installed; .ci/run b
 
 import detectron2
 from detectron2.config import instantiate
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from densessl import cli
@@ -25,6 +26,7 @@ from densessl.documents.detectron2.__main__ import main as launch
 from densessl.documents.detectron2.pages import learned_pages
 from densessl.documents.detectron2.served import PageEvaluator, Served
 from densessl.errors import UserError
+from tests.documents.conftest import coco, tree  # noqa: F401
 from tests.documents.detectron2.conftest import overrides, small
 
 RECIPES = sorted({path.name for path in recipe_folder("detectron2").glob("*.py")} - {"quick.py"})  # which is run
@@ -56,12 +58,15 @@ def test_every_recipe_learns_from_pages(name, pages_folder):
         assert config.optimizer.lr == 1e-4
     model = instantiate(config.model).train()
     mapper = instantiate(config.dataloader.train.mapper)
-    for place, each in enumerate(mapper.augmentations.augs):
-        if hasattr(each, "short_edge_length"):
-            each.short_edge_length, each.max_size = [64], 64
-        elif place == 0:
-            mapper.augmentations.augs = mapper.augmentations.augs[1:]
-    batch = [mapper(each) for each in learned_pages(config.pages)[:2]]
+    batch = []
+    for entry, chance in zip(learned_pages(config.pages), (0.0, 1.0), strict=False):
+        for each in mapper.augmentations.augs:
+            if hasattr(each, "short_edge_length"):
+                each.short_edge_length, each.max_size = [64], 64
+            if hasattr(each, "prob"):
+                each.prob = chance  # one page as it is, one after whatever may be done to half of them
+        batch.append(mapper(entry))
+    assert [sorted(each["instances"].gt_classes.tolist()) for each in batch][0] == [0, 1]
     with EventStorage():
         losses = model(batch)
     sum(losses.values()).backward()
@@ -156,6 +161,24 @@ def test_evaluation_by_detectron2_is_that_of_densessl_detect(finished, pages_fol
 
     assert theirs["bbox"]["AP"] == pytest.approx(100 * average_precision(pages, found).record()["overall"]["ap"])
     assert theirs["tables"]["wF1-fixed"] == pytest.approx(100 * weighted_f1(pages, found, "fixed").weighted)
+
+
+def test_all_words_of_a_full_page_count_where_the_recipe_asks_for_them(tree):  # noqa: F811
+    boxes = [[x, y, x + 8, y + 3] for y in range(0, 100, 5) for x in range(0, 80, 10)]  # 160
+    tree.image("set/1.png", 100, 100)
+    words = [{"bbox": [x0, y0, x1 - x0, y1 - y0]} for x0, y0, x1, y1 in boxes]
+    tree.json("set/annotations.json", coco([{"file_name": "1.png", "width": 100, "height": 100}], words))
+    evaluator = PageEvaluator({"data": f"coco:{tree.path('set')}", "val": f"coco:{tree.path('set')}"})
+    found = Instances((100, 100), pred_boxes=Boxes(torch.tensor(boxes)), scores=torch.linspace(0.9, 0.5, len(boxes)))
+    found.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
+    evaluator.process([{"image_id": 0}], [{"instances": found}])
+    figures = evaluator.evaluate()["bbox"]
+    assert figures["AP"] == pytest.approx(100) and figures["most"] == 160
+
+
+def test_a_recipe_that_asks_for_many_is_judged_by_as_many(pages_folder):
+    config = small("funsd.py", pages_folder)
+    assert run.served(instantiate(config.model), config).config.most == 1000
 
 
 def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path):
