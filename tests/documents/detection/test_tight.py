@@ -11,7 +11,7 @@ from tests.documents.detection.conftest import small_detector
 
 @pytest.fixture(scope="module")
 def page() -> np.ndarray:
-    """A page of 1200 x 900, drawn at a third of that, with a line of text above, a ruled table and a blot at the right edge."""
+    """A page of 1200 x 900, drawn at a third: a line of text, a ruled table below and a blot at the right edge."""
     page = np.full((400, 300, 3), 250, np.uint8)
     page[50:60, 40:200:3] = 20
     page[100:200, 50:250] = 250
