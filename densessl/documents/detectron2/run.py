@@ -29,7 +29,7 @@ from densessl.documents.detectron2.onward import WholeFiles, pages_from
 from densessl.documents.detectron2.pages import class_names, opened
 from densessl.documents.detectron2.served import Served
 from densessl.documents.detectron2.twin import detector_of
-from densessl.documents.detectron2.weights import load_weights
+from densessl.documents.detectron2.weights import classes_of, load_weights
 from densessl.errors import UserError
 from densessl.files import claimed, write_text
 from densessl.progress import Progress
@@ -93,10 +93,20 @@ def evaluate(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
 
 
 def load(recipe: str | Path, weights: str | None = None) -> tuple[Served, Path]:
-    """The detector that a run of the recipe left, or with the weights of a file, and the file they are from."""
+    """The detector that a run of the recipe left, or with the weights of a file, and the file they are from.
+
+    Its classes are named by the recipe, the run or the file; else the recipe's data is opened for them.
+    """
     config, folder = read(recipe)
     if weights is not None:
         config.model.weights = weights
+    if not config.pages.get("classes"):
+        config.pages.classes = classes_of(weights or folder / FINAL)
+    if not config.pages.get("classes") and not config.pages.get("data"):
+        raise UserError(
+            f"Neither {recipe} nor {weights or folder} says which classes the detector finds: write pages.classes = "
+            "[...] into a recipe of your own."
+        )
     model = trained(config, folder if weights is None else None)
     return served(model, config), Path(config.model.get("weights") or folder / FINAL).expanduser()
 

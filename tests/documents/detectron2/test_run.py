@@ -33,7 +33,7 @@ from densessl.errors import UserError
 from densessl.files import write_image
 from tests.documents.conftest import coco, tree  # noqa: F401
 from tests.documents.detection.conftest import write_set
-from tests.documents.detectron2.conftest import overrides, small
+from tests.documents.detectron2.conftest import overrides, shrink, small
 
 RECIPES = sorted({path.name for path in recipe_folder("detectron2").glob("*.py")} - {"quick.py"})  # which is run
 SMALL = ("model.backbone.options={channels: [16, 16, 16, 16], layers: [1, 1, 1, 1], stem_width: 16}",)
@@ -303,6 +303,40 @@ def test_a_recipe_predicts_with_weights_that_are_named(finished, pages_folder, t
     assert "On 4 pages" in predict([str(pages_folder / "images")], tmp_path / "out", recipe, named)
 
 
+RELEASED = {
+    "publaynet.py": ["text", "title", "list", "table", "figure"],
+    "ctdar_modern.py": ["table"],
+    "ctdar_archival.py": ["table"],
+    "funsd.py": ["word"],
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_released_detector_needs_no_data(name, tmp_path, monkeypatch):
+    def small_one(recipe, overrides=()):
+        config, folder = read(recipe, overrides)
+        return shrink(config), folder
+
+    read = run.read
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "read", small_one)
+    config, _ = small_one(name)
+    config.pages.classes = RELEASED[name]
+    torch.save({"model": instantiate(config.model).state_dict()}, tmp_path / "released.pth")
+    served, weights = run.load(name, str(tmp_path / "released.pth"))
+    assert served.classes == RELEASED[name] and weights == tmp_path / "released.pth"
+
+
+def test_classes_that_a_recipe_does_not_name_are_those_of_the_weights(finished, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(_recipe(tmp_path / "gone", tmp_path / "nowhere", "pages.classes=null", "pages.data=null"))
+    for name in ("detector.safetensors", "model_final.pth"):
+        assert run.load(recipe, str(finished / name))[0].classes == ["text", "table"]
+    (tmp_path / "alone.pth").write_bytes((finished / "model_final.pth").read_bytes())
+    with pytest.raises(UserError, match="which classes the detector finds"):
+        run.load(recipe, str(tmp_path / "alone.pth"))
+
+
 def test_the_command_takes_a_recipe_and_a_run(finished, pages_folder, tmp_path, monkeypatch, capsys):
     recipe = tmp_path / "mine.py"
     recipe.write_text(_recipe(pages_folder, finished))
@@ -346,12 +380,12 @@ def test_a_launcher_that_is_none_is_told_so():
         launch(["no-such.py"])
 
 
-def _recipe(pages: Path, out: Path) -> str:
+def _recipe(pages: Path, out: Path, *more: str) -> str:
     """A recipe of a user's own: the run that was made above, as a file beside a base."""
     base = recipe_folder("detectron2") / "quick.py"
     lines = [
         "from detectron2.config import LazyConfig",
-        f"_base = LazyConfig.apply_overrides(LazyConfig.load({str(base)!r}), {quick(pages, out)!r})",
+        f"_base = LazyConfig.apply_overrides(LazyConfig.load({str(base)!r}), {quick(pages, out, *more)!r})",
         "model, pages, dataloader = _base.model, _base.pages, _base.dataloader",
         "optimizer, lr_multiplier, train = _base.optimizer, _base.lr_multiplier, _base.train",
     ]
