@@ -10,6 +10,7 @@ from .common.train import lr_multiplier, optimizer, train
 
 pages.data, pages.split = "funsd:data/funsd", "train"
 pages.val, pages.val_split = "funsd:data/funsd", "test"
+pages.classes = ["word"]
 model.proposal_generator.anchor_generator.sizes = [[4], [8], [16], [32], [64]]
 model.proposal_generator.anchor_generator.aspect_ratios = [1.5, 3.5, 6.5]
 model.roi_heads.box_predictor.test_topk_per_image = 1000

@@ -19,14 +19,19 @@ model = thin(
     L(page_backbone)(
         spec="resnet18", options=dict(channels=[32, 64, 128, 256], layers=[1, 1, 1, 1]), neck="auto", freeze_norms=None
     ),
-    image_size=512,
+    image_size="${dataloader.test.mapper.augmentations.0.max_size}",
 )
-# A longest side of 512 px, and to learn from 0.6 to 1.0 of it, as densessl detect shows pages.
-_longest = L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)
+# A longest side of 512 px, and to learn from 0.6 to 1.0 of it, as densessl detect shows pages. For another, give
+# dataloader.test.mapper.augmentations.0.max_size=800, which all sizes follow.
+dataloader.test.mapper.augmentations = [L(T.ResizeShortestEdge)(short_edge_length="${.max_size}", max_size=512)]
 dataloader.train.mapper.augmentations = [
-    L(T.ResizeScale)(min_scale=0.6, max_scale=1.0, target_height=512, target_width=512)
+    L(T.ResizeScale)(
+        min_scale=0.6,
+        max_scale=1.0,
+        target_height="${.target_width}",
+        target_width="${dataloader.test.mapper.augmentations.0.max_size}",
+    )
 ]
-dataloader.test.mapper.augmentations = [_longest]
 dataloader.train.total_batch_size = 4
 optimizer.lr = 5e-4
 optimizer.params.decay_all = False

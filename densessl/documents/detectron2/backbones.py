@@ -248,7 +248,10 @@ def keep_statistics(module: nn.Module) -> None:
 def _set_drop_path(backbone: Backbone, rate: float) -> None:
     blocks = getattr(backbone.model, "blocks", None)
     if blocks is None or not hasattr(blocks[0], "drop_path1"):
-        raise UserError(f"drop_path= is of transformers with blocks, which {backbone.architecture} has not.")
+        raise UserError(
+            f"drop_path={rate} is of transformers with blocks, which {backbone.architecture} has not: give "
+            "model.backbone.drop_path=null."
+        )
     for place, block in enumerate(blocks):
         share = rate * place / max(1, len(blocks) - 1)
         for name in ("drop_path1", "drop_path2"):

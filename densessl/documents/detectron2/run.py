@@ -1,18 +1,17 @@
 """`densessl detect train|eval|predict` with a LazyConfig file: detectron2's loop, our messages, folders and figures.
 
 A run's folder has what detectron2 writes (config.yaml, metrics.json, model_*.pth, last_checkpoint, events.*),
-`recipe.json` with the recipe and its overrides, and of an architecture that has a twin `detector.safetensors`. One
-process trains; detectron2's own launcher takes several GPUs and machines.
+`recipe.json` with the recipe, its overrides and, once all is written, that it is finished, and of an architecture that
+has a twin `detector.safetensors`. One process trains; detectron2's own launcher takes several GPUs and machines.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, instantiate
 from detectron2.engine import AMPTrainer, SimpleTrainer, default_writers, hooks
 from detectron2.utils.env import seed_all_rng
@@ -26,10 +25,11 @@ from densessl.config import nearest, recipe_folder
 from densessl.documents.detection.config import RECIPE
 from densessl.documents.detection.detector import save_detector
 from densessl.documents.detection.evaluate import judge, report_of
+from densessl.documents.detectron2.onward import WholeFiles, pages_from
 from densessl.documents.detectron2.pages import class_names, opened
 from densessl.documents.detectron2.served import Served
 from densessl.documents.detectron2.twin import detector_of
-from densessl.documents.detectron2.weights import load_weights
+from densessl.documents.detectron2.weights import classes_of, load_weights
 from densessl.errors import UserError
 from densessl.files import claimed, write_text
 from densessl.progress import Progress
@@ -42,18 +42,20 @@ PARTS = ("model", "pages", "dataloader", "optimizer", "lr_multiplier", "train")
 def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> Path:
     """Train as a LazyConfig file and its overrides say; returns the run's folder.
 
-    A run that ended early goes on from its last checkpoint. Raises `UserError` for what the user can mend, all that is
+    A run that ended early goes on from its last checkpoint, with the pages that come after those it has learned from.
+    Raises `UserError` for what the user can mend, all that is
     wrong with the data before anything is built.
     """
     config, folder = read(recipe, overrides)
     if (Path(recipe).expanduser() / RECIPE).is_file():
         raise UserError(f"{recipe} is a run's folder: to go on with it, give its recipe and train.output_dir={recipe}.")
+    _check_twin(config)
     pages, apart = opened(config.pages, Progress())
     for note in dict.fromkeys([*pages.notes, *apart.notes]):
         say(note)
     config.pages.classes = list(pages.classes)
     with claimed(folder):
-        if (folder / FINAL).exists():
+        if _finished(folder):
             say(f"{folder} is finished already. For another run give train.output_dir=FOLDER.")
             return folder
         _save(config, folder)
@@ -75,6 +77,7 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> 
             path = save_detector(twin, folder, {"method": "detect", "data": pages.name, "finished": True})
             say(f"{path} has the same weights for densessl detect, which needs no detectron2 for them.")
         say(report_of(judge(served(model, config), apart, _devices(config), folder, Progress())))
+        write_text(folder / RECIPE, json.dumps({**kept, "finished": True}, indent=1))
     say(f"The detector of {', '.join(pages.classes)} lies in {folder / FINAL}.")
     return folder
 
@@ -90,10 +93,20 @@ def evaluate(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
 
 
 def load(recipe: str | Path, weights: str | None = None) -> tuple[Served, Path]:
-    """The detector that a run of the recipe left, or with the weights of a file, and the file they are from."""
+    """The detector that a run of the recipe left, or with the weights of a file, and the file they are from.
+
+    Its classes are named by the recipe, the run or the file; else the recipe's data is opened for them.
+    """
     config, folder = read(recipe)
     if weights is not None:
         config.model.weights = weights
+    if not config.pages.get("classes"):
+        config.pages.classes = classes_of(weights or folder / FINAL)
+    if not config.pages.get("classes") and not config.pages.get("data"):
+        raise UserError(
+            f"Neither {recipe} nor {weights or folder} says which classes the detector finds: write pages.classes = "
+            "[...] into a recipe of your own."
+        )
     model = trained(config, folder if weights is None else None)
     return served(model, config), Path(config.model.get("weights") or folder / FINAL).expanduser()
 
@@ -113,8 +126,13 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig,
         raise UserError(
             f"There is no recipe {recipe}, neither a file nor one of: {', '.join(known)}{nearest(str(recipe), known)}"
         )
+    taken = [each for each in overrides if each.startswith("~")]
+    if taken:
+        raise UserError(f"{taken[0]} cannot be: no setting can be taken away; give {taken[0].lstrip('~')}=null.")
     try:
-        config = LazyConfig.apply_overrides(LazyConfig.load(str(path)), list(overrides))
+        config = LazyConfig.load(str(path))
+        _drop_options(config, overrides)
+        config = LazyConfig.apply_overrides(config, list(overrides))
     except (OmegaConfBaseException, SyntaxError, ImportError, AssertionError) as error:
         raise UserError(f"{path} cannot be read with {' '.join(overrides) or 'its settings'}: {error}") from error
     except Exception as error:
@@ -157,25 +175,54 @@ def served(model: nn.Module, config: DictConfig) -> Served:
     return Served(model, class_names(config.pages), mapper.augmentations.augs, max([*filter(None, sizes), 0]) or 1333)
 
 
+def _finished(folder: Path) -> bool:
+    """Whether a run came to its end there, and not only to its last step."""
+    kept = read_json(folder / RECIPE) if (folder / RECIPE).is_file() else {}
+    return (folder / FINAL).is_file() and kept.get("finished", False)
+
+
 def _place(recipe: str | Path) -> str:
     """The recipe as it can be found from another folder: its path, or its name where it is a shipped one."""
     path = Path(recipe).expanduser()
     return str(path.resolve()) if path.is_file() else str(recipe)
 
 
+def _drop_options(config: DictConfig, overrides: Sequence[str]) -> None:
+    """A recipe's options are those of its network: they go when the overrides name another one."""
+    backbone = config.get("model", {}).get("backbone", {})
+    for override in overrides:
+        key, _, spec = override.lstrip("+").partition("=")
+        if key == "model.backbone.spec" and spec.strip("'\"") != backbone.get("spec") and "options" in backbone:
+            backbone.options = {}
+
+
 def _check_keys(config: DictConfig, path: Path, overrides: Sequence[str]) -> None:
     """detectron2 takes unknown keys without a word, and a misspelt one would train another detector."""
     before = LazyConfig.load(str(path))
     for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
+        key = override.partition("=")[0].lstrip("+")
         node: Any = before
         for part in key.split("."):
             known = list(node.keys()) if isinstance(node, DictConfig) else None
-            if known is None or override[0] in "+~":
+            if known is None or override[0] == "+":
                 break
             if part not in known:
                 raise UserError(f"{path.name} has no {key}{nearest(part, known)} With +{override} it is added.")
             node = node[part]
+
+
+def _check_twin(config: DictConfig) -> None:
+    """Refuse to show a page otherwise to a detector than to its twin, which knows one size of its longest side."""
+    if config.model.get("twin") is None:
+        return
+    size, shown = config.model.twin.image_size, config.dataloader.test.mapper.augmentations
+    sides = [(each.get("short_edge_length"), each.get("max_size")) for each in shown]
+    if sides != [(size, size)]:
+        raise UserError(
+            f"dataloader.test shows pages with sides of {sides} px, shortest and longest, and densessl detect would "
+            f"with a longest side of {size}: give dataloader.test.mapper.augmentations.0.max_size alone, which the "
+            "other sizes of quick.py follow, or model.twin=null for none of its detectors."
+        )
 
 
 def _save(config: DictConfig, folder: Path) -> None:
@@ -195,13 +242,17 @@ def _devices(config: DictConfig) -> str:
 
 
 def _fit(model: nn.Module, config: DictConfig, folder: Path) -> None:
-    """detectron2's loop, as its own launcher has it, without judging on the way."""
+    """detectron2's loop, as its own launcher has it, without judging on the way; and on from where a run was killed."""
     config.optimizer.params.model = model
     optimizer = instantiate(config.optimizer)
-    loader = instantiate(config.dataloader.train)
+    seed, start = int(config.train.get("seed", 0)), 0
+
+    def batches() -> Iterator[list[dict[str, Any]]]:  # asked for once it is known where to start
+        yield from pages_from(start, config.dataloader.train, seed)
+
     model.train()
-    trainer = (AMPTrainer if config.train.amp.enabled else SimpleTrainer)(model, loader, optimizer)
-    checkpointer = DetectionCheckpointer(model, str(folder), trainer=trainer)
+    trainer = (AMPTrainer if config.train.amp.enabled else SimpleTrainer)(model, batches(), optimizer)
+    checkpointer = WholeFiles(model, str(folder), trainer=trainer)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -212,8 +263,13 @@ def _fit(model: nn.Module, config: DictConfig, folder: Path) -> None:
     )
     resumed = checkpointer.has_checkpoint()
     checkpointer.resume_or_load(config.train.init_checkpoint, resume=resumed)
+    if resumed:
+        start = trainer.iter + 1
+        seed_all_rng(seed + start)  # else pages would be shown as the first ones were
+    if start >= config.train.max_iter:
+        return
     try:
-        trainer.train(trainer.iter + 1 if resumed else 0, config.train.max_iter)
+        trainer.train(start, config.train.max_iter)
     except FloatingPointError as error:
         said = str(error).splitlines()[0]
         raise UserError(f"{said} Give less than optimizer.lr={config.optimizer.lr}, or more warm-up.") from error

@@ -13,6 +13,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from densessl.backbones import weights
+from densessl.backbones.weights import read_json
+from densessl.documents.detection.config import RECIPE
 from densessl.documents.detection.detector import DETECTOR, written
 from densessl.documents.detectron2 import twin
 from densessl.errors import UserError
@@ -68,6 +70,16 @@ def read_weights(path: str | Path) -> State:
         return twin.to_detectron2(weights.read_safetensors(path)[0], about["detector"]["finest"])
     state = weights.state_dict_of(weights.read_torch(path), str(path))
     return from_dit(state) if f"{DIT}patch_embed.proj.weight" in state else state
+
+
+def classes_of(path: str | Path) -> list[str] | None:
+    """The names of a detector's classes, where its file or its run's folder says them."""
+    path = Path(path).expanduser()
+    folder = path if path.is_dir() else path.parent
+    about = written(path) if path.suffix == ".safetensors" else None
+    if about is None and (folder / RECIPE).is_file():
+        about = read_json(folder / RECIPE)
+    return None if about is None else list(about["classes"])
 
 
 def from_dit(state: State) -> State:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,8 +15,10 @@ pytest.importorskip("detectron2", reason="detectron2 is not installed; .ci/run b
 
 import detectron2
 from detectron2.config import instantiate
+from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from densessl import cli
 from densessl.config import recipe_folder
@@ -26,15 +30,13 @@ from densessl.documents.detectron2.__main__ import main as launch
 from densessl.documents.detectron2.pages import learned_pages
 from densessl.documents.detectron2.served import PageEvaluator, Served
 from densessl.errors import UserError
+from densessl.files import write_image
 from tests.documents.conftest import coco, tree  # noqa: F401
-from tests.documents.detectron2.conftest import overrides, small
+from tests.documents.detection.conftest import write_set
+from tests.documents.detectron2.conftest import overrides, shrink, small
 
 RECIPES = sorted({path.name for path in recipe_folder("detectron2").glob("*.py")} - {"quick.py"})  # which is run
-SMALL = (
-    "model.backbone.options={channels: [16, 16, 16, 16], layers: [1, 1, 1, 1], stem_width: 16}",
-    "dataloader.train.mapper.augmentations.0.target_height=64",
-    "dataloader.train.mapper.augmentations.0.target_width=64",
-)
+SMALL = ("model.backbone.options={channels: [16, 16, 16, 16], layers: [1, 1, 1, 1], stem_width: 16}",)
 LAUNCHER = Path(detectron2.__file__).parents[1] / "tools" / "lazyconfig_train_net.py"
 
 
@@ -115,27 +117,75 @@ def test_a_finished_run_is_left_alone_and_one_of_other_settings_is_refused(finis
         (finished / "kept.pth").rename(final)
 
 
-def test_a_run_that_was_stopped_goes_on_from_its_last_checkpoint(pages_folder, tmp_path, monkeypatch):
-    class Cut(Exception):
-        pass
+class Cut(Exception):
+    pass
 
-    def step_and_die(self):
-        step(self)
-        if self.iter == 1:
+
+def learned_from(monkeypatch, settings: list[str], cut: int | None = None) -> list[list[str]]:
+    """Train, perhaps until it is cut off before a step; the names of the pages of each step."""
+    seen: list[list[str]] = []
+    forward = GeneralizedRCNN.forward
+
+    def step(self, batch):
+        if self.training:
+            if cut == len(seen):
+                raise Cut
+            seen.append([Path(each["file_name"]).name for each in batch])
+        return forward(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GeneralizedRCNN, "forward", step)
+        with pytest.raises(Cut) if cut else nullcontext():
+            run.train("quick.py", settings, silent)
+    return seen
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_pages_that_come_next(tmp_path, monkeypatch):
+    pages, out = write_set(tmp_path / "set", 6), tmp_path / "run"
+    settings = ["train.max_iter=3", "train.checkpointer.period=1"]
+    whole = learned_from(monkeypatch, quick(pages, tmp_path / "whole", *settings))
+    # 3 steps of 2 of 6 pages: each once.
+    assert len(whole) == 3 and len({name for names in whole for name in names}) == 6
+    first = learned_from(monkeypatch, quick(pages, out, *settings), cut=2)
+    assert (out / "last_checkpoint").read_text() == "model_0000001.pth"
+    assert first + learned_from(monkeypatch, quick(pages, out, *settings)) == whole
+    assert (out / "detector.safetensors").is_file()
+
+
+def test_a_run_that_was_killed_behind_its_last_step_is_finished_when_it_is_called_again(
+    pages_folder, tmp_path, monkeypatch
+):
+    settings = quick(pages_folder, tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "detector_of", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            run.train("quick.py", settings, silent)
+    final, names = tmp_path / "run" / "model_final.pth", ("detector.safetensors", "evaluation.json")
+    before = final.read_bytes()
+    assert not any((final.parent / name).exists() for name in names)
+    assert learned_from(monkeypatch, settings) == [] and final.read_bytes() == before
+    assert all((final.parent / name).is_file() for name in names)
+    said: list[str] = []
+    run.train("quick.py", settings, said.append)
+    assert any("finished already" in sentence for sentence in said)
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_weights_has_the_ones_before(pages_folder, tmp_path, monkeypatch):
+    settings, save = quick(pages_folder, tmp_path / "run", "train.checkpointer.period=1"), torch.save
+
+    def half(state, path):
+        save(state, path)
+        if state["iteration"] == 1:
+            path.write_bytes(path.read_bytes()[:1000])
             raise Cut
 
-    trainer, out = run.SimpleTrainer, tmp_path / "run"
-    step = trainer.run_step
-    settings = quick(pages_folder, out, "train.max_iter=3", "train.checkpointer.period=1")
-    monkeypatch.setattr(trainer, "run_step", step_and_die)
-    with pytest.raises(Cut):
-        run.train("quick.py", settings, silent)
-    monkeypatch.undo()
-    assert (out / "last_checkpoint").read_text() == "model_0000000.pth"
-    seen = []
-    monkeypatch.setattr(trainer, "run_step", lambda self: (seen.append(self.iter), step(self)))
-    run.train("quick.py", settings, silent)
-    assert seen == [1, 2] and (out / "detector.safetensors").is_file()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", half)
+        with pytest.raises(Cut):
+            run.train("quick.py", settings, silent)
+    assert not (tmp_path / "run" / "model_final.pth").exists()
+    assert len(learned_from(monkeypatch, settings)) == 1
+    assert torch.load(tmp_path / "run" / "model_final.pth")["iteration"] == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(pages_folder, tmp_path):
@@ -182,7 +232,11 @@ def test_a_recipe_that_asks_for_many_is_judged_by_as_many(pages_folder):
 
 
 def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path):
-    images, kept = [str(pages_folder / "images")], ["score=0.05"]
+    # Pages as large as they are shown, so that neither way of making them smaller has a say.
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "images" / name, rng.integers(0, 256, (64, 64, 3), np.uint8))
+    images, kept = [str(tmp_path / "images")], ["score=0.05"]
     predict(images, tmp_path / "torchvision", finished, kept)
     twin = finished / "detector.safetensors"
     twin.rename(finished / "aside.safetensors")
@@ -191,12 +245,53 @@ def test_both_twins_predict_the_same_file(finished, pages_folder, tmp_path):
     finally:
         (finished / "aside.safetensors").rename(twin)
     first, second = (
-        json.loads((tmp_path / name / "detections.json").read_text()) for name in ("detectron2", "torchvision")
+        json.loads((tmp_path / name / "detections.json").read_text()) for name in ("torchvision", "detectron2")
     )
     assert first["images"] == second["images"] and first["categories"] == second["categories"]
-    assert first["annotations"] and all(
-        {"bbox", "score", "category_id"} <= each.keys() for each in first["annotations"]
+    one, other = (
+        {name: np.array([each[name] for each in side["annotations"]]) for name in ("bbox", "score", "category_id")}
+        for side in (first, second)
     )
+    assert len(one["score"]) > 10
+    np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.05)
+    np.testing.assert_allclose(one["score"], other["score"], atol=2e-4)
+    assert one["category_id"].tolist() == other["category_id"].tolist()
+
+
+@pytest.mark.parametrize("size", [512, 800])
+def test_all_sizes_of_a_recipe_with_a_twin_follow_one(size, pages_folder):
+    of = "dataloader.test.mapper.augmentations.0"
+    config, _ = run.read("quick.py", [] if size == 512 else [f"{of}.max_size={size}"])
+    (learned,), (judged,) = (config.dataloader[each].mapper.augmentations for each in ("train", "test"))
+    assert config.model.twin.image_size == judged.max_size == judged.short_edge_length == size
+    assert learned.target_height == learned.target_width == size
+    assert run._check_twin(config) is None
+    other, _ = run.read("quick.py", [f"{of}.short_edge_length=600", f"{of}.max_size=900"])
+    with pytest.raises(UserError, match=r"\(600, 900\).* longest side of 900.*model.twin=null"):
+        run._check_twin(other)
+
+
+def test_options_of_a_recipes_network_go_with_it(pages_folder):
+    config, _ = run.read("coco.py", ["model.backbone.spec=resnet18"])
+    assert config.model.backbone.options == {}
+    config, _ = run.read("coco.py", ["model.backbone.spec=resnet18", "model.backbone.options={stem_width: 16}"])
+    assert config.model.backbone.options == {"stem_width": 16}
+    config, _ = run.read("coco.py", ["model.backbone.spec=beit_base_patch16_224"])
+    assert config.model.backbone.options.use_abs_pos_emb
+
+
+@pytest.mark.parametrize("name", ["voc_c4.py", "voc_fpn.py"])
+def test_weights_decay_and_batch_norms_do_not_by_mocos_protocol(name, pages_folder):
+    config = small(name, pages_folder)
+    config.optimizer.params.model = model = instantiate(config.model)
+    decays = {
+        id(each): group["weight_decay"]
+        for group in instantiate(config.optimizer).param_groups
+        for each in group["params"]
+    }
+    norms = [each for part in model.modules() if isinstance(part, _BatchNorm) for each in part.parameters()]
+    assert norms and {decays[id(each)] for each in norms} == {0.0}
+    assert {decays[id(each)] for each in model.parameters() if each.ndim > 1} == {1e-4}
 
 
 def test_a_recipe_predicts_with_weights_that_are_named(finished, pages_folder, tmp_path):
@@ -206,6 +301,40 @@ def test_a_recipe_predicts_with_weights_that_are_named(finished, pages_folder, t
         predict([str(pages_folder / "images")], tmp_path / "out", recipe)
     named = [f"weights={finished / 'detector.safetensors'}"]
     assert "On 4 pages" in predict([str(pages_folder / "images")], tmp_path / "out", recipe, named)
+
+
+RELEASED = {
+    "publaynet.py": ["text", "title", "list", "table", "figure"],
+    "ctdar_modern.py": ["table"],
+    "ctdar_archival.py": ["table"],
+    "funsd.py": ["word"],
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_released_detector_needs_no_data(name, tmp_path, monkeypatch):
+    def small_one(recipe, overrides=()):
+        config, folder = read(recipe, overrides)
+        return shrink(config), folder
+
+    read = run.read
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "read", small_one)
+    config, _ = small_one(name)
+    config.pages.classes = RELEASED[name]
+    torch.save({"model": instantiate(config.model).state_dict()}, tmp_path / "released.pth")
+    served, weights = run.load(name, str(tmp_path / "released.pth"))
+    assert served.classes == RELEASED[name] and weights == tmp_path / "released.pth"
+
+
+def test_classes_that_a_recipe_does_not_name_are_those_of_the_weights(finished, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(_recipe(tmp_path / "gone", tmp_path / "nowhere", "pages.classes=null", "pages.data=null"))
+    for name in ("detector.safetensors", "model_final.pth"):
+        assert run.load(recipe, str(finished / name))[0].classes == ["text", "table"]
+    (tmp_path / "alone.pth").write_bytes((finished / "model_final.pth").read_bytes())
+    with pytest.raises(UserError, match="which classes the detector finds"):
+        run.load(recipe, str(tmp_path / "alone.pth"))
 
 
 def test_the_command_takes_a_recipe_and_a_run(finished, pages_folder, tmp_path, monkeypatch, capsys):
@@ -225,6 +354,7 @@ def test_the_command_takes_a_recipe_and_a_run(finished, pages_folder, tmp_path, 
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
+        ("~model.backbone.options", "give model.backbone.options=null"),
         ("optimiser.lr=1", "did you mean 'optimizer'"),
         ("model.backbone.spek=x", "did you mean 'spec'"),
         ("{", "KEY=VALUE"),
@@ -250,12 +380,12 @@ def test_a_launcher_that_is_none_is_told_so():
         launch(["no-such.py"])
 
 
-def _recipe(pages: Path, out: Path) -> str:
+def _recipe(pages: Path, out: Path, *more: str) -> str:
     """A recipe of a user's own: the run that was made above, as a file beside a base."""
     base = recipe_folder("detectron2") / "quick.py"
     lines = [
         "from detectron2.config import LazyConfig",
-        f"_base = LazyConfig.apply_overrides(LazyConfig.load({str(base)!r}), {quick(pages, out)!r})",
+        f"_base = LazyConfig.apply_overrides(LazyConfig.load({str(base)!r}), {quick(pages, out, *more)!r})",
         "model, pages, dataloader = _base.model, _base.pages, _base.dataloader",
         "optimizer, lr_multiplier, train = _base.optimizer, _base.lr_multiplier, _base.train",
     ]
