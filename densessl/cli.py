@@ -266,7 +266,7 @@ def pages(
 detect = typer.Typer(
     cls=_Commands,
     help="Layout and tables of pages: train a detector, judge it, find what lies on pages.\n\n"
-    "densessl detect predict report.pdf --model runs/layout --out found",
+    "densessl detect predict report.pdf --out found",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -281,14 +281,14 @@ _RECIPE = Annotated[
 def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Settings = False) -> None:
     """Train a detector on labelled pages.
 
-    densessl detect train quick data=coco:generated out=runs/layout val_share=0.1
+    densessl detect train finetune data=coco:mine.json val_share=0.2 out=runs/mine
 
     data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern,
     doclaynet, funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was
-    stopped goes on when the same command is given again. Settings: classes, names, split, partial, val, val_split,
-    val_share, scales, grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out,
-    backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision,
-    accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
+    stopped goes on when the same command is given again. Settings: classes, names, split, partial, documents, val,
+    val_split, val_share, weights, scales, stretch, grey, light, worn, flip, layer_decay, freeze_norms, detector.*, and
+    of densessl pretrain: limit, out, backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers,
+    seed, devices, precision, accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
 
     CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
     settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
