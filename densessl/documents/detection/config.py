@@ -169,9 +169,24 @@ RECIPE = "recipe.json"  # in the folder of a run by detectron2: what it was made
 
 
 def by_detectron2(recipe: str | Path) -> bool:
-    """Whether a recipe or a run's folder is detectron2's: a LazyConfig file, or what a run of one left."""
+    """Whether a recipe or a run's folder is detectron2's: a LazyConfig file, or what a run of one left.
+
+    Raises `UserError` for a .py that is not there, so that nobody installs detectron2 to read that.
+    """
     path = Path(recipe).expanduser()
-    return path.suffix == ".py" or (path / RECIPE).is_file()
+    return bool(path.suffix == ".py" and lazy_recipe(recipe)) or (path / RECIPE).is_file()
+
+
+def lazy_recipe(recipe: str | Path) -> Path:
+    """A LazyConfig file by its path or its name in configs/detectron2, such as publaynet.py; raises `UserError`."""
+    known = {path.name: path for path in sorted(configs.recipe_folder("detectron2").glob("*.py"))}
+    path = Path(recipe).expanduser()
+    path = path if path.is_file() else known.get(str(recipe), path)
+    require(
+        path.is_file(),
+        f"There is no recipe {recipe}, neither a file nor one of: {', '.join(known)}{nearest(str(recipe), known)}",
+    )
+    return path
 
 
 def place_of(spec: Any) -> Any:

@@ -27,6 +27,7 @@ from densessl.documents.detection.config import DetectorConfig
 from densessl.documents.detection.necks import create_neck
 from densessl.documents.detection.objects import Found, ObjectHeads
 from densessl.documents.detection.proposals import Proposals
+from densessl.documents.detection.rates import backbone_groups
 from densessl.documents.detection.tight import tightened
 from densessl.errors import UserError
 from densessl.files import write_bytes
@@ -102,15 +103,9 @@ class Detector(nn.Module):
     def parameter_groups(self, decay: float) -> list[dict[str, Any]]:
         """Weights that decay and others (biases, norms, positions), with `lr_scale` of each layer.
 
-        decay: the rate of a layer of the backbone is this times that of the one behind it.
+        decay: the rate of a layer of the backbone is this times that of the one behind it; see `rates.py`.
         """
-        from timm.optim import param_groups_layer_decay
-
-        groups, model = [], self.backbone.model
-        plain = getattr(model, "no_weight_decay", tuple)()  # a ViT's positions and class token
-        for group in param_groups_layer_decay(model, 1.0, plain, layer_decay=decay):
-            decays = group["weight_decay"] > 0
-            groups.append({"params": group["params"], "lr_scale": group["lr_scale"], **_decaying(decays)})
+        groups = [{**each, **_decaying(each["decays"])} for each in backbone_groups(self.backbone, decay)]
         rest = list(self._behind())
         for decays in (True, False):
             groups.append({"params": [each for each in rest if (each.ndim > 1) == decays], **_decaying(decays)})

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from densessl.backbones import Backbone
+from densessl.documents.detection.rates import backbone_groups
 
 
 class ClippedAdamW(torch.optim.AdamW):
@@ -31,17 +31,15 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters of a detector as an optimizer takes them, each once.
 
-    lr: of what is behind the backbone; a layer of the backbone has the rate of the one behind it times `layer_decay`.
+    lr: of what is behind the backbone; a layer of the backbone has the rate of the one behind it times `layer_decay`
+    (`densessl.documents.detection.rates`).
     decay_all: weight decay on every parameter, as DiT has it; else none on biases, norms and positions.
     """
     backbone = next(part for part in model.modules() if isinstance(part, Backbone))
-    groups = []
-    plain = getattr(backbone.model, "no_weight_decay", tuple)()
-    for group in param_groups_layer_decay(backbone.model, 1.0, plain, layer_decay=layer_decay):
-        decays = decay_all or group["weight_decay"] > 0
-        # The last layer of the backbone is one below what is behind it, as ViTDet counts.
-        rate = lr * layer_decay * group["lr_scale"]
-        groups.append({"params": group["params"], "lr": rate, **_decay(decays)})
+    groups = [
+        {"params": each["params"], "lr": lr * each["lr_scale"], **_decay(decay_all or each["decays"])}
+        for each in backbone_groups(backbone, layer_decay)
+    ]
     taken = {id(each) for each in backbone.parameters()}
     rest = [each for each in model.parameters() if id(each) not in taken and each.requires_grad]
     for many in (True, False):

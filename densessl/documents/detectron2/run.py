@@ -21,8 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from densessl.backbones.weights import read_json
-from densessl.config import nearest, recipe_folder
-from densessl.documents.detection.config import RECIPE
+from densessl.config import nearest
+from densessl.documents.detection.config import RECIPE, lazy_recipe
 from densessl.documents.detection.detector import save_detector
 from densessl.documents.detection.evaluate import judge, report_of
 from densessl.documents.detectron2.onward import WholeFiles, pages_from
@@ -119,13 +119,7 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[DictConfig,
         kept = read_json(folder / RECIPE)
         recipe, classes = kept["recipe"], kept["classes"]
         overrides = [*kept["overrides"], *overrides]
-    known = {path.name: path for path in sorted(recipe_folder("detectron2").glob("*.py"))}
-    path = Path(recipe).expanduser()
-    path = path if path.is_file() else known.get(str(recipe), path)
-    if not path.is_file():
-        raise UserError(
-            f"There is no recipe {recipe}, neither a file nor one of: {', '.join(known)}{nearest(str(recipe), known)}"
-        )
+    path = lazy_recipe(recipe)
     taken = [each for each in overrides if each.startswith("~")]
     if taken:
         raise UserError(f"{taken[0]} cannot be: no setting can be taken away; give {taken[0].lstrip('~')}=null.")

@@ -119,12 +119,22 @@ def test_rates_fall_from_layer_to_layer_and_norms_do_not_decay_unless_asked():
     model = made.backbone.model
     # The patches and two blocks are layers 0 to 2; the neck comes behind.
     assert rates[id(model.patch_embed.proj.weight)] == 0.5**3
-    assert rates[id(model.blocks[1].mlp.fc1.weight)] == 0.5
+    assert rates[id(model.blocks[0].mlp.fc1.weight)] == 0.5**2 and rates[id(model.blocks[1].mlp.fc1.weight)] == 0.5
     assert rates[id(made.neck.levels[0][0].weight)] == 1
     plain = {id(each) for group in groups if group.get("weight_decay") == 0 for each in group["params"]}
     assert id(model.pos_embed) in plain and id(model.blocks[0].norm1.weight) in plain
     assert id(model.blocks[0].mlp.fc1.weight) not in plain
     assert not any("weight_decay" in group for group in parameter_groups(made, 1.0, decay_all=True))
+
+
+@pytest.mark.parametrize("neck", ["simple", "dit"])
+def test_rates_of_a_beit_are_those_of_any_transformer_whatever_the_neck(neck):
+    made = page_backbone(BEIT, DIT, neck=neck, channels=8)
+    rates = {id(each): group["lr"] for group in parameter_groups(made, 1.0, 0.5) for each in group["params"]}
+    model = next(part for part in made.modules() if hasattr(part, "patch_embed"))
+    blocks = [rates[id(each.mlp.fc1.weight)] for each in model.blocks]
+    assert blocks == [0.5 ** (6 - place) for place in range(6)] and rates[id(model.patch_embed.proj.weight)] == 0.5**7
+    assert rates[id(model.pos_embed)] == rates[id(model.cls_token)] == 0.5**7
 
 
 def test_the_norm_of_all_gradients_together_is_cut():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 import densessl
+from densessl import cli
 from densessl.errors import UserError
 
 
@@ -37,6 +39,15 @@ def test_what_is_not_installed_is_told_with_the_way_to_install_it(monkeypatch, a
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: names[name] if name in names else find("math"))
     with pytest.raises(UserError, match=sentence):
         loader()["prepare"]()
+
+
+@pytest.mark.parametrize("command", [["train", "nope.py"], ["predict", "x", "--out", "y", "--model", "nope.py"]])
+def test_a_recipe_that_is_none_is_told_so_before_detectron2_is_asked_for(command, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "densessl.documents.detectron2", None)
+    monkeypatch.setattr("sys.argv", ["densessl", "detect", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and "There is no recipe nope.py" in capsys.readouterr().err
 
 
 def test_what_asks_for_the_c_part_later_sees_that_it_is_not_there():
