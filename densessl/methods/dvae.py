@@ -59,9 +59,7 @@ class DVAEConfig:
     kl_weight: float = 6.6  # beta at the end
     kl_warmup_steps: int = 5_000  # over which beta rises from 0
     average: float = 0.999  # weight of the past in the average of the weights; 0 exports the last ones
-    spread_start: bool = (
-        False  # tokens begin as centres that k-means++ draws from the encoder's maps of the first batch
-    )
+    spread_start: bool = False  # tokens begin as centres that k-means++ draws from the maps of the first batch
     encoder_rate: float = 1.0  # the encoder's learning rate, by that of the decoder
     straight_through: bool = False  # one token at each place in the forward pass, the relaxation's gradient
     width: int = 256  # of the decoder's last group, before the pixels; 8 times that where it begins
