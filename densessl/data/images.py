@@ -50,6 +50,10 @@ class UnreadableImage(Exception):
     """An image that cannot be read; its text is one short reason, such as "it is truncated"."""
 
 
+class TooLarge(UnreadableImage):
+    """One that declares more than `MAX_PIXELS`."""
+
+
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """The picture of a file, (H, W, 3) uint8 RGB; raises `UnreadableImage`."""
     return decode(read_bytes(path))
@@ -114,7 +118,7 @@ def decode_values(data: bytes) -> np.ndarray:
     except UnreadableImage:
         raise
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
-        raise UnreadableImage(_reason(data, error)) from None
+        raise _unreadable(data, error) from None
 
 
 def frame(data: bytes | BinaryIO) -> tuple[int, int, int]:
@@ -133,7 +137,7 @@ def frame(data: bytes | BinaryIO) -> tuple[int, int, int]:
         return (*decode(file.read()).shape[:2], 1)
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
         file.seek(0)
-        raise UnreadableImage(_reason(file.read(len(_PNG)), error)) from None
+        raise _unreadable(file.read(len(_PNG)), error) from None
 
 
 def size(data: bytes | BinaryIO) -> tuple[int, int]:
@@ -170,7 +174,7 @@ def _decode(data: bytes) -> np.ndarray:
     except UnreadableImage:
         raise
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
-        raise UnreadableImage(_reason(data, error)) from None
+        raise _unreadable(data, error) from None
 
 
 def _is_ordinary_jpeg(data: bytes) -> bool:
@@ -219,7 +223,7 @@ def _is_ordinary_png(data: bytes) -> bool:
 
 def _check_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"it declares {width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
+        raise TooLarge(f"it declares {width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
 
 
 def _opencv(data: bytes, flags: int) -> np.ndarray | None:
@@ -245,6 +249,12 @@ def _pillow(data: bytes) -> np.ndarray:
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return _three(_to_8_bits(np.asarray(picture)))
         return np.array(_opaque(picture))
+
+
+def _unreadable(data: bytes, error: Exception) -> UnreadableImage:
+    """What a decoder's error becomes."""
+    kind = TooLarge if isinstance(error, Image.DecompressionBombError) else UnreadableImage
+    return kind(_reason(data, error))
 
 
 @lru_cache(maxsize=1)

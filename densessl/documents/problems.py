@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from densessl.data.images import MAX_PIXELS
 from densessl.errors import UserError
 
 SHOWN = 3  # examples of each kind
@@ -32,11 +33,17 @@ MASK_OUTSIDE = Kind("masks that lie outside of their page", "mend or remove them
 BROKEN_FILE = Kind("annotation files that cannot be read", "fetch them anew")
 NO_ANNOTATION = Kind("pages without an annotation file", "fetch the missing files, or remove the pages")
 MISSING = Kind("images that are not there", "fetch them, or leave their pages out with partial=true")
-UNREADABLE = Kind("images that cannot be read", "fetch them anew, or remove them and their annotations")
+UNREADABLE = Kind("images that cannot be read", "fetch them anew, or leave their pages out with partial=true")
+TOO_LARGE = Kind(
+    f"images of more than the {MAX_PIXELS:,} pixels that are read",
+    "make them and their boxes smaller, or leave their pages out with partial=true",
+)
+NOTHING_LEFT = Kind("folders without an image that can be used", "put the pages' images there")
 OTHER_SIZE = Kind(
     "images of another size than their annotations state", "scale the boxes, or put the right images there"
 )
 
+UNREADABLE_LEFT_OUT = Kind("images that cannot be read or are too large", "their pages are left out", stops=False)
 LEFT_OUT = Kind("images that are not there", "their pages are left out", stops=False)
 OVER_EDGE = Kind("boxes that reach over the edge of their page", "they are cut off there", stops=False)
 OUTSIDE = Kind("boxes that lie outside of their page", "they are left out", stops=False)

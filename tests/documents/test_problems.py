@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -134,6 +136,25 @@ def test_partial_leaves_out_pages_whose_images_are_not_there_with_their_objects(
     assert "none.png); their pages are left out." in pages.notes[0]
     with pytest.raises(UserError, match="Images that are not there"):
         opened(tree, [{"file_name": "none.png"}], [], partial=True)
+
+
+def large(width: int, height: int) -> bytes:
+    """A PNG without pixels, of a size that its header declares."""
+    header = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + bytes(64)
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_an_image_too_large_to_be_read_is_to_be_made_smaller_or_left_out(tree, page, headers):
+    tree.path("images/map.png").write_bytes(large(20_000, 20_000))
+    images = [{"file_name": "map.png", "width": 20_000, "height": 20_000}, page]
+    with pytest.raises(UserError, match="more than the 178,956,970 pixels .*map.png.*; make them .* or .*partial=true"):
+        opened(tree, images, [{"image_id": 2}], headers=headers)
+    pages = opened(tree, images, [{"image_id": 2}, {"image_id": 1}], partial=True, headers=headers)
+    assert len(pages) == len(pages.objects) == 1 and pages.source.name(0) == "a.png"
+    assert "too large: 1 (map.png: " in pages.notes[0] and pages.notes[0].endswith("; their pages are left out.")
+    with pytest.raises(UserError, match="Folders without an image that can be used: 1 "):
+        opened(tree, images[:1], [], partial=True, headers=headers)
 
 
 def test_without_headers_what_the_file_states_is_believed(tree, page):

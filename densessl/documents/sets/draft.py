@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densessl.data.images import UnreadableImage
+from densessl.data.images import MAX_PIXELS, TooLarge, UnreadableImage
 from densessl.data.sources import files
 from densessl.data.sources.files import Files
 from densessl.documents import problems as kinds
@@ -28,7 +29,8 @@ class Options:
     """What a reader may be told beside its folder and split.
 
     images: the folder of the images, where it is not beside the annotations. masks: whether shapes are kept, for a
-    detector with masks. partial: leave out pages whose images are not there, as when only a part of a set was fetched.
+    detector with masks. partial: leave out pages whose images are not there, as when only a part of a set was
+    fetched, or cannot be read.
     headers: look into each image for its size. progress: told of what takes long.
     """
 
@@ -134,23 +136,35 @@ class Draft:
         return there
 
     def _sizes(self, folder: str | Path, there: np.ndarray, options: Options) -> np.ndarray:
-        """(N, 2) width and height: as stated, or as the images have it where nothing is; 0 where nobody knows."""
+        """(N, 2) width and height: as stated, or as the images have it where nothing is; 0 where nobody knows.
+
+        Pages whose images cannot be read are taken out of `there` where the options allow it.
+        """
         source, sizes = Files(folder, self.names), np.zeros((len(self.names), 2), np.int32)
-        report = options.progress if len(self.names) > CHECKED_WITHOUT_A_WORD else silent
+        report, before = options.progress if len(self.names) > CHECKED_WITHOUT_A_WORD else silent, there.any()
         for index, stated in enumerate(self.sizes):
             if stated is not None:
                 sizes[index] = stated
-            if there[index] and (options.headers or stated is None):
-                sizes[index] = self._size(source, index, stated)
-                report("sizes of pages", index + 1, len(self.names), "")
+            if not there[index]:
+                continue
+            try:
+                if options.headers or stated is None:
+                    sizes[index] = self._size(source, index, stated)
+                    report("sizes of pages", index + 1, len(self.names), "")
+                elif math.prod(stated) > MAX_PIXELS:
+                    raise TooLarge(f"{stated[0]} x {stated[1]} pixels are stated")
+            except UnreadableImage as error:
+                kind = kinds.TOO_LARGE if isinstance(error, TooLarge) else kinds.UNREADABLE
+                self.problems.add(
+                    kinds.UNREADABLE_LEFT_OUT if options.partial else kind, f"{self.names[index]}: {error}"
+                )
+                there[index] = not options.partial
+        if before and not there.any():
+            self.problems.add(kinds.NOTHING_LEFT, str(folder))
         return sizes
 
     def _size(self, source: Files, index: int, stated: tuple[int, int] | None) -> tuple[int, int]:
-        try:
-            height, width = source.size(index)
-        except UnreadableImage as error:
-            self.problems.add(kinds.UNREADABLE, f"{self.names[index]}: {error}")
-            return stated or (0, 0)
+        height, width = source.size(index)
         if stated is not None and (width, height) != tuple(stated):
             stated_ = f"{stated[0]} x {stated[1]}"
             self.problems.add(kinds.OTHER_SIZE, f"{self.names[index]}: {width} x {height}, stated {stated_}")

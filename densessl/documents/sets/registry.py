@@ -52,8 +52,8 @@ def open_pages(
     spec: NAME:FOLDER, such as publaynet:data/publaynet, or a COCO file; the names are the keys of `PAGE_SETS`. split:
         train, val or what else the set has; by default train where there is one. images: the folder of the images,
         where it is not where it is looked for. masks: keep shapes too; an object without one has its box for one.
-    partial: leave out pages whose images are not there. headers: look into each image for its size, which takes about
-        0.1 ms each; without, what the files state is believed. progress: told of what takes long.
+    partial: leave out pages whose images are not there or cannot be read. headers: look into each image for its size,
+        which takes about 0.1 ms each; without, what the files state is believed. progress: told of what takes long.
 
     What is wrong with the files is found here: what can be mended is, and told of in `notes`; with the rest,
     `UserError` tells all of it at once. It is raised also where there is no such set or split, or the folder is not
