@@ -207,16 +207,26 @@ def distill(
 @app.command()
 def classify(
     classifier: Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A run of finetune or distill.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Folder, files, glob, PDFs, shards.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES... [split=NAME]", help="Folder, files, PDFs, shards, rvlcdip:FOLDER.")
+    ],
     out: Annotated[Path, typer.Option(help="File for names, classes and probabilities.")] = Path("predictions.csv"),
 ) -> None:
-    """Write the class of every image to a table.
+    """Write the class of every image to a table; of images with a label, the share that is right is told.
 
     densessl classify runs/classifier photos --out predictions.csv
+    densessl classify runs/documents rvlcdip:FOLDER split=test
     """
     from densessl.classification import classify as run
+    from densessl.config import parse_overrides
 
-    print(run(classifier, images, out))
+    places, overrides = _parted(images)
+    given = parse_overrides(overrides)
+    if set(given) - {"split"}:
+        raise UserError(f"densessl classify has no setting {', '.join(sorted(set(given) - {'split'}))}, only split=.")
+    if not places:
+        raise UserError("There is nothing to classify: name images, or folders of them.")
+    print(run(classifier, places, out, split=given.get("split")))
 
 
 @app.command()
@@ -256,7 +266,7 @@ def pages(
 detect = typer.Typer(
     cls=_Commands,
     help="Layout and tables of pages: train a detector, judge it, find what lies on pages.\n\n"
-    "densessl detect predict report.pdf --model runs/layout --out found",
+    "densessl detect predict report.pdf --out found",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -271,14 +281,14 @@ _RECIPE = Annotated[
 def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Settings = False) -> None:
     """Train a detector on labelled pages.
 
-    densessl detect train quick data=coco:generated out=runs/layout val_share=0.1
+    densessl detect train finetune data=coco:mine.json val_share=0.2 out=runs/mine
 
     data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern,
     doclaynet, funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was
-    stopped goes on when the same command is given again. Settings: classes, names, split, partial, val, val_split,
-    val_share, scales, grey, light, layer_decay, freeze_norms, detector.*, and of densessl pretrain: limit, out,
-    backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers, seed, devices, precision,
-    accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
+    stopped goes on when the same command is given again. Settings: classes, names, split, partial, documents, val,
+    val_split, val_share, weights, scales, stretch, grey, light, worn, flip, layer_decay, freeze_norms, detector.*, and
+    of densessl pretrain: limit, out, backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers,
+    seed, devices, precision, accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
 
     CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
     settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
@@ -304,13 +314,14 @@ def detect_predict(
     ],
     out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
     model: Annotated[
-        str | None, typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2.")
+        str | None,
+        typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2; else the one in the box."),
     ] = None,
     settings: Settings = False,
 ) -> None:
     """Find what lies on pages: a COCO file with scores, and pictures.
 
-    densessl detect predict reports --model runs/layout --out found score=0.6
+    densessl detect predict report.pdf --out found
 
     The same command again looks only at pages that are missing. Settings: score, masks, overlays, overlay, image_size,
     page_side, weights, split, devices.

@@ -11,6 +11,8 @@ from densessl.backbones.create import create_backbone
 from densessl.backbones.load import load_backbone
 from densessl.backbones.saved import save_backbone
 from densessl.box import LAYERS, SIDE
+from densessl.documents.detection import load_detector, save_detector
+from tests.documents.detection.conftest import small_detector
 
 
 def box(monkeypatch, *arguments: str) -> None:
@@ -37,3 +39,17 @@ def test_a_run_that_is_none_is_a_sentence(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         box(monkeypatch, str(tmp_path / "nothing"), "--out", str(tmp_path / "box"))
     assert "nothing" in capsys.readouterr().err and not (tmp_path / "box").exists()
+
+
+def test_a_run_of_a_detector_is_packed_as_one(tmp_path, monkeypatch):
+    made = small_detector(head="cascade")
+    save_detector(made, tmp_path / "run", {"data": "/home/me/pages", "method": "detect"})
+    box(monkeypatch, str(tmp_path / "run"), "--out", str(tmp_path / "box"))
+    packed = load_detector(tmp_path / "box")
+    assert packed.classes == made.classes and "data" not in packed.backbone.record
+    assert not (tmp_path / "box" / "backbone.safetensors").exists()
+    for one, other in zip(packed.parameters(), made.parameters(), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other.half().float() if other.ndim > 1 else other)
+    sizes = [(each / "detector.safetensors").stat().st_size for each in (tmp_path / "box", tmp_path / "run")]
+    assert sizes[0] < 0.6 * sizes[1]

@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from densessl.describe import describe, markdown
+from densessl.documents.detection import load_detector
 from densessl.errors import UserError
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
@@ -128,6 +129,15 @@ def test_the_weights_of_the_box_are_as_many_as_its_card_and_its_recipe_say():
         assert f"{count / 1e6:.1f} million weights" in words(path)
 
 
+def test_the_card_of_the_detector_in_the_box_tells_of_its_weights():
+    detector = load_detector("box")
+    count = sum(each.numel() for each in detector.parameters()) / 1e6
+    size = (PACKAGE / "box" / "detector.safetensors").stat().st_size / 1e6
+    told = words(PACKAGE / "box" / "DETECTOR_CARD.md")
+    assert f"{count:.0f} million weights, {size:.0f} MB in half precision" in told
+    assert f"a longest side of {detector.image_size} px" in told and ", ".join(detector.classes) in told
+
+
 def words(path: Path) -> str:
     return " ".join(path.read_text(encoding="utf-8").split())
 
@@ -138,7 +148,7 @@ def normal_licence(name: str) -> str:
 
 
 def test_the_texts_of_the_licences_are_shipped():
-    cards = ["densessl/photographs/LICENSES.md", "densessl/box/MODEL_CARD.md"]
+    cards = [f"densessl/{each}" for each in ("photographs/LICENSES.md", "box/MODEL_CARD.md", "box/DETECTOR_CARD.md")]
     assert PROJECT["license-files"] == ["LICENSE", *cards]
     assert all((ROOT / name).is_file() for name in PROJECT["license-files"])
 

@@ -93,13 +93,29 @@ def image_side(state: State) -> int | None:
     return None
 
 
+def count_blocks(state: State) -> int:
+    """How many blocks a transformer has."""
+    return _count(state, r"blocks\.(\d+)\.")
+
+
+def of_transformers(state: State) -> Guess:
+    """The architecture of a file of transformers' weights, in timm's names, without its config. Raises `Unsure`.
+
+    Its ViTs and BEiTs norm with an epsilon of their own, but for DINOv2 and DINOv3.
+    """
+    found = architecture(state)
+    if "reg_token" not in state and "blocks.0.ls1.gamma" not in state:
+        found.options["norm_eps"] = 1e-12
+    return found
+
+
 def _vit(state: State, prefix: str) -> Guess:
     odd = [key for key in ("norm_pre.weight", "blocks.0.attn.q_norm.weight", "blocks.0.attn.q_bias") if key in state]
     odd += [key for key in ("blocks.0.gamma_1", "attn_pool.latent", "dist_token", "fc_norm.weight") if key in state]
     if odd or "cls_token" not in state or "pos_embed" not in state:
         raise Unsure(f"it is no plain ViT ({odd[0] if odd else 'without a class token or positions'})")
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
-    depth = _count(state, r"blocks\.(\d+)\.")
+    depth = count_blocks(state)
     registers = state["reg_token"].shape[1] if "reg_token" in state else 0
     side = image_side(state)
     if side is None:
@@ -163,10 +179,10 @@ def _beit(state: State) -> Guess:
     if side is None:
         raise Unsure("it looks like a BEiT whose table of positions is not square")
     tables = [value for name, value in state.items() if name.endswith("relative_position_bias_table")]
-    if not tables and width not in _VITS:
+    if not tables and width not in _VITS and width % 64:
         raise Unsure(f"a BEiT of width {width} may have any number of heads")
-    heads = tables[0].shape[1] if tables else _VITS[width][1]
-    options = beit_options(state, _count(state, r"blocks\.(\d+)\."), heads, side)
+    heads = tables[0].shape[1] if tables else _VITS[width][1] if width in _VITS else width // 64
+    options = beit_options(state, count_blocks(state), heads, side)
     # BEiT v2's pretraining has more layers behind the class token, and saw pixels as ImageNet's networks do.
     second = any(name.startswith("cls_pt_layers.") for name in state)
     return Guess(
@@ -181,7 +197,7 @@ def _dinov3(state: State) -> Guess:
     name = _DINOV3[width] + ("_qkvb" if "blocks.0.attn.q_bias" in state else "")
     options = {
         "patch_size": patch,
-        "depth": _count(state, r"blocks\.(\d+)\."),
+        "depth": count_blocks(state),
         "num_reg_tokens": state["reg_token"].shape[1],
     }
     return Guess(name, options, 16 * patch)

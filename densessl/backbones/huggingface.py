@@ -47,9 +47,12 @@ def load(repo: str, image_size: int | None = None) -> Backbone:
 def from_model(model: nn.Module, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Backbone:
     """The backbone of a network of transformers that is in memory, such as a BeitModel; its weights are copied.
 
-    mean, std: of the pixels in [0, 1] that it wants to see, which such a network does not say; None is ImageNet's.
+    mean, std: of the pixels in [0, 1] that it wants to see, which such a network does not say; None are 0.5 and
+        0.5 for a BEiT, and ImageNet's for others.
     Raises `UserError` as `load`.
     """
+    if not hasattr(getattr(model, "config", None), "to_dict"):
+        raise UserError(f"A {type(model).__name__} is no network of transformers: give one, such as a BeitModel.")
     pixels = None if mean is None or std is None else (list(mean), list(std))
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     backbone = _from_transformers(model.config.to_dict(), state, pixels, type(model).__name__)
@@ -66,6 +69,24 @@ def load_folder(folder: Path, image_size: int | None = None) -> Backbone:
     return _load(
         folder / "config.json", file, preprocessing if preprocessing.is_file() else None, str(folder), image_size
     )
+
+
+def load_beside(path: Path, state: naming.State, image_size: int | None = None) -> Backbone | None:
+    """The backbone of a file by the config.json beside it; None where none lies there that is of these weights.
+
+    state: what the file holds, in transformers' names. Raises `UserError`.
+    """
+    config, preprocessing = path.with_name("config.json"), path.with_name("preprocessor_config.json")
+    if not config.is_file():
+        return None
+    described, renamed = weights.read_json(config), naming.from_transformers(state)
+    sizes = renamed["cls_token"].shape[-1], guess.count_blocks(renamed)
+    if (described.get("hidden_size"), described.get("num_hidden_layers")) != sizes:
+        return None
+    pixels = _pixels(preprocessing if preprocessing.is_file() else None)
+    backbone = _from_transformers(described, state, pixels, str(path))
+    backbone.image_size = image_size or backbone.image_size
+    return backbone
 
 
 def download_failed(spec: str, error: Exception) -> UserError:
@@ -157,11 +178,11 @@ def _from_transformers(described: dict[str, Any], state: naming.State, pixels: A
             f"{where} lacks the weights of a {kind}: its config.json and its weights do not belong together."
         )
     found = {"dinov3_vit": _dinov3, "beit": _beit}.get(kind, _vit)(described, state)
-    backbone = build(found.name, found.image_size, found.options, pixels=pixels or guess.IMAGENET)
+    usual = guess.HALVES if kind == "beit" else guess.IMAGENET
+    backbone = build(found.name, found.image_size, found.options, pixels=pixels or usual)
     if pixels is None:
-        backbone.notes.append(
-            f"{where} does not say how it wants pixels normalised: ImageNet's mean and deviation are used."
-        )
+        whose = "those of BEiT, 0.5 and 0.5," if kind == "beit" else "ImageNet's mean and deviation"
+        backbone.notes.append(f"{where} does not say how it wants pixels normalised: {whose} are used.")
     backbone.notes += weights.fit(backbone.model, state, where, backbone.architecture).sentences(where)
     return backbone
 

@@ -24,13 +24,18 @@ def load_backbone(spec: str | Path, image_size: int | None = None, positions: st
 
     spec: "box", the one that the package brings (`densessl.box`); `timm:NAME`, `hf:REPO` (or a folder in that layout),
         a run's folder, a .safetensors file, an official .pth, .pt or .ckpt; for a file whose architecture cannot be
-        told from names and shapes, `FILE@NAME` or `FILE@NAME,option=value`.
+        told from names and shapes, `FILE@NAME` or `FILE@NAME,option=value`. A file of transformers' weights is one too.
     image_size: pixels of a side; None is the size the weights were trained at.
     positions: how a ViT's table of positions is resized to other sizes, by "timm" or as DINO's "official" code does it;
         None is what a file of ours says, else timm.
     What of a file was not used is told by `notes`. Raises `UserError` when there is no such thing, it cannot be
     downloaded, a file is damaged or holds more than weights, a weight is missing, or the size does not fit.
     """
+    if not isinstance(spec, str | Path):
+        raise UserError(
+            f"A {type(spec).__name__} is no place of a backbone: give a path or a name; a network of transformers in "
+            "memory is taken by densessl.backbones.huggingface.from_model."
+        )
     backbone = _load(str(spec), check_image_size(image_size))
     backbone.fresh = False
     return set_positions(backbone, positions) if positions else backbone

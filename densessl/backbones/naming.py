@@ -36,6 +36,11 @@ def find_prefix(state: State, anchors: Sequence[str] = ANCHORS) -> str | None:
     return min(prefixes, key=_rank) if prefixes else None
 
 
+def is_transformers(state: State) -> bool:
+    """Whether a transformer's weights have the names that they have in transformers, on disk or in memory."""
+    return find_prefix(state, ("embeddings.cls_token",)) is not None
+
+
 def strip(state: State, prefix: str) -> tuple[State, list[str]]:
     """The weights under a prefix without it, and the names of all others."""
     inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}

@@ -1,4 +1,7 @@
-"""Checkpoints as papers publish them: .pth, .pt, .ckpt, and .safetensors with nothing beside."""
+"""Checkpoints as papers publish them: .pth, .pt, .ckpt, and .safetensors with nothing beside.
+
+A file of transformers' weights by itself is read too, whatever of its names it has them under.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from densessl.backbones import guess, naming, weights
+from densessl.backbones import guess, huggingface, naming, weights
 from densessl.backbones.backbone import Backbone
 from densessl.backbones.create import build, check_name, native_size
 from densessl.errors import UserError
@@ -19,7 +22,8 @@ def load(path: Path, at: str = "", image_size: int | None = None) -> Backbone:
     """The backbone of a checkpoint; `at` is `NAME` or `NAME,option=value` where names and shapes do not tell.
 
     Recognised are DINO, iBOT, DINOv2, DINOv3, MAE, DeiT and MoCo v3 ViTs, BEiT, BEiT v2 and DiT, torchvision's ResNets
-    (MoCo v2, DINO, SwAV, Barlow Twins, VICReg) and ConvNeXts, and what timm or our own training names the same. Pixels
+    (MoCo v2, DINO, SwAV, Barlow Twins, VICReg) and ConvNeXts, and what timm or our own training names the same; of
+    transformers ViT, BEiT, DINOv2 and DINOv3, with a config.json beside the file or without. Pixels
     are normalised by ImageNet's mean and deviation, and for BEiT and DiT by 0.5 and 0.5, with which they were
     published (but for BEiT v2's fine-tuned ones, which nothing tells from BEiT's: give FILE@beitv2_base_patch16_224);
     with `at`, as timm does for that name. At another size than
@@ -31,10 +35,16 @@ def load(path: Path, at: str = "", image_size: int | None = None) -> Backbone:
         state, _ = weights.read_safetensors(path)
     else:
         state = weights.state_dict_of(weights.read_torch(path), str(path))
-    return _named(state, at, path, image_size) if at else _recognised(state, path, image_size)
+    foreign = naming.is_transformers(state)
+    backbone = huggingface.load_beside(path, state, image_size) if foreign and not at else None
+    if backbone is not None:
+        return backbone
+    if foreign:
+        state = naming.from_transformers(state)
+    return _named(state, at, path, image_size) if at else _recognised(state, path, image_size, foreign)
 
 
-def _recognised(state: naming.State, path: Path, image_size: int | None) -> Backbone:
+def _recognised(state: naming.State, path: Path, image_size: int | None, foreign: bool) -> Backbone:
     prefix = naming.find_prefix(state)
     if prefix is None:
         raise UserError(
@@ -43,7 +53,7 @@ def _recognised(state: naming.State, path: Path, image_size: int | None) -> Back
     inside, others = naming.strip(state, prefix)
     inside = naming.to_timm(inside)
     try:
-        found = guess.architecture(inside, prefix)
+        found = guess.of_transformers(inside) if foreign else guess.architecture(inside, prefix)
     except guess.Unsure as reason:
         raise UserError(_unsure(path, str(reason))) from None
     return laid(inside, found, str(path), prefix, others, image_size)

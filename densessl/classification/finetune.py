@@ -24,12 +24,10 @@ from densessl.backbones import Backbone, load_backbone
 from densessl.backbones.heads import depth, first_layers, load_head
 from densessl.classification.classifier import Classifier, save_classifier
 from densessl.classification.config import FinetuneConfig, FinetuneSection, resolve
-from densessl.classification.labels import labelled_part, labels_of
+from densessl.classification.labels import labelled_part, labels_of, opened
 from densessl.classification.predict import PREDICTIONS, Settings, write_predictions
-from densessl.data.sources import Source, Subset, limited, open_source
+from densessl.data.sources import Source, Subset, limited
 from densessl.data.views import ViewSpec
-from densessl.documents import open_kinds
-from densessl.documents.sets.registry import KIND_SETS
 from densessl.errors import UserError, require
 from densessl.methods.registry import Output
 from densessl.training.config import PretrainConfig
@@ -74,7 +72,7 @@ def finetune(run: str | Path, overrides: Sequence[str] = (), recipe: str | Path 
     leaves. A run that ended early goes on when it is called again alike. Raises as `densessl.training.pretrain`.
     """
     config = resolve(FinetuneConfig, "backbone", str(run), overrides, recipe)
-    source = _opened(config)
+    source = opened(config.data, config.split, config.page_side)
     whole = limited(source, config.limit, config.seed)
     chosen, classes = labelled_part(whole, config.labels, config.seed, config.data)
 
@@ -124,13 +122,6 @@ def set_drop_path(backbone: Backbone, rate: float) -> None:
         for name in ("drop_path1", "drop_path2", "drop_path"):
             if hasattr(block, name):
                 setattr(block, name, DropPath(share) if share else nn.Identity())
-
-
-def _opened(config: FinetuneConfig) -> Source:
-    """The images of data=, which may be a set of pages by kind, such as rvlcdip:FOLDER."""
-    if isinstance(config.data, str) and config.data.partition(":")[0] in KIND_SETS:
-        return open_kinds(config.data, config.split)
-    return open_source(config.data, config.split, config.page_side)
 
 
 def fit_batch(config: PretrainConfig, images: int, kind: str, say: Say) -> None:

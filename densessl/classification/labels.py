@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator, Philox
 
-from densessl.data.sources import Source, Subset
+from densessl.data.sources import Source, Subset, open_source
+from densessl.documents.sets.registry import KIND_SETS, open_kinds
 from densessl.errors import UserError
+
+
+def opened(data: Any, split: str | None = None, page_side: int | None = None) -> Source:
+    """The images of `open_source`, or of a set of pages that are each of one kind, such as rvlcdip:FOLDER."""
+    if isinstance(data, str) and data.partition(":")[0] in KIND_SETS:
+        return open_kinds(data, split)
+    return open_source(data, split, page_side)
 
 
 def labels_of(source: Source) -> np.ndarray:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from densessl.classification.classifier import Classifier, load_classifier
-from densessl.classification.labels import matched
-from densessl.data.sources import Source, Unreadable, open_source
+from densessl.classification.labels import matched, opened
+from densessl.data.sources import Source, Unreadable
 from densessl.data.vectors import Vectors, vectors
 from densessl.errors import UserError
 from densessl.files import output_folder, write_text
@@ -112,14 +112,20 @@ def accuracy(found: Vectors, labels: np.ndarray) -> tuple[float, int]:
 
 
 def classify(
-    spec: str | Path, images: Sequence[str], out: str | Path = PREDICTIONS, settings: Settings | None = None
+    spec: str | Path,
+    images: Sequence[str],
+    out: str | Path = PREDICTIONS,
+    settings: Settings | None = None,
+    split: str | None = None,
 ) -> str:
-    """Write the classes of images to a CSV file; returns the sentence to be told.
+    """Write the classes of images to a CSV file; returns the sentence to be told, with the accuracy where images have
+    labels of these classes.
 
-    spec: of `load_classifier`. Raises `UserError` for whatever the user can mend.
+    spec: of `load_classifier`. images: places of images, or one set of pages by kind, such as rvlcdip:FOLDER. split: of
+    these. Raises `UserError` for whatever the user can mend.
     """
     classifier = load_classifier(spec)
-    source, settings = open_source(list(images) if len(images) > 1 else images[0]), settings or Settings()
+    source, settings = opened(list(images) if len(images) > 1 else images[0], split), settings or Settings()
     out = Path(out).expanduser()
     if out.is_dir():
         raise UserError(f"{out} is a folder: name the file of the predictions, such as --out {out / PREDICTIONS}.")

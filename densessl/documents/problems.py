@@ -23,10 +23,12 @@ BROKEN_ENTRY = Kind("entries that lack what COCO asks of them", "complete or rem
 CATEGORY_ID_TWICE = Kind("ids that several categories share", "give each category an id of its own")
 CATEGORY_NAME_TWICE = Kind("names that several categories share", "join these categories, or name them apart")
 IMAGE_TWICE = Kind("images that are listed twice", "list each once, under one id")
+NO_SIZE = Kind("pages of a size that none has", "write their width and height in pixels")
 UNKNOWN_IMAGE = Kind("annotations of images that are not listed", "list the images, or remove the annotations")
 UNKNOWN_CLASS = Kind("objects of a class that the set does not have", "add the class, or remove or rename them")
 NOT_NUMBERS = Kind("boxes that are not four finite numbers", "mend or remove them")
 BROKEN_MASK = Kind("masks that cannot be read, or are of another size than their page", "mend or remove them")
+MASK_OUTSIDE = Kind("masks that lie outside of their page", "mend or remove them")
 BROKEN_FILE = Kind("annotation files that cannot be read", "fetch them anew")
 NO_ANNOTATION = Kind("pages without an annotation file", "fetch the missing files, or remove the pages")
 MISSING = Kind("images that are not there", "fetch them, or leave their pages out with partial=true")
@@ -39,6 +41,7 @@ LEFT_OUT = Kind("images that are not there", "their pages are left out", stops=F
 OVER_EDGE = Kind("boxes that reach over the edge of their page", "they are cut off there", stops=False)
 OUTSIDE = Kind("boxes that lie outside of their page", "they are left out", stops=False)
 FLAT = Kind("boxes without width or height", "they are left out", stops=False)
+MASK_LEFT_OUT = Kind("masks that lie outside of their page", "their object's box stands in for them", stops=False)
 NO_MASK = Kind("objects without a mask", "their box stands in for it", stops=False)
 
 

@@ -12,16 +12,17 @@ from densessl.documents import problems as kinds
 from densessl.documents.detections import Detections
 from densessl.documents.pages import LabelledPages
 from densessl.documents.problems import Kind, Problems
-from densessl.documents.sets.coco import polygons, run_lengths
+from densessl.documents.sets.coco import corners
+from densessl.documents.sets.masks import filled_runs, near_page, polygons
 from densessl.errors import UserError
 
-NO_SCORE = Kind("detections without a score", "write it into each of them")
+NO_SCORE = Kind("detections without a score in [0, 1]", "write it into each of them")
 UNKNOWN_PAGE = Kind("detections on pages that are not in the set", "detect on the pages of the set alone")
 UNKNOWN_CLASS = Kind("detections of classes that the set does not have", "name the categories as the set's classes")
 
 
 def read_detections(path: str | Path, pages: LabelledPages, *, masks: bool = False) -> Detections:
-    """The detections of a COCO file with images, categories and annotations that have a score.
+    """The detections of a COCO file with images, categories and annotations that have a score in [0, 1].
 
     Pages are told by file_name as the set has it, or by its last part where only one page is called so; classes by
     name, in any case of letters. masks: read segmentations too. Raises `UserError` with all that is wrong.
@@ -50,16 +51,15 @@ def read_detections(path: str | Path, pages: LabelledPages, *, masks: bool = Fal
             problems.add(UNKNOWN_PAGE, name)
         elif kind is None:
             problems.add(UNKNOWN_CLASS, names.get(category, f"category {category}"))
-        elif not isinstance(score, int | float):
+        elif not isinstance(score, int | float) or not 0 <= score <= 1:
             problems.add(NO_SCORE, f"annotation in place {place}")
-        elif not _is_box(box):
+        elif corners(box) is None:
             problems.add(kinds.NOT_NUMBERS, f"annotation in place {place}")
         else:
             mask = _mask(shape, pages.sizes[page].tolist()) if masks else None
-            if masks and mask is None:
-                problems.add(kinds.BROKEN_MASK, f"annotation in place {place}")
-            x, y, wide, high = box
-            found.append((page, (x, y, x + wide, y + high), kind, score, mask))
+            if isinstance(mask, Kind):
+                problems.add(mask, f"annotation in place {place}")
+            found.append((page, corners(box), kind, score, mask))
     problems.check()
     page, boxes, kind, scores, shapes = zip(*found, strict=True) if found else ((),) * 5
     return Detections.sorted(len(pages), page, boxes, kind, scores, shapes if masks else None)
@@ -76,12 +76,9 @@ def _by_name(pages: LabelledPages) -> dict[str, int]:
     }
 
 
-def _is_box(box: object) -> bool:
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(each, int | float) for each in box)
-    return numbers and bool(np.isfinite(box).all())
-
-
-def _mask(given: object, size: list[int]) -> object:
-    if isinstance(given, list):
-        return polygons(given) or None
-    return run_lengths(given, tuple(size))
+def _mask(given: object, size: list[int]) -> list[np.ndarray] | dict | Kind:
+    """The mask, or what is wrong with it."""
+    if not isinstance(given, list):
+        return filled_runs(given, tuple(size)) or kinds.BROKEN_MASK
+    shape = polygons(given)
+    return (near_page(shape, size) or kinds.MASK_OUTSIDE) if shape else kinds.BROKEN_MASK

@@ -59,9 +59,7 @@ class DVAEConfig:
     kl_weight: float = 6.6  # beta at the end
     kl_warmup_steps: int = 5_000  # over which beta rises from 0
     average: float = 0.999  # weight of the past in the average of the weights; 0 exports the last ones
-    spread_start: bool = (
-        False  # tokens begin as centres that k-means++ draws from the encoder's maps of the first batch
-    )
+    spread_start: bool = False  # tokens begin as centres that k-means++ draws from the maps of the first batch
     encoder_rate: float = 1.0  # the encoder's learning rate, by that of the decoder
     straight_through: bool = False  # one token at each place in the forward pass, the relaxation's gradient
     width: int = 256  # of the decoder's last group, before the pixels; 8 times that where it begins
@@ -76,7 +74,7 @@ class DVAEConfig:
             self.reconstruction in RECONSTRUCTIONS, f"dvae.reconstruction={self.reconstruction} is not one of: {known}."
         )
         above_0("dvae", self, "temperature", "temperature_start")
-        at_least(0, "dvae", self, "annealing_steps", "kl_warmup_steps", "kl_weight")
+        at_least(0, "dvae", self, "annealing_steps", "kl_warmup_steps", "kl_weight", "encoder_rate")
         require(0 <= self.average < 1, f"dvae.average={self.average} must be from 0 to below 1.")
         require(self.width >= 4 and self.width % 4 == 0, f"dvae.width={self.width} must be a multiple of 4.")
         at_least(1, "dvae", self, "blocks", "bottleneck")

@@ -21,6 +21,7 @@ CELL = 168  # pixels of the longest side of the largest picture of a sheet, abou
 MARGIN, GAP = 24, 8
 COLUMNS, SMALL_CELL = 6, 112  # beside more columns than that cells are smaller, or labels could not be read
 FONT, INK, FAINT = 15, (64, 64, 64), (140, 140, 140)
+FRAME = 222  # brightness of the hairline around a picture
 LOWEST, HIGHEST = 2, 98  # percentiles of a component that become its darkest and lightest colour
 
 
@@ -213,6 +214,8 @@ def _sheet(
     for y, row, tall in zip(tops, rows, heights, strict=True):
         for x, cell, wide in zip(lefts, row, widths, strict=True):
             at_y, at_x = y + (tall - cell.shape[0]) // 2, x + (wide - cell.shape[1]) // 2
+            # A hairline around it, or a piece of a white page would have no edge.
+            canvas[at_y - 1 : at_y + cell.shape[0] + 1, at_x - 1 : at_x + cell.shape[1] + 1] = FRAME
             canvas[at_y : at_y + cell.shape[0], at_x : at_x + cell.shape[1]] = cell
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from densessl.backbones import create_backbone, export_backbone, load_backbone
@@ -140,6 +141,56 @@ def test_timm_and_our_own_file_give_the_same_network(kind, tmp_path):
             assert torch.equal(again.eval()(images), backbone(images))
             assert torch.equal(tokens_of(again, images), tokens_of(backbone, images))
             assert again.mean == backbone.mean
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin", "memory.pth"])
+def test_a_single_file_of_transformers_is_read_by_names_with_a_config_beside_it_or_without(kind, file, tmp_path):
+    backbone = load_backbone(written(kind, tmp_path)[0]).eval()
+    config = transformers.BeitConfig(**dialect.config(backbone) | {"layer_norm_eps": 1e-12})  # as those of the hub
+    model = disturb(transformers.BeitModel(config).eval())
+    (tmp_path / "alone").mkdir()
+    state, write = model.state_dict(), save_file if file.endswith("tensors") else torch.save
+    if file != "memory.pth":
+        model.save_pretrained(tmp_path / "disk")
+        state = load_file(tmp_path / "disk" / "model.safetensors")
+        assert "encoder.layer.0.attention.attention.query.weight" in state  # those in memory are called otherwise
+    write(state, tmp_path / "alone" / file)
+    images = torch.randn(2, 3, SIDE, SIDE)
+    for beside in (False, True):
+        if beside:
+            config.save_pretrained(tmp_path / "alone")
+        read = load_backbone(tmp_path / "alone" / file).eval()
+        same(read, model, images)
+        assert read.image_size == SIDE and read.mean == read.std == (0.5,) * 3
+
+
+def test_heads_are_those_of_the_config_beside_a_file_where_it_is_of_the_file(tmp_path):
+    backbone = load_backbone(written("dit pretrained", tmp_path)[0])
+    config = transformers.BeitConfig(**dialect.config(backbone) | {"num_attention_heads": 6})
+    model = disturb(transformers.BeitModel(config).eval())
+    torch.save(model.state_dict(), tmp_path / "memory.pth")
+    config.save_pretrained(tmp_path)
+    images = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        read = load_backbone(tmp_path / "memory.pth").eval()
+        same(read, model, images)
+    assert load_backbone(tmp_path / "memory.pth", 96).image_size == 96
+    said = load_backbone(
+        f"{tmp_path}/memory.pth@beit_base_patch16_224,embed_dim={WIDTH},depth={DEPTH},num_heads=6,"
+        "use_abs_pos_emb=true,use_rel_pos_bias=false,init_values=0.1,global_pool=token,norm_eps=1e-6"
+    ).eval()
+    with torch.no_grad():
+        assert torch.equal(said(images), read(images))
+    transformers.BeitConfig(**dialect.config(backbone) | {"num_hidden_layers": 7}).save_pretrained(tmp_path)
+    assert load_backbone(tmp_path / "memory.pth").options["num_heads"] == 3  # a config.json of something else
+
+
+def test_a_network_in_memory_is_no_path_and_the_sentence_says_what_takes_it():
+    with pytest.raises(UserError, match="A Linear is no place of a backbone: .*from_model"):
+        load_backbone(torch.nn.Linear(2, 2))
+    with pytest.raises(UserError, match="A Linear is no network of transformers"):
+        from_model(torch.nn.Linear(2, 2))
 
 
 def test_of_a_network_for_masked_images_the_norm_before_its_head_is_kept(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
 from densessl.backbones import load_backbone, save_backbone
@@ -52,6 +52,24 @@ def test_transformers_networks_give_what_transformers_gives(kind, spec, tmp_path
             expected = model(images).pooler_output
         torch.testing.assert_close(backbone(images), expected, rtol=1e-4, atol=1e-5)
     assert (backbone.stride, backbone.channels, backbone.image_size) == (8, 48, 32)
+
+
+@pytest.mark.parametrize("kind", sorted(set(MODELS) - {"beit"}))
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_single_file_tells_what_it_is_by_its_names(kind, memory, tmp_path):
+    config, network = MODELS[kind]
+    more = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536, "patch_size": 16, "image_size": 64}
+    more |= {"num_register_tokens": 4} if kind == "dinov3_vit" else {}
+    model = disturb(network(config(**SMALL | more)).eval())
+    model.save_pretrained(tmp_path / "folder")
+    file = tmp_path / "alone.pth"
+    torch.save(model.state_dict() if memory else load_file(tmp_path / "folder" / "model.safetensors"), file)
+    images = torch.randn(1, 3, 64, 64)
+    alone, whole = (load_backbone(each).eval() for each in (file, tmp_path / "folder"))
+    with torch.no_grad():
+        patches = model(images).last_hidden_state[:, -16:].reshape(1, 4, 4, 384).permute(0, 3, 1, 2)
+        torch.testing.assert_close(alone.feature_maps(images)[0], patches, rtol=1e-4, atol=1e-5)
+        assert torch.equal(alone(images), whole(images))
 
 
 @pytest.mark.parametrize("shared", [False, True])

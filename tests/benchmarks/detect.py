@@ -1,15 +1,19 @@
 """A page of 800 px through a small backbone: thin heads beside torchvision's stock ones, in one process.
 
-    python tests/benchmarks/detect.py [--side 800] [--repeat 3]
+    python tests/benchmarks/detect.py [--side 800] [--repeat 3] [--dit]
 
 Stock: torchvision's Faster R-CNN on the same backbone and neck of 256 channels from stride 4 on, 1,000 proposals, two
-layers of 1,024 in the box head, anchors of 32 to 512 px. Weights are random, so that all have as many proposals as they
-may; a trained detector has fewer objects. Prints the best of the repeats, in seconds.
+layers of 1,024 in the box head, anchors of 32 to 512 px. Weights are random, so that all have as many proposals as
+they may; a trained detector has fewer objects. Prints the best of the repeats in seconds, and the most memory so far.
+
+--dit: DiT-B instead, with thin heads and as its authors have it for PubLayNet (`publaynet_cascade.py`, Cascade R-CNN
+with masks, through detectron2).
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -62,6 +66,23 @@ def thin(backbone: Backbone, side: int, **options) -> Callable[[np.ndarray], obj
     return Detector(backbone, DetectorConfig(**options), ["text", "title", "list", "table", "figure"], side).eval().find
 
 
+def as_published() -> Callable[[np.ndarray], object]:
+    """DiT-B Cascade of PubLayNet through detectron2, with random weights."""
+    from detectron2.config import instantiate
+
+    from densessl.documents.detectron2 import run as detectron2
+
+    config, _ = detectron2.read("publaynet_cascade.py")
+    model = instantiate(config.model).eval()
+
+    def run(page: np.ndarray) -> object:
+        image = torch.from_numpy(page).permute(2, 0, 1)
+        with torch.inference_mode():
+            return model([{"image": image, "height": page.shape[0], "width": page.shape[1]}])
+
+    return run
+
+
 def seconds(run: Callable[[np.ndarray], object], page: np.ndarray, repeat: int) -> float:
     run(page)
     times = []
@@ -76,12 +97,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=800)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--dit", action="store_true")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     given = parser.parse_args(arguments)
     page = np.random.default_rng(0).integers(0, 256, (given.side, given.side * 77 // 100, 3), dtype=np.uint8)
     print(
         f"one page of {page.shape[1]} x {page.shape[0]} px, {torch.get_num_threads()} threads, best of {given.repeat}"
     )
+    if given.dit:
+        torch.manual_seed(0)
+        options = {"use_abs_pos_emb": True, "use_rel_pos_bias": False, "init_values": 0.1}
+        backbone = create_backbone("beit_base_patch16_224", 224, options).eval()
+        told("DiT-B: backbone alone", partial(_alone, backbone), page, given.repeat)
+        told("DiT-B: thin cascade", thin(backbone, given.side, head="cascade"), page, given.repeat)
+        told("DiT-B: as published", as_published(), page, given.repeat)
+        return
     for name in given.networks:
         torch.manual_seed(0)
         backbone = create_backbone(name, 224).eval()
@@ -92,7 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "stock Faster R-CNN": stock(backbone, given.side),
         }
         for what, run in runs.items():
-            print(f"{name}: {what:20} {seconds(run, page, given.repeat):6.2f} s", flush=True)
+            told(f"{name}: {what}", run, page, given.repeat)
+
+
+def told(what: str, run: Callable[[np.ndarray], object], page: np.ndarray, repeat: int) -> None:
+    took, memory = seconds(run, page, repeat), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{what:44} {took:6.2f} s   {memory:6.0f} MiB", flush=True)
 
 
 @torch.inference_mode()

@@ -54,6 +54,20 @@ def test_of_a_long_tiff_only_the_page_is_read(tmp_path):
     assert len(alone) < 22_000 < (tmp_path / "long.tif").stat().st_size / 40 and decode(alone)[0, 0, 0] == 30
 
 
+def test_the_chain_of_directories_is_followed_once_and_anew_when_the_file_has_changed(tmp_path, monkeypatch):
+    path, read, whole = tmp_path / "long.tif", [], tiff._Tiff.directory
+    monkeypatch.setattr(tiff._Tiff, "directory", lambda self, at: read.append(at) or whole(self, at))
+    pages = [Image.new("L", (8, 8), value) for value in range(60)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    source = open_source(path)
+    assert [source.read(number)[0, 0, 0] for number in reversed(range(60))] == list(reversed(range(60)))
+    assert len(source) == 60 and len(read) == 120
+    pages[59].save(path, save_all=True, append_images=pages[50:59])
+    assert [source.read(number)[0, 0, 0] for number in (0, 9)] == [59, 58]
+    with pytest.raises(UnreadableImage, match="has no page 11 any more"):
+        source.read(10)
+
+
 def directory(order: str, entries: list[tuple[int, int, int, int]], following: int) -> bytes:
     """Entries (tag, type, count, value) as TIFF 6.0 has them; a short lies at the beginning of its field."""
     rows = b""

@@ -28,7 +28,7 @@ def test_all_errors_come_in_one_message_with_counts_and_examples(tree, page):
     tree.image("images/small.png", 6, 8)
     tree.text("images/text.png", "no image")
     images = [page, page, {"file_name": "none.png"}, {"file_name": "small.png"}, {"file_name": "text.png"}, {"id": 99}]
-    boxes = [[1, 2, float("nan"), 4], [1, 2, 3], None, ["1", 2, 3, 4], [0, 0, float("inf"), 1]]
+    boxes = [[1, 2, float("nan"), 4], [1, 2, 3], None, ["1", 2, 3, 4], [0, 0, 1.5, 10**400]]
     annotations = [{"bbox": box} for box in boxes] + [{"image_id": 55}, {"category_id": 9}, {"category_id": None}]
     content = coco(images, annotations)
     content["categories"] += [{"id": 1, "name": "again"}, {"id": 8, "name": "table"}]
@@ -87,6 +87,9 @@ def test_objects_without_a_mask_among_others_with_one_get_their_box_and_are_told
         [[1, 1, 9, 1, 9]],
         [["a", 1, 9, 1, 9, 9]],
         {"size": [60, 80], "counts": "04"},
+        {"size": [80, 60], "counts": "04"},
+        {"size": [80, 60], "counts": "garbage!!"},
+        {"size": 5, "counts": "04"},
         {"size": [80, 60], "counts": [10, 10]},
         {"counts": "04"},
         "mask",
@@ -95,6 +98,16 @@ def test_objects_without_a_mask_among_others_with_one_get_their_box_and_are_told
 def test_masks_that_cannot_be_used_are_errors(tree, page, mask):
     with pytest.raises(UserError, match=r"Masks that cannot be read.*: 1 \(annotation 1 of a.png\)"):
         opened(tree, [page], [{"segmentation": mask}], masks=True)
+
+
+def test_masks_far_outside_are_cut_near_their_page_and_those_beside_it_give_way_to_the_box(tree, page):
+    far, beside = [[0, 0, 3e7, 0, 0, 3e7]], [[70, 0, 90, 0, 90, 9]]
+    pages = opened(tree, [page], [{"segmentation": far}, {"segmentation": beside}], masks=True)
+    cut, box = pages.objects.shapes
+    assert cut[0].max() < 2000 and box[0].tolist() == [[5, 5], [15, 5], [15, 25], [5, 25]]
+    assert pages.notes == (
+        "Masks that lie outside of their page: 1 (annotation 2 of a.png); their object's box stands in for them.",
+    )
 
 
 def test_run_lengths_are_read_compressed_or_not(tree, page):
@@ -147,7 +160,7 @@ def test_a_file_that_lists_no_images_or_no_categories_is_a_sentence(tree, page):
 
 def test_json_of_any_shape_is_told_of_and_never_a_traceback(tree, page):
     whole = coco([page], [{"segmentation": [[1, 1, 9, 1, 9, 9]]}])
-    odd = [None, 1, "x", [], {}, [[]], -1, True, 1e400]
+    odd = [None, 1, "x", [], {}, [[]], -1, True, 1e400, 10**400, 2**40, {"size": 5, "counts": 5}, [[10**400] * 6]]
     for table in ("images", "annotations", "categories"):
         for key in [None, *whole[table][0]]:
             for value in odd:
@@ -173,3 +186,23 @@ def test_broken_xml_and_missing_files_are_told_of_together(tree):
     text = str(told.value)
     assert "Annotation files that cannot be read: 1 (" in text and "Pages without an annotation file: 1 (" in text
     assert "Boxes that are not four finite numbers: 1 (table 0 of cTDaR_t10001.jpg)" in text
+
+
+def test_sizes_of_pages_that_none_has_are_told_of(tree, page):
+    with pytest.raises(UserError, match="lack what COCO asks of them: 2 .entry 0 of images, entry 1 of images"):
+        opened(tree, [{**page, "width": 2**40}, {"file_name": "b.png", "height": 10**400}], [], headers=False)
+    for place, width in enumerate(("inf", "1e30", "3e9")):
+        tree.image(f"JPEGImages/{place}.jpg")
+        size = f"<size><width>{width}</width><height>80</height></size>"
+        tree.text(f"Annotations/{place}.xml", f"<annotation>{size}</annotation>")
+    with pytest.raises(UserError, match="of a size that none has: 3 .0.jpg: inf x 80, 1.jpg: 1e.30 x 80, 2.jpg: 3e.09"):
+        open_pages(f"voc:{tree}")
+
+
+@pytest.mark.parametrize("box", ["[1, 2, 3, 1" + "0" * 400 + "]", "[" * 5000 + "]" * 5000, '["1", "2", "3", "4"]', "5"])
+def test_forms_of_any_shape_are_told_of_and_never_a_traceback(tree, box):
+    tree.image("training_data/images/a.png")
+    word = f'{{"form": [{{"id": 1, "words": [{{"text": "a", "box": {box}}}]}}]}}'
+    tree.text("training_data/annotations/a.json", word)
+    with pytest.raises(UserError, match="(Boxes that are not four finite numbers|Annotation files.*be read): 1 .*a"):
+        open_pages(f"funsd:{tree}")

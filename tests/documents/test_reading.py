@@ -32,6 +32,21 @@ def test_masks_are_read_where_they_are_asked_for(tree):
     assert found.shapes[0][0].tolist() == [[1, 1], [9, 1], [9, 9]]
 
 
+def test_masks_are_cut_near_their_page_and_refused_where_they_are_none_of_it(tree):
+    def found(mask):
+        tree.json("found.json", coco([{"file_name": "page-0.png"}], [{"score": 0.5, "segmentation": mask}]))
+        return read_detections(tree.path("found.json"), made([]), masks=True).shapes[0]
+
+    assert found([[0, 0, 3e7, 0, 0, 3e7]])[0].max() < 2000
+    for mask, what in (
+        ([[200, 0, 210, 0, 210, 9]], "lie outside"),
+        ({"size": [100, 100], "counts": "04"}, "be read"),
+        ([], "be read"),
+    ):
+        with pytest.raises(UserError, match=f"Masks that .*{what}.*: 1 .annotation in place 0"):
+            found(mask)
+
+
 def test_all_that_does_not_fit_the_set_is_told_at_once(tree):
     pages = made([], count=2, names=["a/1.png", "b/1.png"])
     images = [{"file_name": "a/1.png"}, {"file_name": "1.png"}]
@@ -39,12 +54,18 @@ def test_all_that_does_not_fit_the_set_is_told_at_once(tree):
         {"image_id": 2, "score": 1},  # which of the two is not told
         {"category_id": 2, "score": 1},
         {},
-        {"bbox": [1, 2, 3, float("nan")], "score": 1},
+        *({"score": score} for score in (float("nan"), 7, -0.1, 10**400, "1", [])),
+        *({"bbox": [1, 2, 3, wide], "score": 1} for wide in (float("nan"), 10**400, "4")),
     ]
     tree.json("found.json", coco(images, rows, names=("text", "chart")))
     with pytest.raises(UserError, match="for 4 reasons") as told:
         read_detections(tree.path("found.json"), pages)
-    for said in ("not in the set: 1 (1.png)", "does not have: 1 (chart)", "without a score: 1", "finite numbers: 1"):
+    for said in (
+        "not in the set: 1 (1.png)",
+        "does not have: 1 (chart)",
+        r"score in [0, 1]: 7 (",
+        "finite numbers: 3 (",
+    ):
         assert said in str(told.value)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from densessl.backbones import create_backbone, load_tokenizer
 from densessl.errors import UserError
 from densessl.methods import methods
-from densessl.methods.dvae import gumbel, perplexity, shares_of
+from densessl.methods.dvae import APART, centres, gumbel, perplexity, shares_of
 from tests.methods.conftest import batch_for, build, config_of, one_step, progress
 
 PAPER = {
@@ -26,6 +26,8 @@ PAPER = {
     "kl_warmup_steps": 5_000,
     "average": 0.999,
     "straight_through": False,
+    "spread_start": False,
+    "encoder_rate": 1.0,
     "width": 256,
     "blocks": 2,
     "bottleneck": 128,
@@ -210,3 +212,49 @@ def test_a_stride_that_is_no_power_of_2_is_told():
     backbone = create_backbone("vit_small_patch14_dinov2", 112, {"embed_dim": 24, "depth": 1, "num_heads": 2})
     with pytest.raises(UserError, match="14, is no power of 2: give backbone=dvae_encoder"):
         methods()["dvae"].cls(backbone, config_of(methods()["dvae"]), 10)
+
+
+def test_centres_are_drawn_from_what_is_far_from_those_before():
+    torch.manual_seed(0)
+    corners = 100 * torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+    # A thousand points at one corner, as of white paper, and one at each of the others.
+    points = torch.cat([corners[:1].repeat(1000, 1), corners[1:]]) + torch.randn(1003, 2) / 100
+    nearest = torch.cdist(centres(points, 5)[1:], corners).argmin(1)
+    assert nearest.unique().tolist() == [0, 1, 2, 3]
+    assert centres(torch.ones(3, 2), 5).shape == (5, 2)
+
+
+def test_tokens_that_begin_apart_are_those_of_different_places():
+    torch.manual_seed(0)
+    method = build("dvae", "vit", spread_start=True, reconstruction="l2", vocabulary=16)
+    pixels = torch.full((8, 3, 16, 16), 255, dtype=torch.uint8)
+    pixels[4:] = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    view = method.backbone.normalise(pixels)
+    before = len(method.vae.encode(view)[1].argmax(1).unique())
+    method.before_step(progress(0, total=10))
+    method.train()
+    method({"views": [view]})
+    head = method.vae.head
+    assert len(method.vae.encode(view)[1].argmax(1).unique()) > max(before, 5)
+    # The logit of a centre falls by half the scale times the square of the distance.
+    weight = head.weight[:, :, 0, 0]
+    scale = -2 * head.bias / weight.square().sum(1)  # of weights that are scaled centres: 1 / scale
+    chosen = weight * scale.mean()
+    nearest = torch.cdist(chosen, chosen).fill_diagonal_(torch.inf).amin(1).square()
+    assert float(nearest.mean() / scale.mean() / 2) == pytest.approx(APART, rel=1e-3)
+    mean = pixels.float().mean((0, 2, 3)) / 255
+    torch.testing.assert_close(method.average.decoder.output.bias.detach(), mean)
+    kept = head.weight.clone()
+    method.before_step(progress(1, total=10))
+    method({"views": [view]})
+    assert torch.equal(head.weight, kept)
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    method = build("dvae", "vit", encoder_rate=0.1)
+    groups = method.parameter_groups()
+    scales = {id(each): group.get("lr_scale", 1.0) for group in groups for each in group["params"]}
+    assert {scales[id(each)] for each in method.vae.backbone.parameters()} == {0.1}
+    assert {scales[id(each)] for each in method.vae.decoder.parameters()} == {1.0}
+    with pytest.raises(UserError, match="dvae.encoder_rate=-1"):
+        methods()["dvae"].config(encoder_rate=-1.0)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 from densessl.data.images import MAX_BYTES, UnreadableImage, opened
@@ -43,8 +45,8 @@ def count(path: str | os.PathLike[str]) -> int:
     """Pages of a TIFF file, previews and masks apart; 1 for what cannot be told, or is no TIFF. No pixel is read."""
     try:
         with opened(path, MOST_BYTES) as file:
-            return max(1, sum(1 for _ in _Tiff(file).pages()))
-    except (UnreadableImage, struct.error):
+            return max(1, len(_places(file, path)))
+    except UnreadableImage:
         return 1
 
 
@@ -52,13 +54,29 @@ def read_page(path: str | os.PathLike[str], number: int) -> bytes:
     """A page, counted from 0, as a TIFF file of its own; raises `UnreadableImage`."""
     with opened(path, MOST_BYTES) as file:
         try:
-            tiff = _Tiff(file)
-            for place, (at, directory) in enumerate(tiff.pages()):
-                if place == number:
-                    return tiff.alone(at, directory)
+            places = _places(file, path)
+            if number < len(places):
+                tiff, at = _Tiff(file), places[number]
+                return tiff.alone(at, tiff.directory(at)[0])
         except (ValueError, struct.error):
             raise UnreadableImage("it is damaged") from None
     raise UnreadableImage(f"the file has no page {number + 1} any more")
+
+
+def _places(file: BinaryIO, path: str | os.PathLike[str]) -> array[int]:
+    """Where the directory of each page lies: directories are a chain, which is followed once and not for every page."""
+    about = os.fstat(file.fileno())
+    return _followed(os.fspath(path), (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+
+
+@lru_cache(maxsize=64)
+def _followed(path: str, state: tuple[int, ...]) -> array[int]:
+    """The same for a file in this state; raises `UnreadableImage`."""
+    with opened(path, MOST_BYTES) as file:
+        try:
+            return array("Q", (at for at, _ in _Tiff(file).pages()))
+        except (ValueError, struct.error):
+            raise UnreadableImage("it is damaged") from None
 
 
 class _Tiff:

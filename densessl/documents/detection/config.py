@@ -32,6 +32,7 @@ class DetectorConfig:
         is given; train_proposals: while it learns.
     score, overlap, most: detections below this score are dropped, of those of one class that overlap by more than this
         IoU the best is kept, and at most so many of a page.
+    tight: sides of boxes move to where the ink of the page ends (`densessl.documents.detection.tight`); not of masks.
     """
 
     head: str = "faster"
@@ -49,6 +50,7 @@ class DetectorConfig:
     score: float = 0.05
     overlap: float = 0.5
     most: int = 100
+    tight: bool = False
 
     def __post_init__(self) -> None:
         heads = ("faster", "cascade")

@@ -28,6 +28,7 @@ from densessl.documents.detection.necks import create_neck
 from densessl.documents.detection.objects import Found, ObjectHeads
 from densessl.documents.detection.proposals import Proposals
 from densessl.documents.detection.rates import backbone_groups
+from densessl.documents.detection.tight import tightened
 from densessl.errors import UserError
 from densessl.files import write_bytes
 
@@ -95,6 +96,8 @@ class Detector(nn.Module):
         images = self.backbone.normalise(filled([small], self.canvas([size])).to(device))
         (found,) = self(images, [size])
         found.boxes = found.boxes * found.boxes.new_tensor([width / size[1], height / size[0]] * 2)
+        if self.config.tight and found.masks is None:
+            found.boxes = torch.from_numpy(tightened(page, found.boxes.cpu().numpy())).to(device)
         return found
 
     def parameter_groups(self, decay: float) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import cv2
 from omegaconf import OmegaConf
 
 from densessl import config as configs
+from densessl.backbones.load import BOX
 from densessl.data.images import UnreadableImage
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.documents.detection.config import by_detectron2
@@ -71,15 +72,12 @@ def predict(
     """Find what lies on pages; returns what was done as a sentence.
 
     pages: images, PDFs and folders of them, as `open_source` takes them. model: of `load_detector`, or a LazyConfig
-        file or its run's folder for the detector of detectron2 that was left there.
+        file or its run's folder for the detector of detectron2 that was left there; None is the one that the package
+        brings.
     Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and left out.
     """
     config = configs.build(OmegaConf.structured(PredictConfig), configs.parse_overrides(overrides))
-    if model is None:
-        raise UserError(
-            "The package brings no detector yet: give one with --model, the folder of a run of densessl detect train."
-        )
-    detector, weights = _opened(Path(model).expanduser(), config)
+    detector, weights = _opened(BOX if model in (None, "box") else Path(model).expanduser(), config)
     source = open_source(
         list(pages) if len(pages) > 1 else pages[0], config.split, config.page_side or 2 * detector.image_size
     )

@@ -21,9 +21,11 @@ def backbone_groups(backbone: Backbone, decay: float) -> list[dict[str, Any]]:
     """
     model = backbone.model
     plain = getattr(model, "no_weight_decay", tuple)()
+    # Not get_parameter: positions of `AnyGridBeit` are a property, resized to the grid of the last page.
+    weights = dict(model.named_parameters())
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, scale in layer_rates(model, decay).items():
-        weight = model.get_parameter(name)
+        weight = weights[name]
         if weight.requires_grad:
             groups.setdefault((scale, weight.ndim > 1 and name not in plain), []).append(weight)
     return [{"params": each, "lr_scale": scale, "decays": decays} for (scale, decays), each in groups.items()]

@@ -15,14 +15,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from densessl.data.images import MAX_PIXELS
 from densessl.data.sources import files, splits
 from densessl.data.sources.layout import Layout
 from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages, Shape
 from densessl.documents.problems import Problems
 from densessl.documents.sets.draft import Draft, Options, by_prefix
+from densessl.documents.sets.masks import filled_runs, polygons
 from densessl.errors import UserError
 
 HOW = "put the pages into its folder images and their boxes as COCO into its file annotations.json"
@@ -41,6 +41,7 @@ DOCLAYNET = (
     "Text", "Title",
 )
 # fmt: on
+SIDES = ("width", "height")
 ARTICLE = re.compile(r"(PMC\d+)_").match  # PMC3576793_00004.jpg
 
 
@@ -166,7 +167,7 @@ def _images(listed: list, draft: Draft, document: Callable[[str], str | None] | 
     names: set[str] = set()
     for place, entry in enumerate(listed):
         whole = _has(entry, "id", "file_name", "width", "height") and isinstance(entry["id"], int | str)
-        if not whole or not all(isinstance(entry[key], int) and entry[key] > 0 for key in ("width", "height")):
+        if not whole or not all(type(entry[key]) is int and 0 < entry[key] <= MAX_PIXELS for key in SIDES):
             draft.problems.add(kinds.BROKEN_ENTRY, f"entry {place} of images")
             continue
         name = str(entry["file_name"]).replace("\\", "/").removeprefix("./")
@@ -198,7 +199,7 @@ def _annotations(listed: list, pages: dict, numbers: dict, draft: Draft, options
         shape = _shape(entry, draft, page) if options.masks else None
         draft.add(
             page,
-            _corners(entry["bbox"]),
+            corners(entry["bbox"]),
             kind,
             where,
             crowd=bool(entry.get("iscrowd", 0)),
@@ -211,12 +212,16 @@ def _has(entry: object, *keys: str) -> bool:
     return isinstance(entry, dict) and all(key in entry for key in keys)
 
 
-def _corners(box: object) -> object:
-    """[x, y, width, height] -> x0, y0, x1, y1; what is no box stays as it is, to be told of."""
-    if isinstance(box, list) and len(box) == 4 and all(isinstance(each, int | float) for each in box):
-        x, y, width, height = box
-        return (x, y, x + width, y + height)
-    return None
+def corners(box: object) -> tuple[float, float, float, float] | None:
+    """[x, y, width, height] -> x0, y0, x1, y1; None for what is no box of finite numbers."""
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(each, int | float) for each in box):
+        return None
+    try:
+        x, y, width, height = map(float, box)
+    except OverflowError:
+        return None
+    found = (x, y, x + width, y + height)
+    return found if all(map(math.isfinite, found)) else None
 
 
 def _shape(entry: dict, draft: Draft, page: int) -> Shape | None:
@@ -224,38 +229,10 @@ def _shape(entry: dict, draft: Draft, page: int) -> Shape | None:
     given = entry.get("segmentation")
     if not given:
         return None
-    shape = polygons(given) if isinstance(given, list) else run_lengths(given, draft.sizes[page])
+    shape = polygons(given) if isinstance(given, list) else filled_runs(given, draft.sizes[page])
     if shape is None:
         draft.problems.add(kinds.BROKEN_MASK, f"annotation {entry.get('id')} of {draft.names[page]}")
     return shape
-
-
-def polygons(given: list) -> list[np.ndarray] | None:
-    """COCO's [[x, y, x, y, ...], ...] -> polygons (P, 2) of three points or more; None where it is something else."""
-    try:
-        arrays = [np.array(each, np.float64).reshape(-1, 2) for each in given]
-    except (TypeError, ValueError):
-        return None
-    return arrays if all(len(each) >= 3 and np.isfinite(each).all() for each in arrays) else None
-
-
-def run_lengths(given: object, size: tuple[int, int]) -> dict | None:
-    """COCO's {"size", "counts"} with compressed counts; None where it is none of a page of width and height `size`."""
-    from pycocotools import mask
-
-    if not _has(given, "size", "counts") or list(given["size"]) != [size[1], size[0]]:
-        return None
-    counts = given["counts"]
-    try:
-        if isinstance(counts, list):
-            if sum(counts) != math.prod(size) or min(counts, default=0) < 0:
-                return None
-            counts = mask.frPyObjects({"size": list(given["size"]), "counts": counts}, size[1], size[0])["counts"]
-        elif isinstance(counts, str):
-            counts = counts.encode("ascii")
-    except (TypeError, ValueError):
-        return None
-    return {"size": [size[1], size[0]], "counts": counts} if isinstance(counts, bytes) else None
 
 
 def _folder(path: str, split: str | None, names: Sequence[str]) -> str:

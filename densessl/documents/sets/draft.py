@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from densessl.data.sources.files import Files
 from densessl.documents import problems as kinds
 from densessl.documents.pages import LabelledPages, Objects, Shape
 from densessl.documents.problems import Problems
+from densessl.documents.sets.masks import near_page
 from densessl.progress import Report, silent
 
 ROUNDING = 0.5  # pixels that a box may reach over the edge without a word: coordinates were rounded
@@ -181,33 +183,37 @@ class Draft:
             np.array(self.classes, np.int16)[rows],
             np.array(self.crowd, bool)[rows],
             np.array(self.ignored, bool)[rows],
-            self._shapes(rows, clipped) if shapes else None,
+            self._shapes(rows, clipped, sizes) if shapes else None,
         )
 
     def _numbers(self) -> np.ndarray:
         """(M, 4) float64; NaN where a box is anything but four numbers."""
         try:
-            boxes = np.array(self.boxes, np.float64)
-            if boxes.shape == (len(self.boxes), 4):
-                return boxes
-        except (TypeError, ValueError, OverflowError):
+            boxes = np.array(self.boxes)
+            if boxes.shape == (len(self.boxes), 4) and boxes.dtype.kind in "iuf":
+                return boxes.astype(np.float64)
+        except ValueError:  # rows of several lengths
             pass
         boxes = np.full((len(self.boxes), 4), np.nan)
         for row, box in enumerate(self.boxes):
             if isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(each, int | float) for each in box):
-                boxes[row] = box
+                with suppress(OverflowError):
+                    boxes[row] = box
         return boxes
 
-    def _shapes(self, rows: np.ndarray, boxes: np.ndarray) -> tuple[Shape, ...]:
+    def _shapes(self, rows: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> tuple[Shape, ...]:
         """The shape of each row, a box for one without; which is told of where others have one."""
-        found = [self.shapes[row] for row in rows.tolist()]
-        if any(shape is not None for shape in found):
-            for row, shape in zip(rows.tolist(), found, strict=True):
-                if shape is None:
-                    self.problems.add(kinds.NO_MASK, self._called(row))
-        return tuple(
-            rectangle(boxes[row]) if shape is None else shape for row, shape in zip(rows.tolist(), found, strict=True)
-        )
+        some, found = any(self.shapes[row] is not None for row in rows.tolist()), []
+        for row in rows.tolist():
+            shape, size = self.shapes[row], sizes[self.page[row]].tolist()
+            if shape is None and some:
+                self.problems.add(kinds.NO_MASK, self._called(row))
+            if isinstance(shape, list) and min(size) > 0:
+                shape = near_page(shape, size)
+                if not shape:
+                    self.problems.add(kinds.MASK_LEFT_OUT, self._called(row))
+            found.append(shape or rectangle(boxes[row]))
+        return tuple(found)
 
     def _tell(self, kind: kinds.Kind, rows: np.ndarray) -> None:
         for row in np.flatnonzero(rows).tolist():

@@ -65,6 +65,6 @@ def _objects(path: str, entities: bool, problems: Problems) -> list[tuple[str, o
         ]
     except FileNotFoundError:
         problems.add(kinds.NO_ANNOTATION, path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems.add(kinds.BROKEN_FILE, f"{path}: {error!r}")
     return []

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from densessl.data.images import MAX_PIXELS
 from densessl.data.sources import files, splits
 from densessl.data.sources.layout import Layout, stem
 from densessl.documents import problems as kinds
@@ -124,7 +125,9 @@ def _read(
         root = read_xml(os.path.join(folder, f"{stem(image)}.xml"), draft.problems)
         if root is not None:
             width, height = number(root, "size/width"), number(root, "size/height")
-            if width > 0 and height > 0:
+            if max(width, height) > MAX_PIXELS:
+                draft.problems.add(kinds.NO_SIZE, f"{image}: {width:g} x {height:g}")
+            elif width >= 1 and height >= 1:
                 draft.sizes[page] = int(width), int(height)
             objects += [(page, place_, each) for place_, each in enumerate(root.iter("object"))]
         report("annotations", place + 1, len(names), "")

@@ -17,7 +17,7 @@ from densessl.data.synthetic.pages.degrade import degrade
 from densessl.errors import UserError, from_0_to_1, require
 from densessl.files import write_bytes, write_image, write_text
 
-VERSION = 1  # of what a seed makes; a folder of another one cannot be gone on with
+VERSION = 2  # of what a seed makes; a folder of another one cannot be gone on with
 
 
 @dataclass

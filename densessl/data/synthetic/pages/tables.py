@@ -205,9 +205,10 @@ class _Setting:
                 wanted[column] -= step
             excess -= step * len(among)
         if table.full:
-            spare = self.room - sum(wanted)
-            wanted[0] += 0.4 * spare
-            wanted = [each + 0.6 * spare / len(wanted) for each in wanted]
+            # Most goes to the widest, so that columns of numbers and of "No." stay narrow.
+            spare, total, widest = self.room - sum(wanted), sum(wanted), max(wanted)
+            among = wanted.count(widest)
+            wanted = [each + spare * (0.6 * each / total + 0.4 * (each == widest) / among) for each in wanted]
         return wanted
 
 
