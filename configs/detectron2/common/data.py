@@ -6,6 +6,9 @@ from omegaconf import OmegaConf
 
 from densessl.documents.detectron2.pages import PageMapper, judged_pages, learned_pages
 from densessl.documents.detectron2.served import PageEvaluator
+from densessl.hardware import Hardware
+
+_workers = Hardware.of("auto").workers(None)  # as many as this machine can feed its GPUs, or its CPU, with
 
 pages = dict(
     data=None,
@@ -43,11 +46,11 @@ dataloader.train = L(build_detection_train_loader)(
         mask_format="bitmask",
     ),
     total_batch_size=16,
-    num_workers=4,
+    num_workers=_workers,
 )
 dataloader.test = L(build_detection_test_loader)(
     dataset=L(judged_pages)(pages="${pages}"),
     mapper=L(PageMapper)(is_train=False, augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)]),
-    num_workers=4,
+    num_workers=_workers,
 )
 dataloader.evaluator = L(PageEvaluator)(pages="${pages}")

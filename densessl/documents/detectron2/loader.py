@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from types import ModuleType
 
 from densessl.errors import UserError
@@ -16,6 +17,9 @@ INSTALL = "python -m pip install --no-build-isolation 'git+https://github.com/fa
 NEEDS = ("fvcore", "iopath", "yacs", "tabulate", "termcolor", "cloudpickle", "pycocotools", "omegaconf", "hydra")
 # Names that release 0.6 (2021) uses and that newer versions of these packages no longer have.
 _GONE = (("PIL.Image", "LINEAR", "BILINEAR"), ("numpy", "bool", "bool_"), ("numpy", "int", "int_"))
+
+# What torch says of the way in which detectron2 calls it, and of which nobody who trains with it can mend anything.
+_WARNED = (r"`torch\.jit\.", r"`?torch\.cuda\.amp\.", r"torch\.meshgrid: ")
 
 
 def prepare() -> None:
@@ -36,6 +40,8 @@ def prepare() -> None:
         owner = importlib.import_module(module)
         if not hasattr(owner, old):
             setattr(owner, old, getattr(owner, new))
+    for pattern in _WARNED:
+        warnings.filterwarnings("ignore", pattern)
     if importlib.util.find_spec("detectron2._C") is None:
         _without_c()
 

@@ -220,15 +220,20 @@ def _check_twin(config: DictConfig) -> None:
 
 
 def _save(config: DictConfig, folder: Path) -> None:
-    """Write config.yaml; refuse to go on with other settings than the folder's run began with."""
+    """Write config.yaml; refuse to go on with other settings than the folder's run began with, but for the number of
+    workers, which is the machine's."""
     path, new = folder / "config.yaml", folder / "config.new.yaml"
     LazyConfig.save(config, str(new))
-    if (folder / LAST).exists() and path.is_file() and path.read_text() != new.read_text():
+    if (folder / LAST).exists() and path.is_file() and _settings(path) != _settings(new):
         new.unlink()
         raise UserError(
             f"{folder} holds a run with other settings: give train.output_dir=FOLDER, or those it began with."
         )
     new.replace(path)
+
+
+def _settings(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if "num_workers:" not in line]
 
 
 def _devices(config: DictConfig) -> str:

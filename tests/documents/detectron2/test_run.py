@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_what_a_run_began_with_is_not_what_it_left(finished, pages_folder, tmp_p
     assert not torch.equal(final, torch.load(finished / "model_final.pth")["model"][name])
 
 
+def test_a_run_warns_of_nothing_that_its_user_cannot_mend(pages_folder, tmp_path):
+    settings = [each for each in quick(pages_folder, tmp_path / "run") if "num_workers" not in each]
+    command = [sys.executable, "-m", "densessl", "detect", "train", "quick.py", *settings, "train.max_iter=1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "Warning" not in done.stdout + done.stderr
+
+
 def test_a_finished_run_is_left_alone_and_one_of_other_settings_is_refused(finished, pages_folder):
     before = (finished / "model_final.pth").stat().st_mtime_ns
     run.train("quick.py", quick(pages_folder, finished), silent)
@@ -111,6 +119,8 @@ def test_a_finished_run_is_left_alone_and_one_of_other_settings_is_refused(finis
     final = finished / "model_final.pth"
     final.rename(finished / "kept.pth")
     try:
+        config, _ = run.read("quick.py", quick(pages_folder, finished, "dataloader.train.num_workers=3"))
+        run._save(config, finished)  # of another machine
         with pytest.raises(UserError, match="other settings"):
             run.train("quick.py", quick(pages_folder, finished, "optimizer.lr=0.5"), silent)
     finally:
@@ -206,11 +216,13 @@ def test_evaluation_by_detectron2_is_that_of_densessl_detect(finished, pages_fol
     theirs = evaluator.evaluate()
     pages = open_pages(f"coco:{pages_folder}")
     found = detect(served, pages, "cpu")
+    # Of each group detectron2 prints what has no hyphen.
+    assert all(any("-" not in name for name in figures) for figures in theirs.values())
     assert isinstance(served, Served) and len(found) == len(evaluator._rows) > 0
     from densessl.documents import average_precision, weighted_f1
 
     assert theirs["bbox"]["AP"] == pytest.approx(100 * average_precision(pages, found).record()["overall"]["ap"])
-    assert theirs["tables"]["wF1-fixed"] == pytest.approx(100 * weighted_f1(pages, found, "fixed").weighted)
+    assert theirs["tables"]["wF1_fixed"] == pytest.approx(100 * weighted_f1(pages, found, "fixed").weighted)
 
 
 def test_all_words_of_a_full_page_count_where_the_recipe_asks_for_them(tree):  # noqa: F811
@@ -372,7 +384,7 @@ def test_detectron2s_own_launcher_trains_and_evaluates(pages_folder, tmp_path, m
     launch([str(LAUNCHER), "--num-gpus", "1", "--config-file", str(recipe), *quick(pages_folder, out)])
     assert (out / "model_final.pth").is_file()
     rows = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
-    assert any("total_loss" in row for row in rows) and any("tables/wF1-fixed" in row for row in rows)
+    assert any("total_loss" in row for row in rows) and any("tables/wF1_fixed" in row for row in rows)
 
 
 def test_a_launcher_that_is_none_is_told_so():
