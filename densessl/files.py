@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and names for those that are made of others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import re
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from densessl.errors import UserError
@@ -213,3 +214,17 @@ def _umask() -> int:
         mask = os.umask(0)
         os.umask(mask)
     return mask
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Where each picture's files go, without their suffix: "x/y" for "x/y.jpg".
+
+    Where several pictures would share it ("a.jpg", "a.png") each keeps its full name ("a.jpg", "a.png"), so that none
+    overwrites another's files.
+    """
+    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    chosen = list(short)
+    while shared := {stem for stem, count in Counter(chosen).items() if count > 1}:
+        longer = [name if stem in shared else stem for name, stem in zip(names, chosen, strict=True)]
+        chosen = longer if longer != chosen else [f"{stem}~{i}" for i, stem in enumerate(chosen)]
+    return chosen

@@ -59,10 +59,6 @@ class Detections:
         """Those of a page."""
         return self[slice(self._starts[index], self._starts[index + 1])]
 
-    def above(self, score: float) -> Detections:
-        """Those of at least this score."""
-        return self[self.scores >= score]
-
     def __getitem__(self, rows: slice | np.ndarray) -> Detections:
         shapes = self.shapes
         if shapes is not None:

@@ -233,6 +233,9 @@ def test_an_unknown_name_is_met_with_the_nearest(tmp_path):
         open_pages(f"publynet:{tmp_path}")
     with pytest.raises(UserError, match="give NAME:FOLDER"):
         open_pages(str(tmp_path))
+    (tmp_path / "annotations.json").write_text("{}")
+    with pytest.raises(UserError, match=f"It looks like coco:{tmp_path}"):
+        open_pages(str(tmp_path))
     with pytest.raises(UserError, match="There is no COCO file"):
         open_pages(str(tmp_path / "none.json"))
 

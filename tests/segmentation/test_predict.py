@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from densessl.errors import UserError
+from densessl.files import stems
 from densessl.segmentation import predict
 from densessl.segmentation.model import FORMAT, Saved, Segmenter, load_model, save_model
 from densessl.segmentation.outputs.names import Classes
 from densessl.segmentation.outputs.overlay import overlay, palette
 from densessl.segmentation.outputs.tally import Tally, write_segments
-from densessl.segmentation.outputs.writer import MaskWriter, stems
+from densessl.segmentation.outputs.writer import MaskWriter
 from densessl.segmentation.predict import Refinement, interpolated_log_odds, mask
 from densessl.segmentation.refinement.crf import CRFConfig
 from densessl.segmentation.stego.head import StegoHead

@@ -39,10 +39,14 @@ class Unreadable:
         """Raise `UserError` when more than `share` of `total` images, a number in [0, 1], are among them."""
         if len(self) <= share * total:
             return
-        some = list(self.reasons.items())[:3]
-        names = ", ".join(f"{name} ({reason})" for name, reason in some)
-        more = " and others" if len(self) > len(some) else ""
         raise UserError(
             f"{len(self)} of {total} images cannot be read, more than the share of {share:g} that is allowed: "
-            f"{names}{more}; mend or remove them, or allow more with unreadable=SHARE."
+            f"{self.some}; mend or remove them, or allow more with unreadable=SHARE."
         )
+
+    @property
+    def some(self) -> str:
+        """The first three, with their reasons, in words."""
+        some = list(self.reasons.items())[:3]
+        names = ", ".join(f"{name} ({reason})" for name, reason in some)
+        return names + (" and others" if len(self) > len(some) else "")

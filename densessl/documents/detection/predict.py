@@ -26,9 +26,8 @@ from densessl.documents.detection.evaluate import device_of, run_lengths, whole_
 from densessl.documents.detection.objects import Found
 from densessl.documents.detection.sheets import overlay
 from densessl.errors import UserError, from_0_to_1, require
-from densessl.files import claimed, remove_leftovers, write_image, write_text, writing
+from densessl.files import claimed, remove_leftovers, stems, write_image, write_text, writing
 from densessl.progress import Progress, Report
-from densessl.segmentation.outputs.writer import stems
 
 DETECTIONS = "detections.json"
 BLANK = 32  # pixels of a side below which there is no page
@@ -127,7 +126,7 @@ def _predict(
     report("Detecting", len(source), len(source), "")
     unreadable.write(folder)
     if len(unreadable) == len(source):
-        unreadable.check(len(source), 0)
+        raise UserError(f"None of the {len(source)} pages can be read: {unreadable.some}; mend or replace them.")
     found = _collect(folder, names, detector.classes)
     return _told(found, (len(source), kept, len(unreadable)), source.notes, folder)
 

@@ -43,8 +43,7 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), say: Say = say) -> 
     """Train as a LazyConfig file and its overrides say; returns the run's folder.
 
     A run that ended early goes on from its last checkpoint, with the pages that come after those it has learned from.
-    Raises `UserError` for what the user can mend, all that is
-    wrong with the data before anything is built.
+    Raises `UserError` for what the user can mend, all that is wrong with the data before anything is built.
     """
     config, folder = read(recipe, overrides)
     if (Path(recipe).expanduser() / RECIPE).is_file():

@@ -85,7 +85,8 @@ def _open(
 ) -> Opened:
     name, colon, root = spec.partition(":")
     if not colon or not root:
-        raise UserError(f"{spec!r} is no set of pages: give NAME:FOLDER, with one of {', '.join(sets)}.")
+        like = f" It looks like coco:{spec}." if os.path.isfile(os.path.join(spec, "annotations.json")) else ""
+        raise UserError(f"{spec!r} is no set of pages: give NAME:FOLDER, with one of {', '.join(sets)}.{like}")
     if name not in sets:
         raise UserError(f"There is no set of pages {name!r}{nearest(name, sets)} Known here: {', '.join(sets)}.")
     return sets[name](os.path.expanduser(root), split, options)

@@ -13,8 +13,8 @@ import torch
 from densessl.data.sources import Source, Subset
 from densessl.data.sources.base import Concatenated, checked, digest, state_of
 from densessl.data.sources.videos import Frames, Length, Videos, frames_of, measure
+from densessl.files import stems
 from densessl.progress import Report
-from densessl.segmentation.outputs.writer import stems
 
 FEWEST = 64  # frames of a film that are learned from, where it has so many; beyond it, one a second
 TOLD_ABOUT = 0.02  # share of its frames by which the header of a film may be wrong without being worth a sentence

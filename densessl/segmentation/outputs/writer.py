@@ -6,10 +6,9 @@ Of a film each frame has the files of a picture but for the overlay, and the fil
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from glob import escape
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,20 +18,6 @@ from densessl.segmentation.outputs.names import Classes
 from densessl.segmentation.outputs.overlay import overlay
 
 _FRAME = re.compile(r"\d{6,}\.(png|npz)")
-
-
-def stems(names: Sequence[str]) -> list[str]:
-    """Where each picture's files go, without their suffix: "x/y" for "x/y.jpg".
-
-    Where several pictures would share it ("a.jpg", "a.png") each keeps its full name ("a.jpg", "a.png"), so that none
-    overwrites another's files.
-    """
-    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    chosen = list(short)
-    while shared := {stem for stem, count in Counter(chosen).items() if count > 1}:
-        longer = [name if stem in shared else stem for name, stem in zip(names, chosen, strict=True)]
-        chosen = longer if longer != chosen else [f"{stem}~{i}" for i, stem in enumerate(chosen)]
-    return chosen
 
 
 class MaskWriter:

@@ -84,7 +84,7 @@ def test_only_missing_pages_are_looked_at_again(model, inputs, tmp_path):
 
 def test_nothing_but_broken_files_is_a_sentence(model, tmp_path):
     (tmp_path / "broken.png").write_text("no picture")
-    with pytest.raises(UserError, match="broken.png"):
+    with pytest.raises(UserError, match=r"None of the 1 pages can be read: broken\.png .*; mend or replace them\.$"):
         predict([str(tmp_path / "broken.png")], tmp_path / "out", model)
 
 
