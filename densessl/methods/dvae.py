@@ -173,7 +173,8 @@ class DVAE(nn.Module):
         such that centres lie `APART` nats from the one next to them: noise seldom takes one for another.
         """
         self.starting = False
-        maps = self.vae.encode(view)[0].flatten(2).float()  # (B, C, h w)
+        maps = self.vae.encode(view)[0].flatten(2)  # (B, C, h w)
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
         wanted = -(-POINTS * self.config.vocabulary // (len(maps) * world_size()))
         places = from_first(torch.randperm(maps.shape[2])[:wanted]).to(maps.device)
         points = gather(maps[:, :, places].transpose(1, 2)).flatten(0, 1)  # (N, C)

@@ -52,6 +52,16 @@ def measure(case: str, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]
     return found
 
 
+def started(rank: int = 0, world: int = 1) -> torch.Tensor:
+    """The logits' weights of a tokenizer whose tokens began as what its first batch shows."""
+    method = build("dvae", "vit", spread_start=True, vocabulary=8).double()
+    share = slice(rank * COUNT // world, (rank + 1) * COUNT // world)
+    moment(method, "before_step", progress(0))
+    torch.manual_seed(7 + rank)
+    method({"views": [view[share].double() for view in batch_for(method, COUNT)["views"]]})
+    return method.vae.head.weight.detach()
+
+
 def several_sizes(name: str) -> bool:
     return len({spec.size for spec in build(name).views}) > 1
 
@@ -59,7 +69,7 @@ def several_sizes(name: str) -> bool:
 def worker(rank: int, folder: str, cases: list[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
-    found = {case: measure(case, rank, WORLD) for case in cases}
+    found = {case: measure(case, rank, WORLD) for case in cases} | {"start": started(rank, WORLD)}
     if rank == 0:
         torch.save(found, Path(folder) / "found.pt")
     dist.destroy_process_group()
@@ -85,6 +95,11 @@ def test_two_processes_compute_what_one_does(name, network, two):
         torch.testing.assert_close(
             both[key], expected, rtol=1e-6, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
         )
+
+
+def test_tokens_begin_in_two_processes_as_in_one(two):
+    torch.testing.assert_close(two["start"], started())
+    assert not torch.allclose(started(), build("dvae", "vit", vocabulary=8).double().vae.head.weight)
 
 
 def test_a_batch_norm_with_an_activation_keeps_it():

@@ -1,4 +1,4 @@
-"""A detector that begins with the weights of another, for other classes: how few pages of one's own are enough."""
+"""A detector that begins with the weights of another, for other classes."""
 
 from __future__ import annotations
 
