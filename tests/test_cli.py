@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from densessl import cli, describe
+from densessl.cli.detection import detect_predict, detect_train
+from densessl.cli.shared import CONFIGS
 from densessl.data.synthetic import write_scenes
 from densessl.data.synthetic.pages import PagesConfig
 from densessl.documents.detection.config import DetectConfig
@@ -80,13 +82,15 @@ def test_pages_says_what_can_be_set():
     assert {field.name for field in fields(PagesConfig)} - {"out", "count", "seed", "version"} == said - {"Settings"}
 
 
-@pytest.mark.parametrize("command", ["segment", "pages", "evaluate", "pretrain", "finetune", "detect predict"])
+@pytest.mark.parametrize(
+    "command", ["segment", "pages", "evaluate", "pretrain", "finetune", "detect eval", "detect predict"]
+)
 def test_settings_are_listed_for_a_terminal_of_100_columns(monkeypatch, capsys, command):
     call(monkeypatch, *command.split(), "--settings")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     listed = {found[1] for line in lines if (found := re.match(r"  ([\w.]+)(=|  |$)", line))}
-    place = cli._CONFIGS[command.split()[-1]][-1]
+    place = CONFIGS[command.split()[-1]][-1]
     config = getattr(importlib.import_module(place.partition(":")[0]), place.partition(":")[2])
     assert {each.name for each in fields(config) if each.default_factory is MISSING} <= listed
 
@@ -100,7 +104,7 @@ def test_each_setting_of_segment_has_a_meaning():
 
 
 def test_detect_says_what_can_be_set():
-    for command, config in ((cli.detect_train, DetectConfig), (cli.detect_predict, PredictConfig)):
+    for command, config in ((detect_train, DetectConfig), (detect_predict, PredictConfig)):
         said = set(re.findall(r"\w+", command.__doc__.partition("Settings:")[2]))
         left_out = (
             {"method", "data", "tile", "nodes", "page_side", "channels_last"} if config is DetectConfig else set()

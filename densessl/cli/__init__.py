@@ -5,32 +5,19 @@ Heavy packages are imported inside the commands, so that `densessl --help` answe
 
 from __future__ import annotations
 
-import importlib
 import re
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from densessl.cli.detection import detect
+from densessl.cli.shared import Commands, Overrides, Settings, parted
 from densessl.errors import RunStopped, UserError
 
-
-class _Commands(TyperGroup):
-    """Commands that Ctrl-C ends as `main` says: typer itself would end the process without a word."""
-
-    def invoke(self, ctx: typer.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise RunStopped("Stopped.", signal.SIGINT) from None
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     name="densessl",
     help="From a folder of unlabeled images to a pretrained backbone and to masks, without a label.",
     no_args_is_help=True,
@@ -38,40 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-# The dataclasses that say what a command can be told.
-_CONFIGS = {
-    "pretrain": ["densessl.training.config:PretrainConfig"],
-    "segment": ["densessl.segmentation.config:SegmentConfig"],
-    "evaluate": [
-        "densessl.evaluation.knn:KnnConfig",
-        "densessl.evaluation.linear:LinearConfig",
-        "densessl.evaluation.finetune:FinetuneProtocol",
-        "densessl.evaluation.segments:SegmentsConfig",
-    ],
-    "finetune": ["densessl.classification.config:FinetuneConfig"],
-    "distill": ["densessl.classification.config:DistillConfig"],
-    "pages": ["densessl.data.synthetic.pages:PagesConfig"],
-    "train": ["densessl.documents.detection.config:DetectConfig"],
-    "predict": ["densessl.documents.detection.predict:PredictConfig"],
-}
-
-
-def _list_settings(ctx: typer.Context, asked: bool) -> None:
-    if not asked:
-        return
-    from densessl.describe import settings
-
-    for place in _CONFIGS[ctx.info_name]:
-        module, _, name = place.partition(":")
-        print(settings(getattr(importlib.import_module(module), name)), end="\n\n")
-    raise typer.Exit
-
-
-Settings = Annotated[
-    bool,
-    typer.Option("--settings", help="List all settings with what they mean.", is_eager=True, callback=_list_settings),
-]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that overrule.")]
+app.add_typer(detect, name="detect")
 
 
 @app.command()
@@ -220,7 +174,7 @@ def classify(
     from densessl.classification import classify as run
     from densessl.config import parse_overrides
 
-    places, overrides = _parted(images)
+    places, overrides = parted(images)
     given = parse_overrides(overrides)
     if set(given) - {"split"}:
         raise UserError(f"densessl classify has no setting {', '.join(sorted(set(given) - {'split'}))}, only split=.")
@@ -263,77 +217,6 @@ def pages(
     print(write_pages(resolve(out, count, seed, overrides or [])))
 
 
-detect = typer.Typer(
-    cls=_Commands,
-    help="Layout and tables of pages: train a detector, judge it, find what lies on pages.\n\n"
-    "densessl detect predict report.pdf --out found",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(detect, name="detect")
-_RECIPE = Annotated[
-    str,
-    typer.Argument(metavar="CONFIG", help="A recipe of configs/detect, a path or a run's folder; NAME.py: detectron2."),
-]
-
-
-@detect.command("train")
-def detect_train(recipe: _RECIPE, overrides: Overrides = None, settings: Settings = False) -> None:
-    """Train a detector on labelled pages.
-
-    densessl detect train finetune data=coco:mine.json val_share=0.2 out=runs/mine
-
-    data is NAME:FOLDER or a COCO file, or a list of them; names are coco, ctdar, ctdar-archival, ctdar-modern,
-    doclaynet, funsd, funsd-entities, publaynet, pubtables, pubtables-structure, voc, voc07 and voc12. A run that was
-    stopped goes on when the same command is given again. Settings: classes, names, split, partial, documents, val,
-    val_split, val_share, weights, scales, stretch, grey, light, worn, flip, layer_decay, freeze_norms, detector.*, and
-    of densessl pretrain: limit, out, backbone, backbone_options, image_size, batch_size, epochs, steps, lr, workers,
-    seed, devices, precision, accumulate, unreadable, checkpoint_minutes, checkpoint_steps, log_steps, optimizer.*.
-
-    CONFIG.py is a LazyConfig file for detectron2, by its path or its name in configs/detectron2, such as coco.py; its
-    settings are pages.data, pages.val, model.backbone.spec, model.weights, train.output_dir, train.max_iter, ...
-    """
-    _detection(recipe, "train")(recipe, overrides or [])
-
-
-@detect.command("eval")
-def detect_eval(recipe: _RECIPE, overrides: Overrides = None) -> None:
-    """Judge the detector of a run: average precision, and of tables cTDaR's weighted F1.
-
-    densessl detect eval runs/layout val=coco:kept-apart
-
-    The figures are written to evaluation.json in the run's folder, and pages with most mistakes to pictures.
-    """
-    print(_detection(recipe, "evaluate")(recipe, overrides or []))
-
-
-@detect.command("predict")
-def detect_predict(
-    pages: Annotated[
-        list[str], typer.Argument(metavar="PAGES... [KEY=VALUE]...", help="Images, PDFs, folders of them.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for detections.json and overlays.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="A run's folder, its detector.safetensors, or a .py of detectron2; else the one in the box."),
-    ] = None,
-    settings: Settings = False,
-) -> None:
-    """Find what lies on pages: a COCO file with scores, and pictures.
-
-    densessl detect predict report.pdf --out found
-
-    The same command again looks only at pages that are missing. Settings: score, masks, overlays, overlay, image_size,
-    page_side, weights, split, devices.
-    """
-    from densessl.documents.detection import predict as run
-
-    places, overrides = _parted(pages)
-    if not places:
-        raise UserError("There is nothing to look at: name images, PDFs or folders of them.")
-    print(run(places, out, model, overrides))
-
-
 @app.command()
 def export(
     backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
@@ -363,20 +246,6 @@ def demo(
     from densessl.demo import demo as run
 
     run(out)
-
-
-def _detection(recipe: str, name: str) -> Callable:
-    """The function of this name for a recipe: detectron2's, or our own."""
-    from densessl.documents.detection.config import by_detectron2
-
-    module = "detectron2.run" if by_detectron2(recipe) else "detection"
-    return getattr(importlib.import_module(f"densessl.documents.{module}"), name)
-
-
-def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Places and key=value of a command that takes both."""
-    overrides = [each for each in arguments if re.match(r"^[A-Za-z_][\w.]*=", each) and not Path(each).exists()]
-    return [each for each in arguments if each not in overrides], overrides
 
 
 def _refuse_missing(overrides: list[str]) -> None:
