@@ -45,6 +45,10 @@ class Hardware:
         """
         if asked is not None:
             return asked
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = cores // self.processes
+        share = cores() // self.processes
         return max(1, share - 1) if self.accelerator == "gpu" else min(8, share // 2)
+
+
+def cores() -> int:
+    """Of this machine, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -68,6 +68,11 @@ class Source(ABC):
         """The number of a page in its document, from 1 on; 1 for other images."""
         return 1
 
+    def state(self, index: int) -> str:
+        """What changes when the file that an image is in is written anew, "" where there is none."""
+        path = self.path(index)
+        return "" if path is None else state_of(path)
+
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
         return images.decode(self.read_bytes(index))
@@ -157,6 +162,10 @@ class Concatenated(Source):
     def page(self, index: int) -> int:
         part, index = self._place(index)
         return self.sources[part].page(index)
+
+    def state(self, index: int) -> str:
+        part, index = self._place(index)
+        return self.sources[part].state(index)
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)

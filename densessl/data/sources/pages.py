@@ -11,7 +11,7 @@ import numpy as np
 from densessl.data import images
 from densessl.data.images import UnreadableImage, encode
 from densessl.data.pages import SIDE, pdf, tiff
-from densessl.data.sources.base import Source, checked, digest
+from densessl.data.sources.base import Source, checked, digest, state_of
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
 
@@ -92,6 +92,9 @@ class Pages(Source):
 
     def document(self, index: int) -> str:
         return self.files.name(self._numbers[self._file(index)])
+
+    def state(self, index: int) -> str:
+        return state_of(self._place(index)[0])
 
     def after(self, index: int) -> int:
         return int(self._starts[self._file(index) + 1])

@@ -55,6 +55,9 @@ class Subset(Source):
     def page(self, index: int) -> int:
         return self.source.page(self._place(index))
 
+    def state(self, index: int) -> str:
+        return self.source.state(self._place(index))
+
     def label(self, index: int) -> int | None:
         place = self._place(index)
         return self.source.label(place) if self.labels is None else int(self.labels[index])

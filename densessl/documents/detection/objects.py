@@ -28,12 +28,14 @@ PLACES, MASK_PLACES = 7, 14  # sides of what is read from the maps for a box, an
 @dataclass
 class Found:
     """Of one image: boxes (n, 4), classes (n,) int64, scores (n,), best first; masks (n, 28, 28) of the boxes, in
-    [0, 1], where there is a mask head."""
+    [0, 1], where there is a mask head. runners_up: the most probable of the other classes, and how probable it is, (n,)
+    each, where the detector tells."""
 
     boxes: Tensor
     classes: Tensor
     scores: Tensor
     masks: Tensor | None = None
+    runners_up: tuple[Tensor, Tensor] | None = None
 
 
 class BoxHead(nn.Module):
@@ -136,11 +138,13 @@ class ObjectHeads(nn.Module):
         """boxes: (N, 4); shares: (N, K + 1), probabilities."""
         config = self.config
         rows, classes = torch.where(shares[:, :-1] >= config.score)
+        whole = (boxes[rows, 2:] > boxes[rows, :2]).all(dim=1)
+        rows, classes = rows[whole], classes[whole]
         boxes, scores = boxes[rows], shares[rows, classes]
-        whole = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        boxes, scores, classes = boxes[whole], scores[whole], classes[whole]
         kept = batched_nms(boxes, scores, classes, config.overlap)[: config.most]
-        return Found(boxes[kept], classes[kept], scores[kept])
+        rows, classes = rows[kept], classes[kept]
+        others = shares[rows, :-1].scatter(1, classes[:, None], 0).max(dim=1)
+        return Found(boxes[kept], classes, scores[kept], runners_up=(others.indices, others.values))
 
     def _mask_loss(self, maps: Sequence[Tensor], chosen: Sequence[tuple[Tensor, Tensor]], targets: Sequence) -> Tensor:
         """chosen: per image boxes that count for objects, and which; their masks are held against the object's."""

@@ -164,3 +164,22 @@ def test_settings_that_cannot_be_are_told(options, sentence):
 def test_a_stride_that_no_map_can_have_is_told():
     with pytest.raises(UserError, match="detector.finest"):
         Detector(create_backbone("resnet18", 64, {"stem": "small"}), DetectorConfig(finest=64), ["text"], 64)
+
+
+def test_the_runner_up_of_an_object_is_the_most_probable_of_the_other_classes():
+    detector = small_detector(("text", "table", "figure"), score=0.3)
+    boxes = torch.tensor([[0.0, 0, 10, 10], [30, 30, 50, 50], [5, 5, 5, 9]])
+    shares = torch.tensor([[0.6, 0.1, 0.2, 0.1], [0.35, 0.45, 0.0, 0.2], [0.9, 0.1, 0.0, 0.0]])
+    found = detector.objects._kept(boxes, shares)
+    rows = zip(
+        found.classes.tolist(), found.scores.tolist(), *(each.tolist() for each in found.runners_up), strict=True
+    )
+    rounded = [(kind, round(score, 2), other, round(of_other, 2)) for kind, score, other, of_other in rows]
+    # The second box is found as either of two classes; the third is no box.
+    assert rounded == [(0, 0.6, 2, 0.2), (1, 0.45, 0, 0.35), (0, 0.35, 1, 0.45)]
+
+
+def test_a_detector_of_one_class_has_no_runner_up():
+    box, shares = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.7, 0.3]])
+    found = small_detector(("table",)).objects._kept(box, shares)
+    assert found.runners_up[1].tolist() == [0.0]
