@@ -218,6 +218,33 @@ def pages(
 
 
 @app.command()
+def parse(
+    documents: Annotated[
+        list[str], typer.Argument(metavar="DOCUMENTS... [KEY=VALUE]...", help="PDFs, TIFFs, pictures, folders of them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for what is written.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="Some of json, md, html, coco, hocr, alto, page, with commas between.")
+    ] = "json,md,html",
+    settings: Settings = False,
+) -> None:
+    """Write the contents of documents: text in reading order, headings, lists, tables and figures.
+
+    densessl parse report.pdf --out parsed --format md,json
+
+    The same command again looks only at pages that are missing. Settings: pages, model, score, ocr, languages, reread,
+    furniture, words, figures, join_tables, page_side, ocr_side, workers, devices.
+    """
+    from densessl.documents.parsing.config import resolve
+    from densessl.documents.parsing.run import parse as run
+
+    places, overrides = parted(documents)
+    if not places:
+        raise UserError("There is nothing to parse: name PDFs, pictures or folders of them.")
+    print(run(resolve(places, out, formats.split(","), overrides)))
+
+
+@app.command()
 def export(
     backbone: Annotated[str, typer.Argument(help="A run's folder, a file, timm:NAME or hf:REPO.")],
     to: Annotated[str, typer.Option(help="timm, transformers, official or safetensors.")],

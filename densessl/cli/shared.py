@@ -39,6 +39,7 @@ CONFIGS = {
     "pages": ["densessl.data.synthetic.pages:PagesConfig"],
     "train": ["densessl.documents.detection.config:DetectConfig"],
     "eval": ["densessl.documents.detection.config:DetectConfig"],
+    "parse": ["densessl.documents.parsing.config:ParseConfig"],
     "predict": ["densessl.documents.detection.predict:PredictConfig"],
 }
 

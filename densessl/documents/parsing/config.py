@@ -1,0 +1,97 @@
+"""What `densessl parse` can be told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from densessl import config as configs
+from densessl.config import nearest
+from densessl.errors import from_0_to_1, require
+
+FORMATS = ("json", "md", "html", "coco", "hocr", "alto", "page")
+ENGINES = ("auto", "tesseract", "rapidocr", "none")
+_RANGE = re.compile(r"(\d+)(-(\d*))?")
+
+
+@dataclass
+class ParseConfig:
+    """A run of `densessl parse`.
+
+    documents: PDFs, TIFFs, pictures and folders of them, as `open_source` takes them. out: folder of what is written.
+    formats: json, md, html, coco, hocr, alto, page; several with commas between.
+    pages: of each document, such as "1-3,7" or "5-"; None is all of them.
+    model: a detector of layout, by the folder of its run or its detector.safetensors; None is the one that the package
+        brings. score: what it finds with less is left out.
+    ocr: what reads pages that have no text of their own: tesseract, rapidocr (the extra `ocr`) or none; auto takes the
+        first that is installed. languages: of tesseract, by its own names. reread: read pages that have text, too.
+    furniture: headers and footers of pages in Markdown and HTML too. words: lines and words with their places in JSON.
+    figures: write the picture of each figure beside the document. join_tables: make one of the parts of a table that
+        goes on over the end of a page.
+    page_side: longest side in pixels of a page of a PDF as the detector, tables and figures see it; ocr_side: as the
+        engine that reads it does, and the most that it is shown of a picture.
+    workers: pages in work at once; None is one for each core. devices: of the detector, as everywhere.
+    """
+
+    documents: Any = MISSING
+    out: str = MISSING
+    formats: list[str] = field(default_factory=lambda: ["json", "md", "html"])
+    pages: str | None = None
+    model: str | None = None
+    score: float = 0.35
+    ocr: str = "auto"
+    languages: list[str] = field(default_factory=lambda: ["eng"])
+    reread: bool = False
+    furniture: bool = False
+    words: bool = False
+    figures: bool = True
+    join_tables: bool = False
+    page_side: int = 1600
+    ocr_side: int = 2600
+    workers: int | None = None
+    devices: str = "auto"
+
+    def check(self) -> None:
+        """Raise `UserError` for what cannot be."""
+        from_0_to_1("densessl parse", self, "score")
+        require(len(self.formats) > 0, f"formats=[] writes nothing: give some of {', '.join(FORMATS)}.")
+        for each in self.formats:
+            known = nearest(each, FORMATS)
+            require(each in FORMATS, f"There is no format {each!r} among {', '.join(FORMATS)}{known}")
+        meant = nearest(self.ocr, ENGINES)
+        require(self.ocr in ENGINES, f"ocr={self.ocr} is not one of: {', '.join(ENGINES)}{meant}")
+        for key in ("page_side", "ocr_side"):
+            value = getattr(self, key)
+            require(256 <= value <= 10_000, f"{key}={value} must be from 256 to 10000 pixels.")
+        fine = self.workers is None or self.workers >= 1
+        require(fine, f"workers={self.workers} must be 1 or more.")
+        require(len(self.languages) > 0, "languages=[] reads nothing: give one or more, such as [eng].")
+        self.wanted(1)
+
+    def wanted(self, page: int) -> bool:
+        """Whether `pages` has the page of this number, from 1; raises `UserError` where it cannot be understood."""
+        if self.pages is None:
+            return True
+        for part in str(self.pages).split(","):
+            match = _RANGE.fullmatch(part.strip())
+            require(match is not None, f"pages={self.pages} cannot be understood: give some such as 1-3,7 or 5-.")
+            first = int(match[1])
+            last = first if match[2] is None else int(match[3] or page)
+            require(first >= 1, f"pages={self.pages} begins before page 1.")
+            require(match[3] in (None, "") or last >= first, f"pages={self.pages} runs backwards.")
+            if first <= page <= last:
+                return True
+        return False
+
+
+def resolve(documents: Sequence[str], out: str | Path, formats: Sequence[str], overrides: Sequence[str]) -> ParseConfig:
+    """The checked config of a command; raises `UserError`."""
+    given = {"documents": list(documents), "out": str(out), "formats": [each.strip() for each in formats]}
+    config = configs.build(ParseConfig, OmegaConf.create(given), configs.parse_overrides(overrides))
+    config.check()
+    return config

@@ -1,0 +1,96 @@
+"""One page: what the detector sees on it, what its words are, and what they make together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+import numpy as np
+
+from densessl.data.images import UnreadableImage
+from densessl.data.resize import resize
+from densessl.data.sources import Source
+from densessl.documents.detection.detector import Detector
+from densessl.documents.detection.objects import Found
+from densessl.documents.parsing.config import ParseConfig
+from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
+from densessl.documents.parsing.ocr import Engine
+from densessl.documents.parsing.resolution import resolution
+from densessl.documents.parsing.structure import Region, blocks_of
+from densessl.documents.parsing.tables import read_table
+
+LEAST = 32  # pixels of a side below which there is no page
+MOST = 40_000  # words of a page that are looked at
+
+
+class Looker:
+    """Turns pages of a source into what they consist of; threads may call it at once.
+
+    sharp: the picture of a page of a PDF, by its number in the source, as large as the engine wants it.
+    """
+
+    def __init__(
+        self, detector: Detector, engine: Engine | None, config: ParseConfig, sharp: Callable[[int], np.ndarray]
+    ) -> None:
+        self.detector, self.engine, self.config, self.sharp = detector, engine, config, sharp
+        self._lock = Lock()  # a network is as quick as all cores are
+
+    def __call__(self, source: Source, index: int) -> tuple[Page, np.ndarray]:
+        """A page and its picture (H, W, 3) uint8 RGB; raises `UnreadableImage`."""
+        picture = source.read(index)
+        height, width = picture.shape[:2]
+        if min(height, width) < LEAST:
+            raise UnreadableImage(f"it is {width} x {height} pixels, which is no page")
+        dpi, told = resolution(source, index)
+        scale = dpi / 72
+        page = Page(source.page(index), width / scale, height / scale, dpi)
+        if not told:
+            page.notes.append("The picture does not say how many pixels an inch has: a pixel is a point.")
+        words = self._words(source, index, picture, page)
+        with self._lock:
+            found = self.detector.find(picture)
+        regions = _regions(found, self.detector.classes, scale)
+        page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
+        for block in page.blocks:
+            if block.type == "table":
+                own = [word for line in block.lines for word in line.words]
+                block.table = read_table(own, block.bbox, picture, scale)
+                block.text = "\n".join("\t".join(row) for row in block.table.grid())
+        return page, picture
+
+    def _words(self, source: Source, index: int, picture: np.ndarray, page: Page) -> list[Word]:
+        words = None if self.config.reread else source.text(index)
+        if words is not None:
+            page.source = TEXT_LAYER
+        elif self.engine is not None:
+            page.source = self.engine.name
+            shown = self.sharp(index) if source.dpi(index) is not None else picture
+            shown = _within(shown, self.config.ocr_side)
+            words = self.engine.read(shown, 72 * shown.shape[1] / page.width)
+        else:
+            page.source, words = NO_TEXT, []
+            page.notes.append("The page has no text of its own, and there is no engine to read it.")
+        if len(words) > MOST:
+            page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
+        return words[:MOST]
+
+
+def _within(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture, made smaller where its longest side is more than `side` pixels."""
+    height, width = picture.shape[:2]
+    share = side / max(height, width)
+    return picture if share >= 1 else resize(picture, max(1, round(height * share)), max(1, round(width * share)))
+
+
+def _regions(found: Found, classes: Sequence[str], scale: float) -> list[Region]:
+    """scale: pixels a point."""
+    boxes = (found.boxes.double() / scale).tolist()
+    rows = zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)
+    others: list[tuple[str, float] | None] = [None] * len(boxes)
+    if found.runners_up is not None:
+        kinds, scores = (each.tolist() for each in found.runners_up)
+        others = [(classes[kind], score) if score > 0 else None for kind, score in zip(kinds, scores, strict=True)]
+    return [
+        Region(tuple(box), classes[kind], score, second)
+        for (box, kind, score), second in zip(rows, others, strict=True)
+    ]

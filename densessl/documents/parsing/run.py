@@ -1,0 +1,259 @@
+"""`densessl parse`: documents to files of their contents.
+
+Pages are looked at one by one, several at once, and each leaves a record of all that was found, words too (`records`).
+When a document's pages are all there, what only the whole of it tells (levels of headings, headers and footers that
+come again) is found in its records, and its files are written from them, page by page: memory grows neither with the
+pages nor with the documents. The same command again looks only at pages without a record, and with other formats it
+writes those without looking at any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import densessl
+from densessl.backbones.load import BOX
+from densessl.data.images import UnreadableImage
+from densessl.data.sources import Source, Unreadable, open_source
+from densessl.data.sources.base import digest
+from densessl.data.sources.places import check_apart
+from densessl.documents.detection.detector import DETECTOR, Detector, load_detector
+from densessl.documents.detection.evaluate import device_of
+from densessl.documents.parsing.config import ParseConfig
+from densessl.documents.parsing.figures import write_figures
+from densessl.documents.parsing.join import joined
+from densessl.documents.parsing.look import Looker
+from densessl.documents.parsing.model import Document
+from densessl.documents.parsing.ocr import Engine, engine
+from densessl.documents.parsing.records import Records
+from densessl.documents.parsing.whole import Whole
+from densessl.documents.parsing.writers import WRITERS
+from densessl.errors import UserError
+from densessl.files import claimed, remove_leftovers, stems
+from densessl.hardware import cores
+from densessl.progress import Progress, Report
+
+# The number that goes up when the same settings would find something else on a page.
+VERSION = 1
+# Settings that change nothing of what is found on a page.
+LATER = ("documents", "out", "formats", "pages", "furniture", "words", "join_tables", "workers", "devices")
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    documents: the stems of their files below `folder`. pages: that were asked for; before: of them those that were
+    looked at by a run before; unreadable: of them. sources: of how many pages the words are from where. notes:
+    sentences on what was left out.
+    """
+
+    folder: Path
+    formats: Sequence[str]
+    documents: list[str] = field(default_factory=list)
+    pages: int = 0
+    before: int = 0
+    unreadable: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        total = len(self.documents)
+        sentences = [*self.notes, f"{_count(total, 'document')} of {_count(self.pages, 'page')}"]
+        if self.before:
+            sentences[-1] += f", {self.before} of them done already"
+        if self.sources:
+            told = {"pdf": "from the PDF", "none": "by nothing: there is no engine"}
+            read = [f"{count} {told.get(name, f'by {name}')}" for name, count in self.sources.most_common()]
+            sentences[-1] += f"; text of pages: {', '.join(read)}"
+        sentences[-1] += f". Look at {self.folder / self.documents[0]}.{self.formats[0]}" if total else ""
+        sentences[-1] += f" and others in {self.folder}." if total > 1 or len(self.formats) > 1 else "."
+        if self.unreadable:
+            sentences.append(
+                f"{_count(self.unreadable, 'page')} cannot be read: {self.folder / 'unreadable.txt'} lists them."
+            )
+        return " ".join(sentences)
+
+
+def parse(config: ParseConfig, report: Report | None = None) -> Summary:
+    """Write the contents of documents in the formats that are asked for.
+
+    report: as `Progress`; what it raises ends the run, and the same call again goes on.
+    Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and stand in
+    the outputs with the reason.
+    """
+    config.check()
+    reader = engine(config.ocr, config.languages)
+    source = open_source(config.documents, page_side=config.page_side)
+    folder = Path(config.out).expanduser()
+    check_apart(config.documents, folder)
+    detector, weights = _detector(config)
+    with claimed(folder):
+        remove_leftovers(folder)
+        return Run(config, source, folder, detector, reader, _made_by(weights, config, reader), report or Progress())()
+
+
+class Run:
+    """One run: pages to records, records to files.
+
+    made_by: a hash of all that decides what a page's record holds, but for the page.
+    """
+
+    def __init__(
+        self,
+        config: ParseConfig,
+        source: Source,
+        folder: Path,
+        detector: Detector,
+        reader: Engine | None,
+        made_by: str,
+        report: Report,
+    ) -> None:
+        self.config, self.source, self.folder, self.made_by, self.report = config, source, folder, made_by, report
+        self.detector = detector.to(device_of(config.devices))
+        self.workers = config.workers or cores()
+        self.about = {
+            "densessl": densessl.__version__,
+            "detector": config.model or "box",
+            "classes": list(detector.classes),
+            "score": config.score,
+            "ocr": reader.name if reader else "none",
+        }
+        self.look = Looker(self.detector, reader, config, lambda index: self._sharp.read(index))
+        self.unreadable = Unreadable(source.broken)
+        self.summary = Summary(folder, config.formats, notes=list(source.notes))
+        self.done = 0
+
+    @cached_property
+    def _sharp(self) -> Source:
+        return open_source(self.config.documents, page_side=self.config.ocr_side)
+
+    def __call__(self) -> Summary:
+        documents = list(self._documents())
+        names = stems([self.source.document(pages[0]) for pages in documents])
+        self.summary.pages = sum(map(len, documents))
+        if not documents:
+            raise UserError(f"pages={self.config.pages} are pages that no document has.")
+        for stem, pages in zip(names, documents, strict=True):
+            self._document(stem, pages)
+            self.summary.documents.append(stem)
+        self.report("Parsing", self.summary.pages, self.summary.pages, "")
+        self.unreadable.write(self.folder)
+        self.summary.unreadable = len(self.unreadable)
+        if len(self.unreadable) == self.summary.pages:
+            raise UserError(
+                f"None of the {self.summary.pages} pages can be read: {self.unreadable.some}; mend or replace them."
+            )
+        return self.summary
+
+    def _documents(self) -> Iterator[list[int]]:
+        """Of each document the numbers of its pages that are asked for, if any are."""
+        index = 0
+        while index < len(self.source):
+            after = self.source.after(index)
+            wanted = [each for each in range(index, after) if self.config.wanted(self.source.page(each))]
+            if wanted:
+                yield wanted
+            index = after
+
+    def _document(self, stem: str, pages: Sequence[int]) -> None:
+        figures = self.folder / f"{stem}-figures"
+        records = Records(self.folder, stem, f"{self.made_by}-{self.source.state(pages[0])[:8]}", figures)
+        numbers = [self.source.page(index) for index in pages]
+        missing = [index for index, number in zip(pages, numbers, strict=True) if not records.has(number)]
+        self.summary.before += len(pages) - len(missing)
+        self.done += len(pages) - len(missing)
+        broken = self._look(records, missing, figures)
+        outputs = [WRITERS[name].path(self.folder / stem) for name in self.config.formats]
+        written = digest([self.config.furniture, self.config.words, self.config.join_tables, numbers])
+        sources = None if missing else records.noted(written, outputs)
+        if sources is None:
+            sources = self._write(stem, numbers, records, broken, self.source.document(pages[0]))
+            if not broken:
+                records.note(written, outputs, sources)
+        self.summary.sources.update(sources)
+
+    def _look(self, records: Records, missing: Sequence[int], figures: Path) -> dict[int, str]:
+        """Look at pages, several at once, and keep their records; of those that cannot be read, by number, why."""
+        broken: dict[int, str] = {}
+
+        def keep(index: int) -> None:
+            page, picture = self.look(self.source, index)
+            if self.config.figures:
+                write_figures(page, picture, figures)
+            records.keep(page)
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for index, future in _ahead(pool, keep, missing, 2 * self.workers):
+                    self.report("Parsing", self.done, self.summary.pages, self.source.name(index))
+                    try:
+                        future.result()
+                    except UnreadableImage as error:
+                        broken[self.source.page(index)] = str(error)
+                        self.unreadable.add(self.source.name(index), str(error))
+                    self.done += 1
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return broken
+
+    def _write(
+        self, stem: str, numbers: Sequence[int], records: Records, broken: Mapping[int, str], name: str
+    ) -> dict[str, int]:
+        """Write the files of a document; returns of how many pages the words are from where."""
+        whole, sources = Whole(), Counter()
+        for page in records.pages(numbers, broken):
+            whole.see(page)
+            if page.error is None:
+                sources[page.source] += 1
+        pages = (whole.settle(page) for page in records.pages(numbers, broken))
+        document = Document(name, len(numbers), self.about)
+        with contextlib.ExitStack() as stack:
+            writers = [
+                stack.enter_context(WRITERS[each](self.folder / stem, document, self.config))
+                for each in self.config.formats
+            ]
+            for page in joined(pages) if self.config.join_tables else pages:
+                for write in writers:
+                    write(page)
+        return dict(sources)
+
+
+def _ahead(
+    pool: Executor, call: Callable[[int], None], items: Iterable[int], most: int
+) -> Iterator[tuple[int, Future]]:
+    """Items in order with what `call` makes of them, at most so many under way."""
+    waiting: deque[tuple[int, Future]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(call, item)))
+        if len(waiting) >= most:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _detector(config: ParseConfig) -> tuple[Detector, Path]:
+    """The detector, and the file of its weights."""
+    place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
+    detector = load_detector(place)
+    detector.config = replace(detector.config, score=config.score)
+    detector.objects.config = detector.config
+    return detector, place / DETECTOR if place.is_dir() else place
+
+
+def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:
+    settings = {key: value for key, value in asdict(config).items() if key not in LATER}
+    hashed = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return digest([VERSION, hashed, json.dumps(settings), reader and reader.name])[:16]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
