@@ -58,14 +58,15 @@ class Page:
 class Text:
     """The text layer of a page: what its letters say, not what they look like.
 
-    words: (text, x0, y0, x1, y1, size, flags) each, in points from the left upper corner of the page as it is shown, in
-    the order in which it draws them; size is that of the letters in points, flags are BOLD, ITALIC and HIDDEN of
-    `letters`. letters: how many these have; hidden: of them, those that are drawn invisibly, as beneath a scan;
-    unknown: those of which PDFium does not know what they are. claimed: letters and spaces that the page has, of which
-    no more than `LETTERS` are read. pictures: the share of the page that pictures cover, 0 to 1. drawn: whether the
-    page has anything on it.
+    size: (width, height) of the page as it is shown, in points. words: (text, x0, y0, x1, y1, size, flags) each, in
+    points from the left upper corner of that, in the order in which the page draws them; their size is that of the
+    letters, in points, and flags are BOLD, ITALIC and HIDDEN of `letters`. letters: how many the words have; hidden: of
+    them, those that are drawn invisibly, as beneath a scan; unknown: those of which PDFium does not know what they are.
+    claimed: letters and spaces of the page, of which no more than `LETTERS` are read. pictures: the share of the page
+    that pictures cover, 0 to 1. drawn: whether it has anything on it.
     """
 
+    size: tuple[float, float]
     words: tuple[tuple[str, float, float, float, float, float, int], ...]
     letters: int
     hidden: int
@@ -98,7 +99,7 @@ def render(path: str, number: int, side: int) -> np.ndarray:
 def text(path: str, number: int) -> Text:
     """The text layer of a page, counted from 0; raises `UnreadableImage`."""
     found = _ask("text", path, number)
-    return Text(**{**found, "words": tuple(map(tuple, found["words"]))})
+    return Text(**{**found, "size": tuple(found["size"]), "words": tuple(map(tuple, found["words"]))})
 
 
 class Helper:

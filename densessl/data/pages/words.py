@@ -14,6 +14,7 @@ from functools import cache
 from densessl.data.pages.letters import BOLD, HIDDEN, ITALIC, Font, Frame, Letters, Look, frame_of, pictures
 
 GAP = 0.35  # of the size of letters: a wider gap between the end of one and the next parts words
+SPACED = 0.15  # of that size: letters that are set apart by less make up a word, though PDFium sees spaces between
 RISE = 0.6  # of that size: letters whose middles are further apart across the line are of two lines
 TWICE = 0.25  # of that size: the same word that near was drawn twice, to look bold or to throw a shadow
 
@@ -32,15 +33,16 @@ _BULLETS = {0xF0B7: "•", 0xF0A7: "▪", 0xF06E: "■", 0xF0A8: "◻", 0xF0D8: 
 def read(page) -> dict:
     """What stands on an open page.
 
-    words: [text, x0, y0, x1, y1, size, flags] each, in points of the page as it is shown. letters: how many these have;
-    hidden: of them, those that are drawn invisibly; unknown: those of which it is not known what they are.
-    claimed: how many letters and spaces the page has, more than are read where it has more than `LETTERS`.
-    pictures: the share of the page that pictures cover. drawn: whether it has anything on it.
+    size: (width, height) of it in points as it is shown. words: [text, x0, y0, x1, y1, size, flags] each, in points of
+    that. letters: how many these have; hidden: of them, those that are drawn invisibly; unknown: those of which it is
+    not known what they are. claimed: how many letters and spaces the page has, more than are read where it has more
+    than `LETTERS`. pictures: the share of the page that pictures cover. drawn: whether it has anything on it.
     """
     import pypdfium2.raw as pdfium
 
     frame = frame_of(page)
     found = {
+        "size": frame.size,
         "words": [],
         "letters": 0,
         "hidden": 0,
@@ -66,7 +68,8 @@ class Words:
         self._from, self._frame = letters, frame
         self.words: list[list] = []
         self.letters = self.hidden = self.unknown = 0
-        self._near: dict[tuple, int] = {}
+        self._size = frame.size
+        self._near: dict[str, dict[tuple[int, int], list]] = {}  # words by their texts and where they are
         self._start()
 
     def gather(self) -> None:
@@ -76,8 +79,11 @@ class Words:
             font.unmapped += 1
             font.low += ord("a") <= letters.code[each] <= ord("z")
         for each, code in enumerate(letters.code):
-            if not letters.object[each]:
-                self._end()
+            if not letters.object[each]:  # a space or a line's end that PDFium has put in
+                if code == ord(" "):
+                    self._spaced = True
+                else:
+                    self._end()
                 continue
             text = self._text(each, code)
             if text == " ":
@@ -104,36 +110,34 @@ class Words:
 
     def _start(self) -> None:
         self._texts: list[str] = []
-        self._box: list[float] = []
-        self._flagged = [0, 0, 0]
-        self._size = self._unknown = 0
+        self._boxes: list[tuple[float, float, float, float]] = []
+        self._looks: list[Look] = []
+        self._unknown, self._spaced = 0, False
 
     def _add(self, each: int, text: str, look: Look) -> None:
-        tight, loose, frame = self._from.tight, self._from.loose, self._frame
+        tight, loose, place = self._from.tight, self._from.loose, self._frame.place
         at = 4 * each
-        around = frame.place(loose[at], loose[at + 3], loose[at + 2], loose[at + 1])
-        inked = frame.place(tight[at], tight[at + 2], tight[at + 1], tight[at + 3])
+        around = place(loose[at], loose[at + 3], loose[at + 2], loose[at + 1])
+        inked = place(tight[at], tight[at + 2], tight[at + 1], tight[at + 3])
         if not (inked[0] < inked[2] and inked[1] < inked[3]):  # of some fonts PDFium does not know the shapes
             inked = around
         elif not (around[0] < around[2] and around[1] < around[3]):
             around = inked
         x0, y0, x1, y1 = inked
-        width, height = frame.size
+        width, height = self._size
         # Said so that it also holds of what is no number.
-        if not (x0 < x1 and y0 < y1 and 0 <= (x0 + x1) / 2 <= width and 0 <= (y0 + y1) / 2 <= height):
+        if not (x0 < x1 and y0 < y1 and 0 <= x0 + x1 <= 2 * width and 0 <= y0 + y1 <= 2 * height):
             return
         size = look.size or min(around[2] - around[0], around[3] - around[1])
         start, end, middle = along(around, look.turn)
         if self._texts and self._parted(start, end, middle, size, look.turn):
             self._end()
+        self._spaced = False
         self._texts.append(text)
-        box = self._box
-        self._box = [min(box[0], x0), min(box[1], y0), max(box[2], x1), max(box[3], y1)] if box else [x0, y0, x1, y1]
+        self._boxes.append(inked)
+        self._looks.append(look)
         self._last = start, end, middle, size, look.turn
-        self._size = max(self._size, size)
         self._unknown += text == UNKNOWN or self._meaningless(each, look)
-        for place, flag in enumerate((BOLD, ITALIC, HIDDEN)):
-            self._flagged[place] += bool(look.flags & flag)
 
     def _meaningless(self, each: int, look: Look) -> bool:
         return self._from.unmapped[each] and not self._from.font(look).readable
@@ -141,41 +145,57 @@ class Words:
     def _parted(self, start: float, end: float, middle: float, size: float, turn: int) -> bool:
         """Whether a letter goes on elsewhere than where the one before it ended; scripts run either way."""
         start_before, end_before, middle_before, size_before, turn_before = self._last
-        size = max(size, size_before)
+        if size < size_before:
+            size = size_before
         gap = max(start - end_before, start_before - end)
-        return turn != turn_before or gap > GAP * size or abs(middle - middle_before) > RISE * size
+        return (
+            turn != turn_before
+            or gap > GAP * size
+            or (self._spaced and not -SPACED * size <= gap <= SPACED * size)
+            or not -RISE * size <= middle - middle_before <= RISE * size
+        )
 
     def _end(self) -> None:
-        texts, box = self._texts, self._box
-        if not texts:
+        if not self._texts:
             return
-        text = "".join(texts)
+        text, looks = "".join(self._texts), self._looks
         if _HYPHEN in text:  # drawn at the end of a line it is one; elsewhere it says where one could be
             text = text[:-1].replace(_HYPHEN, "") + text[-1].replace(_HYPHEN, "-")
         if not text.isascii():
             text = unicodedata.normalize("NFC", text)
-        flags = sum(
-            flag for flag, count in zip((BOLD, ITALIC, HIDDEN), self._flagged, strict=True) if 2 * count > len(texts)
-        )
-        if not self._again(text, box):
-            self.letters += len(texts)
-            self.hidden += self._flagged[2]
+        (left, top, right, bottom), (width, height) = zip(*self._boxes, strict=True), self._size
+        box = max(min(left), 0.0), max(min(top), 0.0), min(max(right), width), min(max(bottom), height)
+        size = max(looks[0].size, looks[-1].size) or self._last[3]
+        flags = looks[0].flags if looks[0] is looks[-1] else _most(looks)
+        word = [text, *(round(each, 2) for each in box), round(size, 2), flags]
+        if not self._stands(word):
+            self.words.append(word)
+            self.letters += len(looks)
+            self.hidden += sum(bool(look.flags & HIDDEN) for look in looks)
             self.unknown += self._unknown
-            self.words.append([text, *(round(each, 2) for each in box), round(self._size, 2), flags])
         self._start()
 
-    def _again(self, text: str, box: list[float]) -> bool:
-        """Whether the word stands there already, which then is bold."""
-        cell = max(TWICE * self._size, 0.1)
-        column, row = int(box[0] // cell), int(box[1] // cell)
-        for near in ((text, column + right, row + down) for right in (0, -1, 1) for down in (0, -1, 1)):
-            if near in self._near:
-                word = self.words[self._near[near]]
-                if max(abs(word[1] - box[0]), abs(word[2] - box[1])) <= cell:
-                    word[6] |= BOLD
+    def _stands(self, word: list) -> bool:
+        """Whether the word stands there already, which then is bold; else it does from now on."""
+        text, x, y, size = word[0], word[1], word[2], word[5]
+        cell = max(TWICE * size, 0.1)
+        column, row = int(x // cell), int(y // cell)
+        standing = self._near.setdefault(text, {})
+        if standing:
+            for near in ((column + right, row + down) for right in (0, -1, 1) for down in (0, -1, 1)):
+                other = standing.get(near)
+                if other and max(abs(other[1] - x), abs(other[2] - y)) <= cell:
+                    other[6] |= BOLD
                     return True
-        self._near[text, column, row] = len(self.words)
+        standing[column, row] = word
         return False
+
+
+def _most(looks: list[Look]) -> int:
+    """The flags that more than half of the letters have."""
+    return sum(
+        flag for flag in (BOLD, ITALIC, HIDDEN) if 2 * sum(bool(look.flags & flag) for look in looks) > len(looks)
+    )
 
 
 @cache
