@@ -81,7 +81,7 @@ class Font:
 class Letters:
     """The letters of an open page of text, up to `LETTERS` of the `claimed`, and the spaces between them.
 
-    code: in Unicode. object: a number of the piece of text that the letter is of, None of a space that PDFium put in.
+    code: in Unicode. object: a number of the piece of text that the letter is of, None of what PDFium put in.
     unmapped: whether its font gives it no meaning, so that its code is that in the font. tight: what it inks, as left,
     right, bottom, top; loose: what it takes up, as left, top, right, bottom; both in the document's points, y upwards.
     """
@@ -112,6 +112,12 @@ class Letters:
         import pypdfium2.raw as pdfium
 
         return pdfium.FPDFText_IsHyphen(self._text, each) > 0
+
+    def is_generated(self, each: int) -> bool:
+        """Whether PDFium took a gap for this space."""
+        import pypdfium2.raw as pdfium
+
+        return pdfium.FPDFText_IsGenerated(self._text, each) > 0
 
     def look(self, each: int, turns: int) -> Look:
         """turns: quarters by which the page is shown turned."""

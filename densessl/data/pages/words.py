@@ -14,7 +14,7 @@ from functools import cache
 from densessl.data.pages.letters import BOLD, HIDDEN, ITALIC, Font, Frame, Letters, Look, frame_of, pictures
 
 GAP = 0.35  # of the size of letters: a wider gap between the end of one and the next parts words
-SPACED = 0.15  # of that size: letters that are set apart by less make up a word, though PDFium sees spaces between
+SPACED = 0.1  # of that size: letters that are set apart by less make up a word, though PDFium sees spaces between
 RISE = 0.6  # of that size: letters whose middles are further apart across the line are of two lines
 TWICE = 0.25  # of that size: the same word that near was drawn twice, to look bold or to throw a shadow
 
@@ -79,11 +79,11 @@ class Words:
             font.unmapped += 1
             font.low += ord("a") <= letters.code[each] <= ord("z")
         for each, code in enumerate(letters.code):
-            if not letters.object[each]:  # a space or a line's end that PDFium has put in
-                if code == ord(" "):
-                    self._spaced = True
-                else:
-                    self._end()
+            if code == ord(" ") and letters.is_generated(each):
+                self._spaced = True
+                continue
+            if not letters.object[each]:  # the end of a line
+                self._end()
                 continue
             text = self._text(each, code)
             if text == " ":
