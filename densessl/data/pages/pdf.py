@@ -54,6 +54,28 @@ class Page:
         return 72 * max(self.pixels) / max(self.points)
 
 
+@dataclass(frozen=True)
+class Text:
+    """The text layer of a page: what its letters say, not what they look like.
+
+    size: (width, height) of the page as it is shown, in points. words: (text, x0, y0, x1, y1, size, flags) each, in
+    points from the left upper corner of that, in the order in which the page draws them; their size is that of the
+    letters, in points, and flags are BOLD, ITALIC and HIDDEN of `letters`. letters: how many the words have; hidden: of
+    them, those that are drawn invisibly, as beneath a scan; unknown: those of which PDFium does not know what they are.
+    claimed: letters and spaces of the page, of which no more than `LETTERS` are read. pictures: the share of the page
+    that pictures cover, 0 to 1. drawn: whether it has anything on it.
+    """
+
+    size: tuple[float, float]
+    words: tuple[tuple[str, float, float, float, float, float, int], ...]
+    letters: int
+    hidden: int
+    unknown: int
+    claimed: int
+    pictures: float
+    drawn: bool
+
+
 def numbers(path: str) -> tuple[int, list[int]]:
     """How many pages a document claims, and the numbers of those that are not there; no page is rendered.
 
@@ -72,6 +94,12 @@ def measure(path: str, number: int, side: int) -> Page:
 def render(path: str, number: int, side: int) -> np.ndarray:
     """A page, counted from 0, on white: (H, W, 3) uint8 RGB, `side` px long or less; raises `UnreadableImage`."""
     return _ask("render", path, number, side)
+
+
+def text(path: str, number: int) -> Text:
+    """The text layer of a page, counted from 0; raises `UnreadableImage`."""
+    found = _ask("text", path, number)
+    return Text(**{**found, "size": tuple(found["size"]), "words": tuple(map(tuple, found["words"]))})
 
 
 class Helper:

@@ -4,7 +4,7 @@ PDFium is a library in C++ that reads whatever strangers wrote: it can crash, or
 stopped from within the process that called it. So it runs in this one, which `densessl.data.pages.pdf` starts, asks
 and replaces. It imports nothing but the standard library and pypdfium2, so that it starts in a tenth of a second.
 
-A request is one message of JSON, [seconds, what, path, number, side]; an answer is one, {"reason": ...} or {"found":
+A request is one message of JSON, [seconds, what, path, ...]; an answer is one, {"reason": ...} or {"found":
 ..., "resident": bytes of memory in use}. Pixels are drawn into memory that both processes share. A request that takes
 more than the `seconds` of processor time ends the process by SIGPROF, whatever the library is doing: processor time, so
 that a busy machine makes no page unreadable. One that would take more memory than `MEMORY` ends it too.
@@ -20,8 +20,11 @@ import os
 import signal
 import stat
 from collections import OrderedDict
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
+
+from densessl.data.pages import words
 
 MEMORY = 1 << 30  # bytes of address space
 OPENED = 16  # documents that stay open
@@ -112,15 +115,10 @@ class Documents:
 
     def render(self, path: str, number: int, side: int) -> tuple[int, int]:
         """(height, width) of a page that it draws, RGB row by row, with its annotations and what was filled in."""
-        import pypdfium2
         import pypdfium2.raw as pdfium
 
         document = self._document(path)
-        try:
-            page = document.get_page(number)
-        except pypdfium2.PdfiumError:
-            raise Refused("the page cannot be loaded") from None
-        with closing(page):
+        with self._page(document, number) as page:
             width, height = shape(*page.get_size(), side)
             length = width * height * 3
             pixels = (ctypes.c_ubyte * length).from_buffer(self._canvas.room(length))
@@ -132,6 +130,22 @@ class Documents:
                 pdfium.FPDF_FFLDraw(document.formenv, *where)
             pdfium.FPDFBitmap_Destroy(bitmap)
         return height, width
+
+    def text(self, path: str, number: int) -> dict:
+        """The words of a page, as `words.read` has them; nothing is drawn."""
+        with self._page(self._document(path), number) as page:
+            return words.read(page)
+
+    @contextmanager
+    def _page(self, document, number: int) -> Iterator:
+        import pypdfium2
+
+        try:
+            page = document.get_page(number)
+        except pypdfium2.PdfiumError:
+            raise Refused("the page cannot be loaded") from None
+        with closing(page):
+            yield page
 
     def _document(self, path: str):
         try:

@@ -8,10 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from densessl.data import images
+
+if TYPE_CHECKING:
+    from densessl.documents.parsing.model import Word
 
 
 class Source(ABC):
@@ -72,6 +76,14 @@ class Source(ABC):
         """What changes when the file that an image is in is written anew, "" where there is none."""
         path = self.path(index)
         return "" if path is None else state_of(path)
+
+    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+        """The words of the text layer that a page of a PDF has, in points of the page as it is shown; None without one.
+
+        A layer that does not say what the page shows counts as none. notes: gets sentences on that, and on what was
+        left out. Raises `UnreadableImage`.
+        """
+        return None
 
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; raises `UnreadableImage`."""
@@ -166,6 +178,10 @@ class Concatenated(Source):
     def state(self, index: int) -> str:
         part, index = self._place(index)
         return self.sources[part].state(index)
+
+    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+        part, index = self._place(index)
+        return self.sources[part].text(index, notes)
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)

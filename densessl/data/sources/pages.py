@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from densessl.data.pages import SIDE, pdf, tiff
 from densessl.data.sources.base import Source, checked, digest, state_of
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
+
+if TYPE_CHECKING:
+    from densessl.documents.parsing.model import Word
 
 LEAST_SIDE = 16  # pixels
 
@@ -56,8 +60,7 @@ class Pages(Source):
             return images.read_image(path)
         if not is_pdf(path):
             return images.decode(tiff.read_page(path, page))
-        if self._deadly[index]:
-            raise pdf.Deadly(pdf.DEADLY[self._deadly[index] - 1])
+        self._check(index)
         try:
             return pdf.render(path, page, self.side)
         except pdf.Deadly as error:
@@ -79,6 +82,21 @@ class Pages(Source):
     def dpi(self, index: int) -> float | None:
         path, page = self._place(index)
         return self._page(path, page).dpi if is_pdf(path) else None
+
+    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+        path, page = self._place(index)
+        if page is None or not is_pdf(path):
+            return None
+        # Here, for all that `densessl.documents` brings is not needed to train on pages.
+        from densessl.documents.parsing.words import layer
+
+        self._check(index)
+        try:
+            return layer(pdf.text(path, page), notes)
+        except pdf.Deadly as error:  # it may still be one that can be drawn
+            if notes is not None:
+                notes.append(f"The text layer is not used: {error}.")
+            return None
 
     def page(self, index: int) -> int:
         return 1 + (self._place(index)[1] or 0)
@@ -141,6 +159,11 @@ class Pages(Source):
         if not self._is_document(place):
             return self.files.path(number), None
         return self.files.path(number), int(self._there[number][page]) if number in self._there else page
+
+    def _check(self, index: int) -> None:
+        """Raises `Deadly` for a page that a helper has died of."""
+        if self._deadly[index]:
+            raise pdf.Deadly(pdf.DEADLY[self._deadly[index] - 1])
 
     def _page(self, path: str, page: int) -> pdf.Page:
         return pdf.measure(path, page, self.side)

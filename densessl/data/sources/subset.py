@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator, Philox
 
 from densessl.data.sources.base import Source, checked, digest
+
+if TYPE_CHECKING:
+    from densessl.documents.parsing.model import Word
 
 
 class Subset(Source):
@@ -57,6 +61,9 @@ class Subset(Source):
 
     def state(self, index: int) -> str:
         return self.source.state(self._place(index))
+
+    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+        return self.source.text(self._place(index), notes)
 
     def label(self, index: int) -> int | None:
         place = self._place(index)

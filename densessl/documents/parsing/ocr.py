@@ -1,0 +1,244 @@
+"""Words read from the picture of a page, by Tesseract or by RapidOCR, where one of them is installed.
+
+engine("auto").read(picture, dpi)
+
+Nothing is ever downloaded: Tesseract's languages come with its packages, RapidOCR's models within its wheel. Either
+reads on one core, and several threads may read at once, a page each: that is faster than several cores on one page.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from threading import local
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from densessl.config import nearest
+from densessl.data.images import UnreadableImage
+from densessl.documents.parsing.model import Box, Word
+from densessl.errors import UserError
+
+ENGINES = ("auto", "tesseract", "rapidocr", "none")
+SECONDS = 120  # for one page, of which Tesseract takes 1 to 5 on a core of its own
+SHARP = 200  # dpi: a page that has less is enlarged to that,
+LARGEST = 2400  # but not beyond so many pixels on its longest side, for it may not say its dpi truly
+
+# How far letters reach above the line of text and below it, of their size: those without an ascender, those with one,
+# those with a descender; between Times and Helvetica, and half a pixel of blur around them.
+LOW, HIGH, BELOW = 0.5, 0.74, 0.22
+CONTRAST = 0.4  # of the largest difference from what is around: what differs by more is ink
+_LOWER = frozenset("acemnorsuvwxzgpqy.,;:-–_·•")
+_DESCENDING = frozenset("gjpqyQ,;()[]{}|/\\_ç")
+
+
+class Engine(Protocol):
+    """name: what read the words, with its version, such as "tesseract 5.3.0"."""
+
+    name: str
+
+    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
+        """The words of a picture (H, W, 3) uint8 RGB of so many pixels an inch, in points, in the engine's own order.
+
+        Their sizes are guessed from how high they are. Raises `UnreadableImage`.
+        """
+
+
+def engine(name: str = "auto", languages: Sequence[str] = ()) -> Engine | None:
+    """One of `ENGINES`: "auto" is Tesseract where it is installed, else RapidOCR, else None, which "none" always is.
+
+    languages: that may occur on the pages, as Tesseract calls them, such as ["eng", "deu"]; English, or the first one
+    that there is, unless given. RapidOCR has one model for the Latin letters, Chinese and Japanese, whatever they are.
+    Raises `UserError` for an engine or a language that is not there.
+    """
+    if name not in ENGINES:
+        raise UserError(f"There is no OCR engine {name!r}{nearest(name, ENGINES)}")
+    if name == "none":
+        return None
+    if name == "tesseract" or (name == "auto" and tesseract()):
+        return Tesseract.installed(languages)
+    if name == "rapidocr" or rapidocr():
+        return RapidOCR()
+    return None
+
+
+def tesseract() -> str | None:
+    """The path of Tesseract's program, None where there is none."""
+    return shutil.which("tesseract")
+
+
+def rapidocr() -> bool:
+    """Whether what `RapidOCR` needs is installed."""
+    return all(find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
+
+
+@dataclass(frozen=True)
+class Tesseract:
+    """Tesseract, by its program. languages: such as "eng+deu"."""
+
+    program: str
+    languages: str
+    name: str
+
+    @classmethod
+    def installed(cls, languages: Sequence[str] = ()) -> Tesseract:
+        """The one that is installed; raises `UserError`."""
+        program = tesseract()
+        if program is None:
+            raise UserError(
+                "Tesseract is not installed: no program `tesseract` is on the PATH. Install it (apt install "
+                "tesseract-ocr), or choose another engine (rapidocr, none)."
+            )
+        known = [name for name in _said(program, "--list-langs").splitlines()[1:] if name and name != "osd"]
+        if not known:
+            raise UserError("Tesseract knows no language: install one (apt install tesseract-ocr-eng).")
+        for language in languages:
+            if language not in known:
+                raise UserError(
+                    f"Tesseract does not know the language {language!r}, only {', '.join(known)}: install it "
+                    f"(apt install tesseract-ocr-{language.replace('_', '-')}), or name another."
+                )
+        chosen = languages or ("eng" if "eng" in known else known[0],)
+        return cls(program, "+".join(chosen), " ".join(_said(program, "--version").split()[:2]))
+
+    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
+        """As `Engine.read` has it."""
+        picture, sharp = enlarged(picture, dpi)
+        height, width = picture.shape[:2]
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        command = [self.program, "stdin", "stdout", "-l", self.languages, "--dpi", f"{max(sharp, 70):.0f}", "tsv"]
+        table = _run(command, b"P5 %d %d 255\n" % (width, height) + grey.tobytes())
+        lines: dict[tuple[str, ...], list[Word]] = {}
+        for row in table.splitlines()[1:]:
+            _, *of, _, left, top, wide, high, confidence, text = row.split("\t", 11)
+            if not text.strip() or float(confidence) < 0:
+                continue
+            box = tuple(int(side) * 72 / sharp for side in (left, top, int(left) + int(wide), int(top) + int(high)))
+            word = Word(text.strip(), box, size_of(text, box[3] - box[1]), confidence=float(confidence) / 100)
+            lines.setdefault(tuple(of), []).append(word)
+        return [word for line in lines.values() for word in alike(line)]
+
+
+class RapidOCR:
+    """PP-OCR's models by RapidOCR and onnxruntime; each thread that reads has its own."""
+
+    def __init__(self) -> None:
+        if not rapidocr():
+            raise UserError('RapidOCR is not installed: pip install "densessl[ocr]", or choose another engine.')
+        self.name = f"rapidocr {_version('rapidocr')}"
+        self._own = local()
+
+    def __getstate__(self) -> dict:
+        return {"name": self.name}
+
+    def __setstate__(self, state: dict) -> None:
+        self.name, self._own = state["name"], local()
+
+    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
+        """As `Engine.read` has it."""
+        if not hasattr(self._own, "model"):
+            self._own.model = _model()
+        found = self._own.model(np.ascontiguousarray(picture[..., ::-1]))
+        grey, words = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), []
+        for line in found.word_results or () if found.boxes is not None else ():
+            read = []
+            for text, score, quad in line:
+                box = tuple(side * 72 / dpi for side in inked(grey, _around(quad)))
+                read.append(Word(text, box, size_of(text, box[3] - box[1]), confidence=float(score)))
+            words += alike([word for word in read if word.text.strip()])
+        return words
+
+
+def enlarged(picture: np.ndarray, dpi: float) -> tuple[np.ndarray, float]:
+    """A picture of less than `SHARP` dpi made larger, for small letters are misread; and its dpi then."""
+    scale = min(SHARP / dpi, LARGEST / max(picture.shape[:2]))
+    if scale < 1.1:
+        return picture, dpi
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), dpi * scale
+
+
+def size_of(text: str, height: float) -> float:
+    """The size of the letters of a word whose ink is so high, in the same unit."""
+    above = LOW if set(text) <= _LOWER else HIGH
+    return height / (above + BELOW * any(letter in _DESCENDING for letter in text))
+
+
+def alike(line: list[Word]) -> list[Word]:
+    """The words of a line, all of the size that is in the middle of theirs."""
+    size = median(word.size for word in line) if line else None
+    return [replace(word, size=size) for word in line]
+
+
+def inked(grey: np.ndarray, box: Box) -> Box:
+    """A box, in pixels, without its blank margins in a picture (H, W) uint8; itself where it is all blank."""
+    height, width = grey.shape
+    left, top = max(int(box[0]), 0), max(int(box[1]), 0)
+    part = grey[top : min(round(box[3]), height), left : min(round(box[2]), width)].astype(np.int16)
+    if not part.size:
+        return box
+    away = np.abs(part - int(np.median(part)))
+    ink = away > max(CONTRAST * int(away.max()), 1)
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    if not len(rows):
+        return box
+    return float(left + columns[0]), float(top + rows[0]), float(left + columns[-1] + 1), float(top + rows[-1] + 1)
+
+
+def _around(quad: Sequence[Sequence[float]]) -> Box:
+    xs, ys = zip(*((float(x), float(y)) for x, y in quad), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _model():
+    """RapidOCR with the models that its wheel brings; raises `UserError` where it does not."""
+    import rapidocr
+
+    folder = Path(rapidocr.__file__).with_name("models")
+    models = {"Det": "*_det_*.onnx", "Rec": "*_rec_*.onnx", "Cls": "*_cls_*.onnx"}
+    params = {"Global.log_level": "error", "Global.return_word_box": True}
+    params["EngineConfig.onnxruntime.intra_op_num_threads"] = 1
+    for part, pattern in models.items():
+        found = sorted(folder.glob(pattern))
+        if not found:
+            raise UserError(f"RapidOCR {_version('rapidocr')} brings no models: pip install --upgrade rapidocr.")
+        params[f"{part}.model_path"] = str(found[0])  # given one, it looks for none on the internet
+    return rapidocr.RapidOCR(params=params)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+@cache
+def _said(program: str, option: str) -> str:
+    return _run([program, option], b"")
+
+
+def _run(command: Sequence[str], given: bytes) -> str:
+    """What a program prints; raises `UnreadableImage`."""
+    try:
+        # One thread: what it does with several takes longer on a page.
+        done = subprocess.run(
+            command, input=given, capture_output=True, timeout=SECONDS, env={**os.environ, "OMP_THREAD_LIMIT": "1"}
+        )
+    except subprocess.TimeoutExpired:
+        raise UnreadableImage(f"Tesseract takes more than {SECONDS} s over it") from None
+    except OSError as error:
+        raise UnreadableImage(f"Tesseract cannot be run ({(error.strerror or str(error)).lower()})") from None
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise UnreadableImage(f"Tesseract fails on it ({''.join(last) or f'status {done.returncode}'})")
+    return done.stdout.decode("utf-8", "replace")

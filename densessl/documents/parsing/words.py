@@ -1,0 +1,58 @@
+"""Words of a page from the text layer of its PDF, where that says what the page shows."""
+
+from __future__ import annotations
+
+from densessl.data.pages.letters import BOLD, ITALIC, LETTERS
+from densessl.data.pages.pdf import Text
+from densessl.documents.parsing.model import Word
+
+MEANINGLESS = 0.3  # of its letters: where nothing tells what more of them are, the layer is not used
+SCAN = 0.7  # of a page: where pictures cover more, it may be a scan
+MARGIN = 1 / 12  # of its width and height: what stands there on a scan can be a stamp of whoever offers it
+FEW = 20  # letters within the margins: a scan that has less of them has not been read
+
+
+def layer(text: Text, notes: list[str] | None = None) -> list[Word] | None:
+    """The words of a text layer in the order in which the page draws them, None where `unfit` says so.
+
+    An empty page has none, []. notes: gets a sentence on what a reader should know of them.
+    """
+    notes = [] if notes is None else notes
+    reason = unfit(text)
+    if reason:
+        notes.append(f"The text layer is not used: {reason}.")
+        return None
+    if not text.words and text.drawn:
+        return None
+    if text.claimed > LETTERS:
+        notes.append(f"Of the {text.claimed:,} letters and spaces of the page, the first {LETTERS:,} are read.")
+    if 2 * text.hidden > text.letters:
+        notes.append("The words are a hidden text layer beneath what the page shows, such as another OCR has written.")
+    return [
+        Word(string, (x0, y0, x1, y1), size, bool(flags & BOLD), bool(flags & ITALIC))
+        for string, x0, y0, x1, y1, size, flags in text.words
+    ]
+
+
+def unfit(text: Text) -> str | None:
+    """Why a text layer does not say what its page shows, so that the page is better read by its looks; None if it does.
+
+    Either its fonts do not tell what their letters are (more than `MEANINGLESS` of them), or the page is a scan
+    (pictures cover `SCAN` of it) whose layer has fewer than `FEW` letters but for what stands in the margins.
+    """
+    if text.unknown > MEANINGLESS * text.letters:
+        return f"nothing tells what {text.unknown:,} of its {text.letters:,} letters are"
+    if text.words and text.pictures > SCAN and _within(text) < FEW:
+        return f"the page is a scan, of which it has {text.letters:,} letters"
+    return None
+
+
+def _within(text: Text) -> int:
+    """Letters of the words that do not stand in the margins."""
+    width, height = text.size
+    inner = (
+        string
+        for string, x0, y0, x1, y1, *_ in text.words
+        if MARGIN <= (x0 + x1) / 2 / width <= 1 - MARGIN and MARGIN <= (y0 + y1) / 2 / height <= 1 - MARGIN
+    )
+    return sum(map(len, inner))
