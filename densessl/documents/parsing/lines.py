@@ -124,7 +124,9 @@ def _mutual(boxes: np.ndarray, sizes: np.ndarray, reach: float, ends: np.ndarray
         rows = slice(start, min(start + CHUNK, count))
         gap = ends[None, :, 0] - ends[rows, None, 1]
         larger = np.maximum(sizes[rows, None], sizes[None])
-        shared = np.minimum(boxes[rows, None, 3], boxes[None, :, 3]) - np.maximum(boxes[rows, None, 1], boxes[None, :, 1])
+        shared = np.minimum(boxes[rows, None, 3], boxes[None, :, 3]) - np.maximum(
+            boxes[rows, None, 1], boxes[None, :, 1]
+        )
         shared = shared / np.minimum(heights[rows, None], heights[None])
         fine = (shared >= OVERLAP) & (middles[None] > middles[rows, None]) & (gap > -0.6 * larger)
         fine &= gap <= reach * larger
@@ -159,7 +161,9 @@ def _bridged(chains: list[list[int]], boxes: np.ndarray, sizes: np.ndarray, reac
     full = [[place for place in chain if sizes[place] >= SMALL * sizes[chain].max()] for chain in chains]
     ends = np.array([(boxes[chain, 0].min(), boxes[chain, 2].max()) for chain in chains])
     lasts, firsts = boxes[[each[-1] for each in full]], boxes[[each[0] for each in full]]
-    bands = np.stack([ends[:, 0], np.minimum(lasts[:, 1], firsts[:, 1]), ends[:, 1], np.maximum(lasts[:, 3], firsts[:, 3])], 1)
+    bands = np.stack(
+        [ends[:, 0], np.minimum(lasts[:, 1], firsts[:, 1]), ends[:, 1], np.maximum(lasts[:, 3], firsts[:, 3])], 1
+    )
     largest = np.array([sizes[chain].max() for chain in chains])
     following = _mutual(bands, largest, reach)
     return [[place for part in run for place in chains[part]] for run in _follow(following, len(chains))]
@@ -253,7 +257,9 @@ def _on_their_side(words: Sequence[Word]) -> np.ndarray:
         word = todo.pop()
         shared = np.minimum(boxes[:, 2], boxes[word, 2]) - np.maximum(boxes[:, 0], boxes[word, 0])
         gap = np.maximum(boxes[:, 1], boxes[word, 1]) - np.minimum(boxes[:, 3], boxes[word, 3])
-        near = maybe & (shared >= 0.6 * np.minimum(width, width[word])) & (gap <= width[word]) & (gap > -0.3 * width[word])
+        near = (
+            maybe & (shared >= 0.6 * np.minimum(width, width[word])) & (gap <= width[word]) & (gap > -0.3 * width[word])
+        )
         near &= (width < 1.5 * width[word]) & (width > 0.3 * width[word])
         maybe &= ~near
         todo += list(np.flatnonzero(near))

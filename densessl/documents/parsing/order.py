@@ -23,6 +23,8 @@ MOST = 4.0  # points
 WIDE = 0.4  # of the page's width, which blocks have that notes may stand beside
 NARROW = 0.5  # of the width of such blocks, which a note has at most
 LEVEL = 8.0  # points by which the tops of what stands in one row may differ
+LEAST = 0.3  # of the width of all of them, which a column has at least that is of running text
+EVEN = 3.0  # points by which those of columns may that begin below one heading
 FLOWING = ("text", "list_item", "other")
 
 
@@ -185,25 +187,30 @@ def _are_rows(columns: list[list[int]], boxes: Sequence[Box]) -> bool:
 
 
 def _begins_anew(group: list[list[int]], boxes: Sequence[Box], types: Sequence[str]) -> int | None:
-    """The first of the strips, but for the last, without a column that the last one has; None when there is none.
-
-    A strip of text that fills its own column is no reason: the other column has a hole there, of a figure, say.
-    """
+    """Where in a group, strips from top to bottom, columns begin anew: a heading that stands alone in the first one
+    over blocks that begin at one height, or strips of one side each that take turns and are no columns of text. None
+    when they go on."""
     columns = [set(column) for column in _columns([block for strip in group for block in strip], boxes)]
-    for column in columns:
-        if not column.intersection(group[-1]):
-            continue
-        without = len(group) - 1
-        while without and not column.intersection(group[without - 1]):
-            without -= 1
-        missing = group[without:-1]
-        if missing and not all(_fills(strip, columns, boxes, types) for strip in missing):
-            return without
-    return None
+    sides = [[number for number, column in enumerate(columns) if column.intersection(strip)] for strip in group]
+    if sides[-1] == [0] and 0 not in sides[-2] and not any(_fills(strip, columns, boxes, types) for strip in group):
+        return len(group) - 2
+    first = len(group) - 1
+    while first and sides[first - 1] == [0] and all(types[block] == "heading" for block in group[first - 1]):
+        first -= 1
+    tops = [
+        min(boxes[block][1] for block in column.intersection(group[-1])) for column in columns if column & {*group[-1]}
+    ]
+    if first == len(group) - 1 or len(tops) < 2 or max(tops) - min(tops) > EVEN:
+        return None
+    return first
 
 
 def _fills(strip: list[int], columns: list[set[int]], boxes: Sequence[Box], types: Sequence[str]) -> bool:
+    """Whether a strip has text as wide as its column, one that is wide enough to be of running text."""
+    around = _width([block for column in columns for block in column], boxes)
     for column in columns:
+        if _width(column, boxes) < LEAST * around:
+            continue
         blocks = [block for block in strip if block in column]
         if any(types[each] in FLOWING and _width([each], boxes) >= 0.8 * _width(column, boxes) for each in blocks):
             return True

@@ -63,7 +63,9 @@ def number_of(text: str) -> str | None:
 
 def is_cjk(letter: str) -> bool:
     """Whether this is a letter of a script without spaces between words: Chinese, Japanese."""
-    return bool(letter) and (0x2E80 <= ord(letter) <= 0x9FFF or 0xF900 <= ord(letter) <= 0xFAFF or ord(letter) >= 0x20000)
+    return bool(letter) and (
+        0x2E80 <= ord(letter) <= 0x9FFF or 0xF900 <= ord(letter) <= 0xFAFF or ord(letter) >= 0x20000
+    )
 
 
 def _with(text: str, more: str, known: Collection[str]) -> str:
