@@ -111,11 +111,9 @@ def _linked(boxes: np.ndarray, sizes: np.ndarray, words: Sequence[Word], reach: 
     return _cut(chains, boxes, sizes, words)
 
 
-def _mutual(boxes: np.ndarray, sizes: np.ndarray, reach: float, ends: np.ndarray | None = None) -> np.ndarray:
-    """(n,) the place of what follows each box on its line, -1 for nothing. ends: (n, 2) x where a chain begins and
-    ends, of which the box is the part that says at what height."""
-    count = len(boxes)
-    ends = boxes[:, [0, 2]] if ends is None else ends
+def _mutual(boxes: np.ndarray, sizes: np.ndarray, reach: float) -> np.ndarray:
+    """(n,) the place of what follows each box on its line, -1 for nothing."""
+    count, ends = len(boxes), boxes[:, [0, 2]]
     heights = np.maximum(boxes[:, 3] - boxes[:, 1], 0.01)
     middles = ends.mean(1)
     right, left = np.full(count, -1), np.full(count, -1)

@@ -46,6 +46,11 @@ def reading_order(boxes: Sequence[Box], types: Sequence[str], width: float) -> l
     return _rows(headers, boxes) + order + _cut(sorted(feet), boxes, types) + _rows(footers, boxes)
 
 
+def by_columns(boxes: Sequence[Box]) -> list[int]:
+    """The places of boxes, such as those of lines, in reading order when all are of one kind."""
+    return _cut(list(range(len(boxes))), boxes, ["text"] * len(boxes))
+
+
 def tau(order: Sequence[int]) -> float:
     """Kendall's tau of places that are to rise: 1 in order, -1 the other way round; 1 of fewer than two."""
     pairs = [(a < b) - (a > b) for place, a in enumerate(order) for b in order[place + 1 :]]
@@ -158,7 +163,7 @@ def _groups(strips: list[list[int]], boxes: Sequence[Box], types: Sequence[str])
             groups[-1].append(strip)
         else:  # what stood alone before the column began again is of what follows
             before, after = groups[-1][:lone], groups[-1][lone:]
-            groups[-1:] = [each for each in ([before] if before else []) + [[one] for one in after] + [[strip]]]
+            groups[-1:] = [*([before] if before else []), *([one] for one in after), [strip]]
     return [[block for strip in group for block in strip] for group in groups]
 
 
@@ -197,9 +202,8 @@ def _begins_anew(group: list[list[int]], boxes: Sequence[Box], types: Sequence[s
     first = len(group) - 1
     while first and sides[first - 1] == [0] and all(types[block] == "heading" for block in group[first - 1]):
         first -= 1
-    tops = [
-        min(boxes[block][1] for block in column.intersection(group[-1])) for column in columns if column & {*group[-1]}
-    ]
+    below = [column.intersection(group[-1]) for column in columns]
+    tops = [min(boxes[block][1] for block in blocks) for blocks in below if blocks]
     if first == len(group) - 1 or len(tops) < 2 or max(tops) - min(tops) > EVEN:
         return None
     return first

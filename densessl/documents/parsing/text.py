@@ -18,8 +18,9 @@ from densessl.documents.parsing.model import Line
 HYPHENS = "-\u2010\u2011"
 SOFT = "\u00ad"
 DASHES = "\u2013\u2014"
-KEPT = frozenset("self non well so all half high low long short large small cross ex quasi semi multi pseudo e".split())
-AND = frozenset("and or und oder bzw et ou y o e en of".split())
+KEPT = {"all", "cross", "e", "ex", "half", "high", "large", "long", "low", "multi", "non", "pseudo", "quasi", "self"}
+KEPT |= {"semi", "short", "small", "so", "well"}
+AND = {"and", "bzw", "e", "en", "et", "o", "oder", "of", "or", "ou", "und", "y"}
 BULLETS = "•◦▪▫‣⁃●○■□◆◇▶►➢➤✓✔\uf0b7\uf0a7∙·*–—-"
 _COUNTED = r"\d{1,3}|[a-z]|[A-Z]|[ivxl]{1,5}|[IVXL]{1,5}"
 _MARKER = re.compile(rf"(?:[{re.escape(BULLETS)}]|(?:\((?:{_COUNTED})\)|\[\d{{1,3}}\]|(?:{_COUNTED})[.)]))(?=\s|$)")
