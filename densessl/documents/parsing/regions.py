@@ -150,9 +150,7 @@ def _best(candidates: np.ndarray, regions: Sequence[Region], word: Word) -> int:
     middle = (word.bbox[1] + word.bbox[3]) / 2
     for other in map(int, candidates[1:]):
         a, b = regions[best], regions[other]
-        if _within(b, a) and not _within(a, b):
-            best = other
-        elif not _within(a, b) and _depth(b.bbox, middle) > _depth(a.bbox, middle):
+        if _within(b, a) and not _within(a, b) or not _within(a, b) and _depth(b.bbox, middle) > _depth(a.bbox, middle):
             best = other
     return best
 
