@@ -1,0 +1,89 @@
+"""Words that the detector has no region for: where they belong, or what they are by themselves.
+
+Types follow from size and place alone, and are guesses: the blocks have no label and no score.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from densessl.documents.parsing.lines import em, union
+from densessl.documents.parsing.model import Line, Word
+from densessl.documents.parsing.paragraphs import LEADING, SIZES, items
+from densessl.documents.parsing.text import number_of
+
+EDGE = 0.09  # of the page's height, in which running headers and footers stand
+SHORT = 0.75  # of a text's width: a line that is no longer ends its paragraph
+LARGER, SMALLER = 1.12, 0.92  # of the size of most of the page: headings, footnotes
+CAPTION = re.compile(
+    r"(fig(ure|\.)?|table|abb(ildung|\.)?|tab(elle|leau|ela|ella|la|\.)?|figur[ae]?|рис(\.|унок)?|таблица|εικόνα|σχήμα|πίνακας|"
+    r"rys(\.|unek)?|tabela|scheme|chart|plate|listing)\s*[\dIVXA-Z]+([.\-]\d+)*\s*[.:–—|]?",
+    re.IGNORECASE,
+)
+NOTE = re.compile(r"(\d{1,3}|[*†‡§¶]+)\s*\S")
+
+
+def body_size(words: Sequence[Word]) -> float:
+    """The size of most of a page's letters, in points; 0 without words. Heights where sizes are not known."""
+    sizes: Counter[float] = Counter()
+    for word in words:
+        sizes[round(2 * (word.size or word.bbox[3] - word.bbox[1])) / 2] += len(word.text)
+    return max(sizes, key=lambda size: (sizes[size], size), default=0.0)
+
+
+def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
+    """Whether a group of one or two lines is what the detector has cut off a text, lines from top to bottom: directly
+    above or below it, as large, at its left edge, and no paragraph ends between them."""
+    if len(group) > 2 or not text:
+        return False
+    size, own = median(em(line) for line in text), median(em(line) for line in group)
+    if max(size, own) > SIZES * min(size, own):
+        return False
+    box, added = union(line.bbox for line in text), union(line.bbox for line in group)
+    if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size or len(items(group, listed=False)) > 1:
+        return False
+    if added[1] >= box[3] - 0.3 * size:
+        full = text[-1].bbox[2] - text[-1].bbox[0] > SHORT * (box[2] - box[0])
+        return added[1] - box[3] <= LEADING * size and full and abs(added[0] - box[0]) <= size / 2
+    full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
+    return 0 <= box[1] - added[3] + 0.3 * size <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
+
+
+def guessed(group: Sequence[Line], body: float, height: float, outermost: bool) -> str:
+    """The type of lines outside of all regions. body: the page's `body_size`. height: of the page, in points.
+    outermost: nothing but such lines is above them, or nothing below."""
+    box = union(line.bbox for line in group)
+    size = median(em(line) for line in group)
+    text = group[0].text
+    if box[3] - box[1] > 4 * (box[2] - box[0]) and len(group[0].words) > 1:
+        return "other"  # on its side
+    if outermost and len(group) <= 2 and size <= LARGER * body:
+        if box[3] <= EDGE * height:
+            return "page_header"
+        if box[1] >= (1 - EDGE) * height:
+            return "page_footer"
+    marker, _ = items(group, listed=False)[0]
+    if marker:
+        return "list_item"
+    if CAPTION.match(text):
+        return "caption"
+    short = len(group) <= 3 and not text.rstrip().endswith((",", ";"))
+    bold = all(word.bold for line in group for word in line.words)
+    numbered = number_of(text) is not None and len(group[0].words) > 1
+    if (
+        short
+        and any(letter.isalpha() for letter in text)
+        and (
+            size >= LARGER * body
+            or bold
+            and len(group) <= 2
+            and (numbered or not group[-1].text.rstrip().endswith("."))
+        )
+    ):
+        return "heading"
+    if size <= SMALLER * body and box[1] > 0.6 * height and NOTE.match(text):
+        return "footnote"
+    return "text"

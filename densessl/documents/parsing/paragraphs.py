@@ -1,0 +1,140 @@
+"""Which lines make up a paragraph or an item of a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from densessl.documents.parsing.lines import em, union
+from densessl.documents.parsing.model import Line
+from densessl.documents.parsing.text import HYPHENS, marker_of
+
+LEADING = 0.9  # ems of space between two lines of a paragraph, at most
+PITCH = 1.6  # times as far from one line to the next as usual: a new paragraph
+SIZES = 1.15  # the sizes of a paragraph's lines differ by this factor at most
+INDENT = (0.7, 5.0)  # ems by which a paragraph's first line may be indented
+SHORT = 2.0  # ems that a line lacks which is the last of a paragraph
+ALIGNED = 0.7  # ems by which the markers of a list may differ in place
+ENDS = '.!?:;…。！？"”»)'
+ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv"]
+
+
+def grouped(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines from anywhere on a page as paragraphs: each line goes on with the one right above it that is as large, as
+    bold and as closely above as lines of a paragraph are. From top to bottom."""
+    groups: list[list[Line]] = []
+    for line in sorted(lines, key=lambda each: (each.bbox[1], each.bbox[0])):
+        fitting = [group for group in groups if _goes_on(group[-1], line)]
+        if fitting:
+            max(fitting, key=lambda group: group[-1].bbox[3]).append(line)
+        else:
+            groups.append([line])
+    return [part for group in groups for part in paragraphs(group)]
+
+
+def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines of one column, from top to bottom, parted where more space than usual lies between them, and where an
+    indented line follows one that ends a sentence."""
+    if len(lines) < 2:
+        return [list(lines)]
+    pitches = [below.bbox[3] - above.bbox[3] for above, below in zip(lines, lines[1:], strict=False)]
+    usual = median(pitches)
+    size = median(em(line) for line in lines)
+    left = median(line.bbox[0] for line in lines)
+    right = max(line.bbox[2] for line in lines)
+    flush = sum(abs(line.bbox[0] - left) <= 0.3 * size for line in lines) >= 0.5 * len(lines)
+    parts = [[lines[0]]]
+    for above, line, pitch in zip(lines, lines[1:], pitches, strict=False):
+        indent = line.bbox[0] - left
+        ended = above.text.rstrip().endswith(tuple(ENDS)) and (
+            above.bbox[2] < right - SHORT * size or above.bbox[0] - left <= 0.3 * size
+        )
+        indented = flush and ended and INDENT[0] * size <= indent <= INDENT[1] * size
+        far = len(lines) > 2 and pitch > PITCH * max(usual, size) and pitch > 0
+        if indented or far:
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Line]]]:
+    """Lines parted before each marker that counts on, or is a bullet, with the markers.
+
+    listed: the lines are known to be of a list, so that one marker is enough; in a text it takes two of one kind, or a
+    round bullet, since a line of text can begin with what looks like one.
+    """
+    found = [marker_of(line.text) for line in lines]
+    starts = [place for place, marker in enumerate(found) if marker and _begins(place, found, lines, listed)]
+    kinds = Counter(_kind(found[place]) for place in starts)
+    if not listed:
+        starts = [each for each in starts if kinds[_kind(found[each])] > 1 or _is_bullet(found[each])]
+    if not starts:
+        return [(None, list(lines))]
+    ends = [*starts[1:], len(lines)]
+    parts = [(found[start], list(lines[start:end])) for start, end in zip(starts, ends, strict=True)]
+    return ([(None, list(lines[: starts[0]]))] if starts[0] else []) + parts
+
+
+def _goes_on(above: Line, line: Line) -> bool:
+    size, before = em(line), em(above)
+    if max(size, before) > SIZES * min(size, before) or _bold(above) != _bold(line):
+        return False
+    gap = line.bbox[1] - above.bbox[3]
+    if gap > LEADING * size or line.bbox[3] <= above.bbox[3] + 0.3 * size:
+        return False
+    shared = min(line.bbox[2], above.bbox[2]) - max(line.bbox[0], above.bbox[0])
+    return shared > 0.5 * min(line.bbox[2] - line.bbox[0], above.bbox[2] - above.bbox[0])
+
+
+def _bold(line: Line) -> bool:
+    letters = sum(len(word.text) for word in line.words)
+    return 2 * sum(len(word.text) for word in line.words if word.bold) > letters
+
+
+def _begins(place: int, found: Sequence[str | None], lines: Sequence[Line], listed: bool) -> bool:
+    """Whether an item begins with the marker that this line begins with."""
+    marker = found[place]
+    if place == 0 and listed or _is_bullet(marker):
+        return True
+    size, left = em(lines[place]), lines[place].bbox[0]
+    alike = [
+        other
+        for other, each in enumerate(found)
+        if each
+        and other != place
+        and _kind(each) == _kind(marker)
+        and abs(lines[other].bbox[0] - left) <= ALIGNED * size
+    ]
+    if _value(marker) is None:  # a dash, which a line of text may begin with
+        return bool(alike) and left <= min(line.bbox[0] for line in lines) + ALIGNED * size or listed and bool(alike)
+    after_hyphen = place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS))
+    counts = any(abs(_value(found[other]) - _value(marker)) == 1 for other in alike if _value(found[other]) is not None)
+    return counts and not after_hyphen
+
+
+def _kind(marker: str) -> str:
+    """What the markers of one list have in common: "(1)" of "(7)", the bullet itself."""
+    if _value(marker) is None:
+        return marker
+    inner = marker.strip("()[].")
+    of = "1" if inner.isdigit() else "a" if inner.islower() else "A"
+    return marker.replace(inner, of)
+
+
+def _value(marker: str) -> int | None:
+    inner = marker.strip("()[].")
+    if inner.isdigit():
+        return int(inner)
+    if inner.lower() in ROMAN and inner.lower() not in ("c", "d"):
+        return ROMAN.index(inner.lower()) + 1 if len(inner) > 1 or inner.lower() == "i" else ord(inner.lower()) - 96
+    return ord(inner.lower()) - 96 if len(inner) == 1 and inner.isalpha() else None
+
+
+def _is_bullet(marker: str) -> bool:
+    return _value(marker) is None and marker not in "*·–—-"
+
+
+def boxed(lines: Sequence[Line]) -> tuple[float, float, float, float]:
+    """The box around lines."""
+    return union(line.bbox for line in lines)

@@ -1,0 +1,185 @@
+"""What a detector found on a page, and which of its regions each word is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from densessl.documents.matching import ious, shares
+from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.model import Box, Line, Word
+from densessl.documents.parsing.text import is_marker
+
+SAME = 0.7  # IoU of two regions that are one
+INSIDE = 0.8  # of a region's area that is in another one
+SURER = 0.2  # by which texts must be surer than a table or figure around them, that they have its words
+NEAR = 1.2  # ems between a word that no region has and one of a table or figure beside it
+HOLDERS = ("table", "figure")
+APART = ("caption", "footnote", "page_header", "page_footer")  # in a figure's box only because that is too large
+# The names of DocLayNet and PubLayNet, and what others call the same, in small letters without what is no letter.
+NAMES = {
+    "title": "title",
+    "sectionheader": "heading",
+    "heading": "heading",
+    "text": "text",
+    "paragraph": "text",
+    "plaintext": "text",
+    "listitem": "list_item",
+    "list": "list_item",
+    "table": "table",
+    "picture": "figure",
+    "figure": "figure",
+    "image": "figure",
+    "caption": "caption",
+    "footnote": "footnote",
+    "formula": "formula",
+    "equation": "formula",
+    "pageheader": "page_header",
+    "pagefooter": "page_footer",
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """bbox: in points. label: the detector's name of its class. score: its probability. second: the second-best label
+    with the probability of that."""
+
+    bbox: Box
+    label: str
+    score: float
+    second: tuple[str, float] | None = None
+
+    @property
+    def type(self) -> str:
+        """Of `model.TYPES`."""
+        return type_of(self.label)
+
+
+def type_of(label: str) -> str:
+    """What a detector's class is, whatever the case and the hyphens of its name; "other" when it is not known."""
+    return NAMES.get(re.sub(r"[\W_]", "", label.lower()), "other")
+
+
+def settled(regions: Sequence[Region], words: Sequence[Word]) -> list[Region]:
+    """Regions without doubles, best first. Of texts within a table or a figure and what is around them one remains: the
+    texts, where they have half of its words or more and are surer by `SURER` in the mean, else what is around."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda each: -each.score):
+        double = next((place for place, each in enumerate(kept) if _iou(each, region) >= SAME), None)
+        if double is None:
+            kept.append(region)
+        elif kept[double].second is None and kept[double].label != region.label:
+            kept[double] = replace(kept[double], second=(region.label, region.score))
+    holds = held(kept, words)
+    gone: set[int] = set()
+    for holder, region in enumerate(kept):
+        if region.type not in HOLDERS:
+            continue
+        inner = [each for each, other in enumerate(kept) if each != holder and _held_by(other, region, holds[each])]
+        inside = holds[inner] & holds[holder] if inner else np.zeros((0, len(words)), bool)
+        counts = inside.sum(1)
+        texts = [place for place, each in enumerate(inner) if kept[each].type not in HOLDERS and counts[place]]
+        if texts and inside[texts].any(0).sum() >= 0.5 * holds[holder].sum():
+            mean = np.average([kept[inner[place]].score for place in texts], weights=counts[texts])
+            if mean >= region.score + SURER:
+                gone.add(holder)
+                continue
+        gone.update(inner)
+    return [region for place, region in enumerate(kept) if place not in gone]
+
+
+def held(regions: Sequence[Region], words: Sequence[Word]) -> np.ndarray:
+    """(regions, words) bool, whether the word's centre is in the region."""
+    boxes = np.array([region.bbox for region in regions], float).reshape(-1, 4)
+    x, y = _centres(words)
+    inside = (x >= boxes[:, :1]) & (x <= boxes[:, 2:3])
+    return inside & (y >= boxes[:, 1:2]) & (y <= boxes[:, 3:])
+
+
+def owners(regions: Sequence[Region], words: Sequence[Word], lines: Sequence[Line]) -> list[int]:
+    """The place of the region that each word is of, -1 for none.
+
+    Of regions that have the word's centre, one within another has it, else the one whose upper and lower edges are
+    farther away. The words of a line that two texts share, one above the other, are all of the one that has most of it.
+    A word beside others of its line is theirs even when the region does not reach so far. lines: of these very words.
+    """
+    holds = held(regions, words)
+    owner = [_best(np.flatnonzero(holds[:, place]), regions, word) for place, word in enumerate(words)]
+    place_of = {id(word): place for place, word in enumerate(words)}
+    for line in lines:
+        places = [place_of[id(word)] for word in line.words]
+        _agree(places, owner, regions, words)
+        _reach(places, owner, regions, words, em(line))
+    return owner
+
+
+def _agree(places: list[int], owner: list[int], regions: Sequence[Region], words: Sequence[Word]) -> None:
+    shares_of: dict[int, int] = {}
+    for place in places:
+        if owner[place] >= 0:
+            shares_of[owner[place]] = shares_of.get(owner[place], 0) + len(words[place].text)
+    for other in sorted(shares_of, key=shares_of.__getitem__)[:-1]:
+        most = max(shares_of, key=shares_of.__getitem__)
+        a, b = regions[other], regions[most]
+        if {a.type, b.type}.isdisjoint(HOLDERS) and _stacked(a.bbox, b.bbox) and not (_within(a, b) or _within(b, a)):
+            for place in places:
+                if owner[place] == other:
+                    owner[place] = most
+
+
+def _reach(places: list[int], owner: list[int], regions: Sequence[Region], words: Sequence[Word], size: float) -> None:
+    """From left to right, then back, what no region has goes to its neighbour's."""
+    for way in (places, places[::-1]):
+        for before, place in zip(way, way[1:], strict=False):
+            if owner[place] >= 0 or owner[before] < 0:
+                continue
+            a, b = sorted((words[before].bbox, words[place].bbox))
+            if b[0] - a[2] <= NEAR * size or (
+                regions[owner[before]].type not in HOLDERS and is_marker(words[place].text)
+            ):
+                owner[place] = owner[before]
+
+
+def _best(candidates: np.ndarray, regions: Sequence[Region], word: Word) -> int:
+    if not len(candidates):
+        return -1
+    best = int(candidates[0])
+    middle = (word.bbox[1] + word.bbox[3]) / 2
+    for other in map(int, candidates[1:]):
+        a, b = regions[best], regions[other]
+        if _within(b, a) and not _within(a, b) or not _within(a, b) and _depth(b.bbox, middle) > _depth(a.bbox, middle):
+            best = other
+    return best
+
+
+def _held_by(region: Region, holder: Region, words: np.ndarray) -> bool:
+    """Whether a region is but a part of the table or figure around it."""
+    if region.type in APART or not _within(region, holder):
+        return False
+    if region.type in HOLDERS:
+        return region.type == "figure" and holder.type == "table" and bool(words.any())
+    return True
+
+
+def _within(region: Region, other: Region) -> bool:
+    return float(shares(np.array([region.bbox]), np.array([other.bbox]))[0, 0]) >= INSIDE
+
+
+def _iou(a: Region, b: Region) -> float:
+    return float(ious(np.array([a.bbox]), np.array([b.bbox]))[0, 0])
+
+
+def _stacked(a: Box, b: Box) -> bool:
+    return min(a[2], b[2]) - max(a[0], b[0]) > 0.5 * min(a[2] - a[0], b[2] - b[0])
+
+
+def _depth(box: Box, middle: float) -> float:
+    return min(middle - box[1], box[3] - middle)
+
+
+def _centres(words: Sequence[Word]) -> tuple[np.ndarray, np.ndarray]:
+    boxes = np.array([word.bbox for word in words], float).reshape(-1, 4)
+    return (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2

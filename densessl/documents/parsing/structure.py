@@ -1,0 +1,143 @@
+"""From a detector's regions and a page's words to blocks in reading order.
+
+Every word is in exactly one block: that of the region that has its centre, or of one beside it on its line, or one that
+is made for the words that no region has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from densessl.documents.parsing.lines import lines_of, union
+from densessl.documents.parsing.links import link
+from densessl.documents.parsing.missed import body_size, continued, guessed
+from densessl.documents.parsing.model import Block, Box, Line, Word
+from densessl.documents.parsing.order import by_columns, reading_order
+from densessl.documents.parsing.paragraphs import boxed, grouped, items, paragraphs
+from densessl.documents.parsing.regions import HOLDERS, Region, owners, settled, type_of
+from densessl.documents.parsing.text import joined, vocabulary
+
+__all__ = ["Region", "blocks_of", "type_of"]
+
+DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
+LISTED = ("text", "list_item")
+
+
+@dataclass
+class _Piece:
+    """A block that has no place in the order yet."""
+
+    type: str
+    lines: list[Line]
+    bbox: Box
+    region: Region | None = None
+    marker: str | None = None
+
+
+def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, height: float, page: int) -> list[Block]:
+    """The blocks of a page in reading order, with ids such as "p3b7" on page 3.
+
+    regions: in any order, with doubles. words: in any order; without any, regions are all that is known. width, height:
+    of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet: that takes the
+    whole document.
+    """
+    lines = lines_of(words)
+    regions = settled(regions, words)
+    owner = owners(regions, words, lines)
+    owner_of = {id(word): each for word, each in zip(words, owner, strict=True)}
+    pieces = []
+    for place, region in enumerate(regions):
+        own = [word for word, each in zip(words, owner, strict=True) if each == place]
+        if own:
+            lost = any(
+                each not in (place, -1) and _holds(region, word) for word, each in zip(words, owner, strict=True)
+            )
+            pieces += _pieces(region, own, _parts(lines, owner_of, place), lost)
+        elif region.type in DRAWN or not any(_holds(region, word) for word in words):
+            pieces.append(_Piece(region.type, [], region.bbox, region))
+    pieces += _missed(_parts(lines, owner_of, -1), pieces, body_size(words), height)
+    order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
+    known = vocabulary(lines)
+    blocks = [_block(f"p{page}b{number}", pieces[place], known) for number, place in enumerate(order, 1)]
+    link(blocks, height)
+    return blocks
+
+
+def _parts(lines: Sequence[Line], owner_of: dict[int, int], place: int) -> list[Line]:
+    """What a region has of the page's lines."""
+    own = [[word for word in line.words if owner_of[id(word)] == place] for line in lines]
+    return [Line(part, union(word.bbox for word in part)) for part in own if part]
+
+
+def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) -> list[_Piece]:
+    """lost: words that the region has are another's, so that what is left need not be in one piece."""
+    if region.type in DRAWN:
+        return [_Piece(region.type, parts, union([region.bbox, boxed(parts)]), region)]
+    lines = columns_first(lines_of(words, math.inf))
+    groups = [columns_first(group) for group in grouped(lines)] if lost and len(lines) > 1 else [lines]
+    return [piece for group in groups for piece in _divided(region.type, group, region)]
+
+
+def _divided(kind: str, lines: list[Line], region: Region | None) -> list[_Piece]:
+    """Items of a list and paragraphs of a text, each by itself."""
+    if kind not in LISTED:
+        return [_Piece(kind, lines, boxed(lines), region)]
+    pieces = []
+    for marker, part in items(lines, listed=kind == "list_item"):
+        if marker:
+            pieces.append(_Piece("list_item", part, boxed(part), region, marker))
+        elif kind == "text":
+            pieces += [_Piece(kind, each, boxed(each), region) for each in paragraphs(part)]
+        else:
+            pieces.append(_Piece(kind, part, boxed(part), region))
+    return pieces
+
+
+def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float) -> list[_Piece]:
+    """Pieces of the lines that no region has, but for those that a text goes on with, which it takes."""
+    texts = [piece for piece in pieces if piece.type in LISTED and piece.lines]
+    rest = []
+    for group in grouped(lines):
+        text = next((each for each in texts if continued(each.lines, group)), None)
+        if text is None:
+            rest.append(group)
+            continue
+        text.lines = columns_first([*text.lines, *group])
+        text.bbox = boxed(text.lines)
+    tops = [piece.bbox[1] for piece in pieces if piece.type != "page_header"]
+    bottoms = [piece.bbox[3] for piece in pieces if piece.type != "page_footer"]
+    highest, lowest = min(tops, default=math.inf), max(bottoms, default=-math.inf)
+    found = []
+    for group in rest:
+        box = boxed(group)
+        kind = guessed(group, body, height, outermost=box[3] <= highest or box[1] >= lowest)
+        divided = _divided("text", group, None) if kind in LISTED else [_Piece(kind, group, box)]
+        found += divided
+    return found
+
+
+def columns_first(lines: Sequence[Line]) -> list[Line]:
+    """Lines of a block in reading order: column by column, should it have several."""
+    if len(lines) < 2:
+        return list(lines)
+    if all(
+        below.bbox[1] >= (above.bbox[1] + above.bbox[3]) / 2 for above, below in zip(lines, lines[1:], strict=False)
+    ):
+        return list(lines)
+    return [lines[place] for place in by_columns([line.bbox for line in lines])]
+
+
+def _block(name: str, piece: _Piece, known: set[str]) -> Block:
+    region = piece.region
+    text = "\n".join(line.text for line in piece.lines) if piece.type == "table" else joined(piece.lines, known)
+    if piece.marker:
+        text = text.removeprefix(piece.marker).lstrip()
+    about = {"label": region.label, "score": region.score, "second": region.second} if region else {}
+    return Block(name, piece.type, piece.bbox, text=text, lines=piece.lines, marker=piece.marker, **about)
+
+
+def _holds(region: Region, word: Word) -> bool:
+    x, y = (word.bbox[0] + word.bbox[2]) / 2, (word.bbox[1] + word.bbox[3]) / 2
+    return region.bbox[0] <= x <= region.bbox[2] and region.bbox[1] <= y <= region.bbox[3]

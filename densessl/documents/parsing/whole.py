@@ -1,0 +1,210 @@
+"""What only the whole document tells: levels of headings, and running headers and footers.
+
+Two passes over a document's pages, of which none is kept: `look` at each in order, then `settle` each. What is kept
+between them are counts by size and number of headings, and short strings of what stands at the edges of pages, no more
+than `STRINGS`.
+
+Levels. A title is 1. A numbered heading has the level of its number, "1.2" 3. One without a number has that of numbered
+ones of its size, else one below the smallest of those that are larger, else it goes by the rank of its size. Of titles,
+only those are titles that are nearly as large as the largest and have no number; PubLayNet calls all headings so.
+
+Headers and footers. What stands at the same height on three pages that follow each other, or every other page, with the
+same text when its digits are left aside, is a header or a footer, as is a lone number that rises with the pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from statistics import median
+
+from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.model import FURNITURE, Block, Page
+from densessl.documents.parsing.text import number_of
+
+EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
+OUTERMOST = 4  # blocks from the edge among which they are
+LINES = 2  # that they have at most
+BAND = 0.02  # of the page's height by which their places may differ
+REPEATS = 3  # pages with it
+EVERY = 2  # pages from one to the next: left and right pages differ
+LETTERS = 80  # of a text that are kept
+STRINGS = 20_000  # places and texts that are kept; those seen once long ago go first
+CLASS = 0.6  # points by which headings of one class may differ in size
+NEARLY = 0.9  # of the size of the largest title, that all others have
+DEEPEST = 6
+ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+BODY = ("text", "heading", "list_item", "other", "footnote")
+
+
+@dataclass
+class _Run:
+    """How often something was seen at the edge of pages. longest: on pages that follow each other so closely."""
+
+    last: int
+    length: int = 1
+    longest: int = 1
+
+    def seen(self, page: int) -> None:
+        if page == self.last:
+            return
+        self.length = self.length + 1 if page - self.last <= EVERY else 1
+        self.longest, self.last = max(self.longest, self.length), page
+
+
+class Whole:
+    """`look` at the pages of a document in order, and then `settle` them."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, str, int], _Run] = {}
+        self._depths: dict[float, Counter[int]] = defaultdict(Counter)  # size of headings -> depths of their numbers
+        self._titles: Counter[float] = Counter()  # sizes
+        self._levels: dict[float, int] | None = None
+
+    def look(self, page: Page) -> None:
+        """The first pass."""
+        self._levels = None
+        for side, block in _edges(page):
+            for key in _keys(side, block, page):
+                if key in self._runs:
+                    self._runs[key].seen(page.number)
+                else:
+                    self._runs[key] = _Run(page.number)
+        if len(self._runs) > STRINGS:
+            self._forget(page.number)
+        for block in page.blocks:
+            if block.type == "title":
+                self._titles[_size(block)] += 1
+            if block.type in ("title", "heading"):
+                self._depths[_size(block)][_depth(block)] += 1
+
+    def settle(self, page: Page) -> Page:
+        """The second pass: the same page with levels of headings and with headers and footers named and in their places,
+        changed in place. Ids stay what they were."""
+        running = [(side, block) for side, block in _edges(page) if self._repeated(side, block, page)]
+        for side, block in running:
+            block.type, block.marker = side, None
+        if running:
+            kinds = [block.type for block in page.blocks]
+            middle = [block for block in page.blocks if block.type not in FURNITURE]
+            before, after = ([page.blocks[at] for at, kind in enumerate(kinds) if kind == side] for side in FURNITURE)
+            page.blocks = [*before, *middle, *after]
+        for block in page.blocks:
+            if block.type == "title" and not self._is_title(block):
+                block.type = "heading"
+            if block.type == "title":
+                block.level = 1
+            elif block.type == "heading":
+                block.level = self._level(block)
+        return page
+
+    def _repeated(self, side: str, block: Block, page: Page) -> bool:
+        if block.type in FURNITURE:
+            return False
+        if (
+            block.type in ("title", "heading")
+            and _size(block) > 1.2 * self._usual_heading()
+            and (block.score or 0) >= 0.5
+        ):
+            return False  # slides may share their titles
+        return any(key in self._runs and self._runs[key].longest >= REPEATS for key in _keys(side, block, page))
+
+    def _usual_heading(self) -> float:
+        sizes = sorted(size for size, depths in self._depths.items() for _ in range(sum(depths.values())))
+        return median(sizes) if sizes else 0.0
+
+    def _forget(self, page: int) -> None:
+        """Leave out what was seen too seldom and can be seen no more."""
+        self._runs = {key: run for key, run in self._runs.items() if run.longest >= REPEATS or page - run.last <= EVERY}
+
+    def _is_title(self, block: Block) -> bool:
+        if _size(block) < NEARLY * max(self._titles):
+            return False
+        return not (_depth(block) and sum(sum(each.values()) - each[0] for each in self._depths.values()) > 1)
+
+    def _level(self, block: Block) -> int:
+        depth = _depth(block)
+        if depth:
+            return min(depth + 1, DEEPEST)
+        if self._levels is None:
+            self._levels = self._by_size()
+        return self._levels.get(_size(block), 2)
+
+    def _by_size(self) -> dict[float, int]:
+        """The level of headings without a number, of each size."""
+        classes = _classes(self._depths)
+        numbered: list[int | None] = []
+        for sizes in classes:
+            depths: Counter[int] = sum((self._depths[size] for size in sizes), Counter())
+            del depths[0]
+            numbered.append(min(depths, key=lambda depth: (-depths[depth], depth)) + 1 if depths else None)
+        levels, above = {}, 1
+        for place, sizes in enumerate(classes):
+            own = numbered[place]
+            if own is None:
+                below = min((each for each in numbered[place + 1 :] if each), default=DEEPEST + 1)
+                own = max(2, min(above + 1, below - 1 if above < below - 1 else below))
+            above = max(above, own)
+            levels.update(dict.fromkeys(sizes, min(own, DEEPEST)))
+        return levels
+
+
+def _classes(sizes) -> list[list[float]]:
+    """Sizes, the largest first, those together that differ little."""
+    classes: list[list[float]] = []
+    for size in sorted(sizes, reverse=True):
+        if classes and classes[-1][0] - size <= CLASS:
+            classes[-1].append(size)
+        else:
+            classes.append([size])
+    return classes
+
+
+def _edges(page: Page) -> list[tuple[str, Block]]:
+    """The blocks at the upper and at the lower edge of a page that may be its header or footer, with which of them."""
+    low = [
+        block
+        for block in page.blocks
+        if len(block.lines) <= LINES and block.text and block.type in (*BODY, *FURNITURE, "title")
+    ]
+    above = sorted((block for block in low if block.bbox[3] <= EDGE * page.height), key=lambda each: each.bbox[1])
+    below = sorted(
+        (block for block in low if block.bbox[1] >= (1 - EDGE) * page.height), key=lambda each: -each.bbox[3]
+    )
+    return [("page_header", each) for each in above[:OUTERMOST]] + [("page_footer", each) for each in below[:OUTERMOST]]
+
+
+def _keys(side: str, block: Block, page: Page) -> list[tuple[str, str, int]]:
+    """Under what a block at the edge is counted. Places are in bands; a block counts in the nearer neighbour too."""
+    text = _pattern(block, page.number)
+    place = (block.bbox[1] + block.bbox[3]) / 2 / max(page.height, 1) / BAND
+    band = int(place)
+    return [(side, text, band), (side, text, band + (1 if place - band > 0.5 else -1))]
+
+
+def _pattern(block: Block, page: int) -> str:
+    """A text without its digits; a page number as what it is ahead of the page."""
+    text = " ".join([block.marker or "", block.text]).strip().lower()
+    number = re.fullmatch(r"\W*(?:(?:page|seite|p\.|s\.|стр\.)\s*)?(\d{1,4}|[ivxlc]{1,7})\W*", text)
+    if number:
+        return f"#{_counted(number.group(1)) - page:+d}"
+    return re.sub(r"\d+", "#", text)[:LETTERS]
+
+
+def _counted(number: str) -> int:
+    if number.isdigit():
+        return int(number)
+    values = [ROMAN[letter] for letter in number] + [0]
+    return sum(-value if value < following else value for value, following in zip(values, values[1:], strict=False))
+
+
+def _size(block: Block) -> float:
+    """Of a heading's letters, to half a point."""
+    return round(2 * median(em(line) for line in block.lines)) / 2 if block.lines else 0.0
+
+
+def _depth(block: Block) -> int:
+    """How many parts the number of a heading has, 0 of one without."""
+    number = number_of(block.text)
+    return number.count(".") + 1 if number and number != block.text.strip() else 0
