@@ -1,0 +1,133 @@
+"""Columns of a table from the gaps that its words leave, as one sees them in the projection of all its lines.
+
+A gap is a stretch of x over which nearly no line has words. What may lie over it are phrases of a few lines: headings
+of groups of rows and headers that span columns, which are left out of the count where they lie over two or more
+phrases of most other lines, and words that are longer than their column is wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from densessl.documents.parsing.phrases import Phrase
+
+FEW = 0.1  # of all lines may have words over a gap
+SIGNS = frozenset("$€£¥%()[]*†‡+-−–±.,:;|<>=~")
+
+
+def columns_of(phrases: Sequence[Phrase], low: float, high: float) -> list[float]:
+    """Where columns part between low and high (x), by place; none for one column."""
+    plain = _plain(phrases)
+    if not plain:
+        return []
+    lines = len({phrase.line for phrase in plain})
+    most = int(FEW * lines) if lines >= 8 else (1 if lines >= 5 else 0)
+    edges = sorted({edge for phrase in plain for edge in (phrase.bbox[0], phrase.bbox[2])})
+    counts = _counts(plain, edges)
+    cores = _runs(counts > most, edges)
+    cores = _with_sparse(cores, plain, most)
+    cores = _without_signs(cores, plain)
+    return [_cut(plain, left[1], right[0]) for left, right in zip(cores[:-1], cores[1:], strict=True)]
+
+
+def _plain(phrases: Sequence[Phrase]) -> list[Phrase]:
+    """Without headings alone on their line, and without those that span what others keep apart."""
+    on_line: dict[int, list[Phrase]] = {}
+    for phrase in phrases:
+        on_line.setdefault(phrase.line, []).append(phrase)
+    several = [line for line in on_line.values() if len(line) > 1]
+    if not several:
+        return list(phrases)
+    starts = [np.array([each.bbox[0] for each in line]) for line in several]
+    ends = [np.array([each.bbox[2] for each in line]) for line in several]
+    step = max(1, len(several) // 60)
+    alone = {line[0].line for line in on_line.values() if len(line) == 1}
+    kept = []
+    for phrase in phrases:
+        left, _, right, _ = phrase.bbox
+        over = seen = 0
+        for start, end in zip(starts[::step], ends[::step], strict=True):
+            shared = np.minimum(end, right) - np.maximum(start, left)
+            seen += 1
+            over += int((shared > 0.5 * (end - start)).sum() >= 2)
+        limit = 0.25 if phrase.line in alone else 0.5
+        if over <= limit * seen and not (phrase.line in alone and phrase.line == 0 and len(on_line) > 3):
+            kept.append(phrase)
+    return kept
+
+
+def _counts(phrases: Sequence[Phrase], edges: list[float]) -> np.ndarray:
+    """Of each stretch between two edges, how many lines have words over it."""
+    place = {edge: number for number, edge in enumerate(edges)}
+    change = np.zeros(len(edges) + 1, np.int64)
+    for phrase in phrases:
+        change[place[phrase.bbox[0]]] += 1
+        change[place[phrase.bbox[2]]] -= 1
+    return np.cumsum(change)[: len(edges) - 1]
+
+
+def _runs(filled: np.ndarray, edges: list[float]) -> list[tuple[float, float]]:
+    """Stretches that are filled throughout."""
+    runs: list[tuple[float, float]] = []
+    for number in np.flatnonzero(filled).tolist():
+        low, high = edges[number], edges[number + 1]
+        if runs and runs[-1][1] == low:
+            runs[-1] = runs[-1][0], high
+        else:
+            runs.append((low, high))
+    return runs
+
+
+def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase], most: int) -> list[tuple[float, float]]:
+    """And columns with words in a few rows only: phrases that touch no column, nor anything that reaches into one."""
+    apart = [
+        phrase.bbox
+        for phrase in plain
+        if not any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
+    ]
+    touching = [
+        phrase.bbox for phrase in plain if any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
+    ]
+    groups: list[tuple[float, float]] = []
+    for left, _, right, _ in sorted(apart):
+        if groups and left < groups[-1][1]:
+            groups[-1] = groups[-1][0], max(right, groups[-1][1])
+        else:
+            groups.append((left, right))
+    free = [
+        (low, high) for low, high in groups if sum(box[0] < high and box[2] > low for box in touching) == 0 or not cores
+    ]
+    return sorted([*cores, *free])
+
+
+def _without_signs(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:
+    """A column of nothing but signs, such as $, belongs to that at its right, or left if it is the last."""
+    merged: list[tuple[float, float]] = []
+    waiting: float | None = None
+    for low, high in cores:
+        texts = [each.text for each in plain if each.bbox[0] < high and each.bbox[2] > low]
+        signs = bool(texts) and all(set(text) <= SIGNS for text in texts) and len({*texts}) <= 2
+        dashes = all(set(text) <= set("-–−.+x") for text in texts)
+        if signs and not dashes and (low, high) != cores[-1]:
+            waiting = low if waiting is None else waiting
+            continue
+        if signs and not dashes and merged:
+            merged[-1] = merged[-1][0], high
+            continue
+        merged.append((low if waiting is None else waiting, high))
+        waiting = None
+    return merged
+
+
+def _cut(phrases: Sequence[Phrase], low: float, high: float) -> float:
+    """Where to part two columns: in the middle of the widest stretch between them that fewest phrases lie over."""
+    inside = [phrase for phrase in phrases if phrase.bbox[0] < high and phrase.bbox[2] > low]
+    edges = sorted({low, high, *(min(high, max(low, each.bbox[side])) for each in inside for side in (0, 2))})
+    if len(edges) < 2:
+        return (low + high) / 2
+    middles = [(left + right) / 2 for left, right in zip(edges[:-1], edges[1:], strict=True)]
+    over = [sum(each.bbox[0] < middle < each.bbox[2] for each in inside) for middle in middles]
+    best = min(range(len(middles)), key=lambda each: (over[each], edges[each] - edges[each + 1]))
+    return middles[best]

@@ -1,0 +1,329 @@
+"""The grid of a table, its columns and rows, and the cells that it makes with the words in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from densessl.documents.parsing.gaps import columns_of
+from densessl.documents.parsing.headers import mark_headers
+from densessl.documents.parsing.model import Box, Cell, Table, Word
+from densessl.documents.parsing.phrases import Phrase, phrases_of, usual_height
+from densessl.documents.parsing.rules import Rule, Rules
+from densessl.documents.parsing.spans import place, rectangles, span_headers
+from densessl.documents.parsing.textrows import Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
+
+_DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")
+EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
+DRAWN = 0.45  # of a cell's side: a border that is drawn less is open
+
+
+@dataclass
+class Grid:
+    """sides: x of the columns' borders, edges: y of the rows', both with the outer ones. blocks: what stands where.
+
+    upright: whether lines tell the columns. each: whether lines tell the rows. head: rows above the first line.
+    """
+
+    sides: list[float]
+    edges: list[float]
+    blocks: list[Block]
+    rules: Rules
+    upright: bool
+    each: bool
+    head: int
+
+    @classmethod
+    def of(cls, words: Sequence[Word], boxes: np.ndarray, bbox: Box, rules: Rules) -> Grid:
+        """words, with their boxes (n, 4), and rules: of the table, level."""
+        high = usual_height(boxes)
+        uprights = [rule for rule in rules.upright if rule.length >= max(1.3 * high, 0.1 * (bbox[3] - bbox[1]))]
+        phrases = phrases_of(words, boxes, uprights)
+        left, right, inner = _outer([rule.at for rule in uprights], phrases, (0, 2), bbox)
+        cuts, upright = _cuts(phrases, left, right, inner)
+        phrases = [part for phrase in phrases for part in _split(phrase, phrases, cuts, words, boxes, high)]
+        placed = place(phrases, cuts, high)
+        across = [rule for rule in rules.across if rule.length >= 2 * high and not _struck(rule, phrases)]
+        if not upright:
+            span_headers(placed, len(cuts) + 1, [rule for rule in across if rule.length < 0.9 * (right - left)], cuts)
+        lines = _borders(across, rules.fills, phrases, right - left)
+        top, bottom, between = _outer(lines, phrases, (1, 3), bbox)
+        bands = _bands(placed, [top, *between, bottom], uprights, high)
+        facts = facts_of(placed, len(cuts) + 1, high)
+        made, each = _rows(bands, facts, bool(uprights))
+        edges, blocks, first = _stacked(bands, made, top, bottom)
+        rules = Rules(across, uprights, rules.fills)
+        grid = cls([left, *cuts, right], edges, blocks, rules, upright, each, first if len(bands) > 1 else 0)
+        return grid
+
+
+def _outer(
+    places: Sequence[float], phrases: Sequence[Phrase], sides: tuple[int, int], bbox: Box
+) -> tuple[float, float, list[float]]:
+    """The outer borders along an axis, and what lies between them."""
+    low, high = bbox[sides[0]], bbox[sides[1]]
+    # Words may reach over a border a little.
+    first = min((each.bbox[sides[0]] for each in phrases), default=low + 4) + 2
+    last = max((each.bbox[sides[1]] for each in phrases), default=high - 4) - 2
+    before = [each for each in places if each <= first]
+    after = [each for each in places if each >= last]
+    inner = [each for each in places if first < each < last]
+    if sides == (1, 3):  # a grid may have rows without words, which `_bands` looks at
+        inner = [*before[1:], *inner, *after[:-1]]
+        return min([low, *before]), max([high, *after]), sorted(inner) if not before else sorted({*inner, before[0]})
+    return (before[-1] if before else low), (after[0] if after else high), inner
+
+
+def _cuts(phrases: Sequence[Phrase], left: float, right: float, inner: Sequence[float]) -> tuple[list[float], bool]:
+    """Where columns part, and whether lines tell it."""
+    if not inner:
+        return columns_of(phrases, left, right), False
+    ends = [left, *inner, right]
+    found, count = [], 0
+    for low, high in pairwise(ends):
+        own = [each for each in phrases if low <= (each.bbox[0] + each.bbox[2]) / 2 < high]
+        cuts = columns_of(own, low, high)
+        count += len(cuts) + 1
+        found += cuts
+    if count >= 2 * (len(ends) - 1):
+        return sorted([*found, *inner]), False
+    return list(inner), True
+
+
+def _split(
+    phrase: Phrase,
+    phrases: Sequence[Phrase],
+    cuts: Sequence[float],
+    words: Sequence[Word],
+    boxes: np.ndarray,
+    high: float,
+) -> list[Phrase]:
+    """Parts of a phrase that runs over a border between columns at a blank, if others stand on its line."""
+    own = boxes[phrase.words]
+    beside = [each for each in phrases if each.line == phrase.line and each is not phrase] if len(own) > 1 else []
+    if not beside:
+        return [phrase]
+    groups: list[list[int]] = [[phrase.words[0]]]
+    for number in range(1, len(own)):
+        before, after = own[number - 1, 2], own[number, 0]
+        crossing = [cut for cut in cuts if before - 0.2 * high <= cut <= after + 0.2 * high]
+        if crossing and _aligned(own[number], phrases, phrase, high):
+            groups.append([])
+        groups[-1].append(phrase.words[number])
+    if len(groups) == 1:
+        return [phrase]
+    parts = []
+    for group in groups:
+        part = boxes[group]
+        bbox = (*part[:, :2].min(axis=0).tolist(), *part[:, 2:].max(axis=0).tolist())
+        text = " ".join(words[each].text for each in group)
+        bold = all(words[each].bold for each in group)
+        parts.append(Phrase(group, bbox, phrase.line, text, float(part[0, 2] - part[0, 0]), bold))
+    return parts
+
+
+def _aligned(word: np.ndarray, phrases: Sequence[Phrase], phrase: Phrase, high: float) -> bool:
+    """Whether phrases of other lines begin where this word does, or end where it does."""
+    others = [each.bbox for each in phrases if each.line != phrase.line]
+    starts = sum(abs(box[0] - word[0]) < 0.12 * high for box in others)
+    ends = sum(abs(box[2] - phrase.bbox[2]) < 0.12 * high and box[0] >= word[0] - high for box in others)
+    return max(starts, ends) >= 2
+
+
+def _struck(rule: Rule, phrases: Sequence[Phrase]) -> bool:
+    """Whether a line runs through words, or under one phrase alone: a stroke of letters, or an underlining."""
+    through = 0.0
+    for phrase in phrases:
+        x0, y0, x1, y1 = phrase.bbox
+        third = 0.25 * (y1 - y0)
+        if y0 + third < rule.at < y1 - third:
+            through += rule.covers(x0, x1) * (x1 - x0)
+        elif y1 - third <= rule.at <= y1 + third and x0 - 2 <= rule.low and rule.high <= x1 + 2:
+            return True
+    return through > 0.3 * rule.length
+
+
+def _borders(across: Sequence[Rule], fills: Sequence[float], phrases: Sequence[Phrase], width: float) -> list[float]:
+    """y of all lines and edges of backgrounds."""
+    found = [rule.at for rule in across]
+    for y in fills:
+        crossed = sum(
+            each.width for each in phrases if each.bbox[1] + 0.3 * each.height < y < each.bbox[3] - 0.3 * each.height
+        )
+        if crossed <= 0.3 * width and all(abs(y - other) > 3.5 for other in found):
+            found.append(y)
+    return sorted(found)
+
+
+@dataclass
+class _Band:
+    """What stands between two lines. over: what begins here and reaches into the next one."""
+
+    top: float
+    bottom: float
+    placed: list[Placed]
+    over: list[Placed]
+
+
+def _bands(placed: Sequence[Placed], edges: Sequence[float], uprights: Sequence[Rule], high: float) -> list[_Band]:
+    """Of those without words, only such that are drawn as rows of a grid are kept; the others go to the next."""
+    tops = list(edges[:-1])
+    inside: list[list[Placed]] = [[] for _ in tops]
+    over: list[list[Placed]] = [[] for _ in tops]
+    for each in placed:
+        _, y0, _, y1 = each.phrase.bbox
+        band = min(max(int(np.searchsorted(edges, each.phrase.middle)) - 1, 0), len(tops) - 1)
+        above = band > 0 and edges[band] - y0 > 0.3 * (y1 - y0)
+        below = band + 1 < len(tops) and y1 - edges[band + 1] > 0.3 * (y1 - y0)
+        if above or below:
+            over[band - 1 if above else band].append(each)
+        else:
+            inside[band].append(each)
+    bands: list[_Band] = []
+    for number, (top, bottom) in enumerate(pairwise(edges)):
+        drawn = sum(rule.covers(top, bottom) > 0.6 for rule in uprights) >= 2 and bottom - top > 0.6 * high
+        if inside[number] or over[number] or drawn or (number and over[number - 1] and len(inside) > number + 1):
+            bands.append(_Band(top, bottom, inside[number], over[number]))
+        elif bands and number + 1 == len(tops):
+            bands[-1].bottom = bands[-1].bottom if bottom - top > high else bottom
+    return bands or [_Band(edges[0], edges[-1], list(placed), [])]
+
+
+def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Rows], bool]:
+    """The rows in each band, and whether each band is one."""
+    made = [rows_of(band.placed, facts) for band in bands]
+    counted = [rows.count for rows in made if rows.count]
+    least = 2 if uprights else 3
+    if len(counted) >= least and len(counted) >= EACH * sum(counted):
+        return [as_one_row(band.placed) for band in bands], True
+    if len(bands) > 1 and bands[0].placed and made[0].count > 1 and made[0].count <= 4:
+        made[0] = _header(bands[0].placed, made[0])
+    return made, False
+
+
+def _header(placed: Sequence[Placed], rows: Rows) -> Rows:
+    """Rows of a header are one but for those that hold cells spanning columns: lines are broken at will there."""
+    last = max(
+        (block.high for block in rows.blocks if block.first != block.last and block.high < rows.count - 1), default=-1
+    )
+    if last < 0:
+        return as_one_row(placed)
+    keep = [block for block in rows.blocks if block.high <= last or block.low <= last]
+    rest = as_one_row([part for block in rows.blocks if block.low > last for part in block.parts])
+    for block in keep:
+        block.high = min(block.high, last + 1)
+    for block in rest.blocks:
+        block.low = block.high = last + 1
+    return Rows([*keep, *rest.blocks], [*rows.tops[: last + 1], *rest.tops], [*rows.bottoms[: last + 1], *rest.bottoms])
+
+
+def _stacked(
+    bands: Sequence[_Band], made: Sequence[Rows], top: float, bottom: float
+) -> tuple[list[float], list[Block], int]:
+    """Edges of all rows, all blocks with their rows, and how many rows the first band has."""
+    edges, blocks, start = [bands[0].top], [], 0
+    starts = []
+    for band, rows in zip(bands, made, strict=True):
+        count = max(1, rows.count)
+        starts.append(start)
+        for block in rows.blocks:
+            block.low, block.high = block.low + start, block.high + start
+            blocks.append(block)
+        for row in range(count - 1):
+            edges.append((rows.bottoms[row] + rows.tops[row + 1]) / 2)
+        edges.append(band.bottom)
+        start += count
+    for number, band in enumerate(bands):
+        groups: dict[tuple[int, int], list[Placed]] = {}
+        for each in band.over:
+            groups.setdefault((each.first, each.last), []).append(each)
+        for parts in groups.values():
+            low = starts[number] + max(1, made[number].count) - 1
+            blocks.append(Block(parts, low, min(low + 1, start - 1)))
+    edges[0], edges[-1] = min(edges[0], top) if edges[0] - top < 3 else edges[0], edges[-1]
+    return list(np.maximum.accumulate(edges)), blocks, max(1, made[0].count)
+
+
+def cells_of(grid: Grid) -> Table:
+    """The cells of a grid: its places, joined where no line is between them or something stands in both."""
+    rows, columns = len(grid.edges) - 1, len(grid.sides) - 1
+    right, down = np.zeros((rows, columns), bool), np.zeros((rows, columns), bool)
+    _open(grid, right, down)
+    for block in grid.blocks:
+        right[block.low : block.high + 1, block.first : block.last] = True
+        down[block.low : block.high, block.first : block.last + 1] = True
+    if not grid.upright:
+        _group_headings(grid, right)
+    owner, bounds = rectangles(right, down)
+    parts: list[list[Phrase]] = [[] for _ in bounds]
+    for block in grid.blocks:
+        parts[owner[block.low, block.first]] += [each.phrase for each in block.parts]
+    cells = []
+    for own, (low, first, high, last) in zip(parts, bounds, strict=True):
+        own.sort(key=lambda each: (each.line, each.bbox[0]))
+        place = (grid.sides[first], grid.edges[low], grid.sides[last + 1], grid.edges[high + 1])
+        text = _text(own)
+        cells.append(Cell(low, first, place, text, high - low + 1, last - first + 1))
+    table = Table(rows, columns, cells, ruled=grid.upright or (rows == columns == 1 and bool(grid.rules.upright)))
+    mark_headers(table, parts, grid.head, grid.each)
+    return table
+
+
+def _text(phrases: Sequence[Phrase]) -> str:
+    """In one piece; a word that a line's end divides joined again."""
+    text = ""
+    for number, phrase in enumerate(phrases):
+        broken = number and phrase.line != phrases[number - 1].line and _DIVIDED.search(text)
+        if broken and phrase.text[:1].islower():
+            text = text[:-1] + phrase.text
+        else:
+            text = f"{text} {phrase.text}".strip()
+    return text
+
+
+def _open(grid: Grid, right: np.ndarray, down: np.ndarray) -> None:
+    """Borders that are not drawn, where lines tell columns or rows."""
+    rows, columns = right.shape
+    if grid.upright:
+        for column, side in enumerate(grid.sides[1:-1]):
+            rule = min(grid.rules.upright, key=lambda rule: abs(rule.at - side))
+            for row in range(rows):
+                right[row, column] = rule.covers(grid.edges[row], grid.edges[row + 1]) < DRAWN
+    for row, edge in enumerate(grid.edges[1:-1]):
+        rules = [rule for rule in grid.rules.across if abs(rule.at - edge) < 1e-6]
+        if not rules:
+            continue
+        drawn = [rules[0].covers(*pair) >= DRAWN for pair in pairwise(grid.sides)]
+        if grid.upright and grid.each:
+            down[row] = ~np.array(drawn)
+        elif grid.each and any(drawn):
+            filled = {
+                (at, block.first) for block in grid.blocks for at in (row, row + 1) if block.low <= at <= block.high
+            }
+            for column in range(columns):
+                one = ((row, column) in filled) != ((row + 1, column) in filled)
+                down[row, column] = not drawn[column] and one
+
+
+def _group_headings(grid: Grid, right: np.ndarray) -> None:
+    """A row with one phrase alone, no number, is a heading of those below, and spans all columns."""
+    rows, columns = right.shape
+    if columns < 2:
+        return
+    own: list[list[Block]] = [[] for _ in range(rows)]
+    for block in grid.blocks:
+        for row in range(block.low, block.high + 1):
+            own[row].append(block)
+    for row in range(rows):
+        if len(own[row]) != 1 or own[row][0].low != own[row][0].high or row == rows - 1:
+            continue
+        block = own[row][0]
+        box = block.parts[0].phrase.bbox
+        middle, off = (grid.sides[0] + grid.sides[-1]) / 2, (box[0] + box[2]) / 2
+        centred = abs(off - middle) < 0.05 * (grid.sides[-1] - grid.sides[0])
+        if (block.first == 0 or centred) and not block.number and len(own[row + 1]) > 1:
+            right[row, : columns - 1] = True

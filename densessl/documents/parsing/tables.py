@@ -1,0 +1,50 @@
+"""A table's rows and cells, from its words and the lines that are drawn in it.
+
+Columns are told by upright lines, else by gaps (`gaps`); rows by horizontal lines and edges of backgrounds where each
+row has them, else by lines of words between those that there are (`textrows`). Everything is done with the table made
+level: a scan may be skewed by two degrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from densessl.documents.parsing.grid import Grid, cells_of
+from densessl.documents.parsing.model import Box, Table, Word
+from densessl.documents.parsing.phrases import boxes_of, turned, words_slope
+from densessl.documents.parsing.rules import SKEWED, Rules, View, drawn_slope, find_rules
+
+
+def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: float) -> Table:
+    """The table in `bbox` (points): each of its words, those whose middle lies in it, is in one cell's text.
+
+    words: of the page, in points. picture: (H, W, 3) uint8 RGB of the whole page. scale: pixels a point. A table
+    without words has the cells that are drawn, at least one.
+    """
+    bbox = tuple(float(each) for each in np.nan_to_num(np.asarray(bbox, np.float64), posinf=1e6, neginf=-1e6))
+    bbox = min(bbox[0], bbox[2]), min(bbox[1], bbox[3]), max(bbox[0], bbox[2]), max(bbox[1], bbox[3])
+    own = [word for word, box in zip(words, boxes_of(words), strict=True) if _inside(box, bbox)]
+    boxes = boxes_of(own)
+    view = View.of(picture, bbox, scale) if scale > 0 and np.isfinite(scale) else None
+    slope = drawn_slope(view, boxes) if view is not None else None
+    slope = words_slope(boxes) if slope is None else slope
+    middle = view.middle if view is not None else ((bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2)
+    skewed = abs(slope) > SKEWED
+    if skewed:
+        boxes = turned(boxes, slope, middle)
+        view = view.turned(slope) if view is not None else None
+    rules = find_rules(view, boxes, bbox) if view is not None else Rules()
+    grid = Grid.of(own, boxes, bbox, rules)
+    table = cells_of(grid)
+    if skewed:
+        places = turned(np.array([cell.bbox for cell in table.cells]), -slope, middle)
+        for cell, place in zip(table.cells, places.tolist(), strict=True):
+            cell.bbox = tuple(place)
+    return table
+
+
+def _inside(box: np.ndarray, bbox: Box) -> bool:
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return bool(bbox[0] <= x <= bbox[2] and bbox[1] <= y <= bbox[3])

@@ -1,0 +1,268 @@
+"""Rows of a table from its words, where no lines are drawn between them.
+
+Lines of one column are one cell where the first could not have held the next one's first word, they stand closer than
+rows do, and nothing beside them says otherwise: two numbers, one below the other, are two cells, and so is all that
+stands on the same two lines. Cells that share a height make up a row; one beside two rows of others spans both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from densessl.documents.parsing.phrases import Phrase
+
+CLOSE = 1.13  # of the smallest distance: lines that are farther apart are no lines of one cell
+BESIDE = 0.35  # of the lower one's height that two cells of a row share
+
+
+@dataclass
+class Placed:
+    """A phrase and where it is: columns first to last."""
+
+    phrase: Phrase
+    first: int
+    last: int
+
+
+@dataclass
+class Block:
+    """Phrases that make up a cell, or a part of one."""
+
+    parts: list[Placed]
+    low: int = 0
+    high: int = 0  # rows, the last included
+
+    @property
+    def top(self) -> float:
+        return min(each.phrase.bbox[1] for each in self.parts)
+
+    @property
+    def bottom(self) -> float:
+        return max(each.phrase.bbox[3] for each in self.parts)
+
+    @property
+    def first(self) -> int:
+        return min(each.first for each in self.parts)
+
+    @property
+    def last(self) -> int:
+        return max(each.last for each in self.parts)
+
+    @property
+    def number(self) -> bool:
+        return all(each.phrase.number for each in self.parts)
+
+
+@dataclass
+class Facts:
+    """What the whole table tells. widths: of each column's widest phrase. pitch: the smallest distance between lines
+    of one column. loose: whether there are others that are clearly larger, so that the smallest ones say something."""
+
+    widths: list[float]
+    pitch: float
+    loose: bool
+    space: float
+
+
+@dataclass
+class Rows:
+    """blocks, each with its rows. tops, bottoms: of what stands in each row."""
+
+    blocks: list[Block] = field(default_factory=list)
+    tops: list[float] = field(default_factory=list)
+    bottoms: list[float] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.tops)
+
+
+def facts_of(placed: Sequence[Placed], columns: int, high: float) -> Facts:
+    widths = [0.0] * columns
+    distances: list[float] = []
+    for column, own in _by_column(placed).items():
+        widths[column] = max(each.phrase.width for each in own)
+        middles = sorted(each.phrase.middle for each in own)
+        distances += [b - a for a, b in zip(middles[:-1], middles[1:], strict=True) if b - a > 0.6 * high]
+    if len(distances) < 2:
+        return Facts(widths, distances[0] if distances else 1.25 * high, False, 0.28 * high)
+    pitch = float(np.percentile(distances, 4))
+    loose = float(np.mean(np.array(distances) > CLOSE * 1.02 * pitch)) > 0.2
+    return Facts(widths, pitch, loose, 0.28 * high)
+
+
+def rows_of(placed: Sequence[Placed], facts: Facts) -> Rows:
+    """The rows that these phrases stand in, no line lying between them."""
+    if not placed:
+        return Rows()
+    blocks = _blocks(placed, facts)
+    rows = _seeded(blocks)
+    rows = _merged_where_spanned(rows, facts)
+    return _continued(rows, facts)
+
+
+def as_one_row(placed: Sequence[Placed]) -> Rows:
+    """All of it in one row."""
+    if not placed:
+        return Rows()
+    groups: dict[tuple[int, int], list[Placed]] = {}
+    for each in placed:
+        groups.setdefault((each.first, each.last), []).append(each)
+    blocks = [Block(parts) for parts in groups.values()]
+    return Rows(blocks, [min(each.top for each in blocks)], [max(each.bottom for each in blocks)])
+
+
+def _by_column(placed: Iterable[Placed]) -> dict[int, list[Placed]]:
+    found: dict[int, list[Placed]] = {}
+    for each in placed:
+        if each.first == each.last:
+            found.setdefault(each.first, []).append(each)
+    return found
+
+
+def could_wrap(above: Phrase, below: Phrase, width: float, space: float) -> bool:
+    """Whether a line may have ended where it did only because the next word had no room."""
+    return above.width + space + below.first > 0.97 * width and not (above.number and below.number)
+
+
+def _blocks(placed: Sequence[Placed], facts: Facts) -> list[Block]:
+    """Cells by tight lines; spanning phrases are cells of their own."""
+    by_column = _by_column(placed)
+    pairs: dict[tuple[int, int], list[tuple[Placed, Placed, bool]]] = {}
+    for column, own in by_column.items():
+        own.sort(key=lambda each: (each.phrase.middle, each.phrase.bbox[0]))
+        for above, below in zip(own[:-1], own[1:], strict=True):
+            distance = below.phrase.middle - above.phrase.middle
+            tight = facts.loose and distance <= CLOSE * facts.pitch
+            wraps = could_wrap(above.phrase, below.phrase, facts.widths[column], facts.space)
+            same = above.phrase.line == below.phrase.line
+            key = above.phrase.line, below.phrase.line
+            pairs.setdefault(key, []).append((above, below, same or (tight and wraps)))
+    joined = set()
+    for lines, found in pairs.items():
+        # What stands on the same two lines is of two rows together, or of one.
+        if lines[0] == lines[1] or all(fits for _, _, fits in found):
+            joined |= {(id(above), id(below)) for above, below, fits in found if fits}
+    blocks: list[Block] = []
+    for own in by_column.values():
+        for number, each in enumerate(own):
+            if number and (id(own[number - 1]), id(each)) in joined:
+                blocks[-1].parts.append(each)
+            else:
+                blocks.append(Block([each]))
+    return blocks + [Block([each]) for each in placed if each.first != each.last]
+
+
+def _seeded(blocks: list[Block]) -> Rows:
+    """Rows from the column with most cells, then what the others add to them."""
+    counts: dict[int, int] = {}
+    for block in blocks:
+        counts[block.first] = counts.get(block.first, 0) + 1
+    order = sorted(blocks, key=lambda each: (-counts[each.first], each.first, each.top))
+    seeds: list[list[float]] = []
+    for block in order:
+        tall = block.bottom - block.top
+        over = [
+            number
+            for number, (top, bottom) in enumerate(seeds)
+            if min(bottom, block.bottom) - max(top, block.top) >= BESIDE * min(bottom - top, tall)
+        ]
+        if not over:
+            seeds.append([block.top, block.bottom])
+            seeds.sort(key=lambda each: each[0] + each[1])
+        elif len(over) == 1:
+            seed = seeds[over[0]]
+            seed[0], seed[1] = min(seed[0], block.top), max(seed[1], block.bottom)
+    tops = np.array([top for top, _ in seeds])
+    bottoms = np.array([bottom for _, bottom in seeds])
+    for block in blocks:
+        tall = block.bottom - block.top
+        shared = np.minimum(bottoms, block.bottom) - np.maximum(tops, block.top)
+        over = np.flatnonzero(shared >= BESIDE * np.minimum(bottoms - tops, tall) - 1e-6)
+        if not len(over):
+            over = np.array([int(shared.argmax())])
+        block.low, block.high = int(over[0]), int(over[-1])
+    return Rows(blocks, tops.tolist(), bottoms.tolist())
+
+
+def _merged_where_spanned(rows: Rows, facts: Facts) -> Rows:
+    """Two rows are one where most columns have one cell beside both, as numbers have beside a label of two lines."""
+    spanning = [0] * rows.count
+    apart: list[set[int]] = [set() for _ in range(rows.count)]
+    here: list[set[int]] = [set() for _ in range(rows.count)]
+    for block in rows.blocks:
+        here[block.low].add(block.first)
+        for row in range(block.low, block.high):
+            spanning[row] += 1
+    for row in range(rows.count - 1):
+        apart[row] = here[row] & here[row + 1]
+    merge = []
+    for row in range(rows.count - 1):
+        few = len(apart[row])
+        tie = spanning[row] == few == 1 and _wraps(rows, row, facts)
+        merge.append(spanning[row] > max(few, 0) or tie)
+    return _joined(rows, merge)
+
+
+def _wraps(rows: Rows, row: int, facts: Facts) -> bool:
+    """Whether all that stands in both rows may be broken lines."""
+    for block in rows.blocks:
+        for other in rows.blocks:
+            if block.high == row and other.low == row + 1 and block.first == other.first == other.last == block.last:
+                above, below = block.parts[-1].phrase, other.parts[0].phrase
+                if not could_wrap(above, below, facts.widths[block.first], facts.space):
+                    return False
+    return True
+
+
+def _joined(rows: Rows, merge: Sequence[bool]) -> Rows:
+    """merge: whether each row is one with the next."""
+    if not any(merge):
+        return rows
+    new = np.concatenate([[0], np.cumsum(~np.asarray(merge, bool))]).astype(int)
+    count = int(new[-1]) + 1
+    tops, bottoms = [np.inf] * count, [-np.inf] * count
+    for row in range(rows.count):
+        tops[new[row]] = min(tops[new[row]], rows.tops[row])
+        bottoms[new[row]] = max(bottoms[new[row]], rows.bottoms[row])
+    for block in rows.blocks:
+        block.low, block.high = int(new[block.low]), int(new[block.high])
+    return Rows(rows.blocks, tops, bottoms)
+
+
+def _continued(rows: Rows, facts: Facts) -> Rows:
+    """Rows that only go on with what the one before, or the one after, has in the same columns."""
+    own: list[list[Block]] = [[] for _ in range(rows.count)]
+    for block in rows.blocks:
+        for row in range(block.low, block.high + 1):
+            own[row].append(block)
+    merge = [False] * (rows.count - 1)
+    for row in range(rows.count - 1):
+        merge[row] = _goes_on(own[row], own[row + 1], facts)
+    return _joined(rows, merge)
+
+
+def _goes_on(above: list[Block], below: list[Block], facts: Facts) -> bool:
+    if not above or not below or any(each.first != each.last for each in (*above, *below)):
+        return False
+    if any(block in above for block in below):
+        return False
+    upper = {each.first: each.parts[-1].phrase for each in above}
+    lower = {each.first: each.parts[0].phrase for each in below}
+    fewer, more = sorted((upper, lower), key=len)
+    if len(fewer) == len(more) or not set(fewer) <= set(more) or 2 * len(fewer) > len(more):
+        return False
+    if any(each.number for each in fewer.values()):
+        return False
+    if len(lower) > len(upper) and (set(upper) != {min(lower)} or any(each.bold for each in upper.values())):
+        return False
+    for column in fewer:
+        distance = lower[column].middle - upper[column].middle
+        if distance > CLOSE * 1.05 * facts.pitch or upper[column].bold != lower[column].bold:
+            return False
+        if not could_wrap(upper[column], lower[column], facts.widths[column], facts.space):
+            return False
+    return True
