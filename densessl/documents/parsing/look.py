@@ -59,7 +59,7 @@ class Looker:
         return page, picture
 
     def _words(self, source: Source, index: int, picture: np.ndarray, page: Page) -> list[Word]:
-        words = None if self.config.reread else source.text(index)
+        words = None if self.config.reread else source.text(index, page.notes)
         if words is not None:
             page.source = TEXT_LAYER
         elif self.engine is not None:

@@ -35,7 +35,7 @@ from densessl.documents.parsing.model import Document
 from densessl.documents.parsing.ocr import Engine, engine
 from densessl.documents.parsing.records import Records
 from densessl.documents.parsing.whole import Whole
-from densessl.documents.parsing.writers import WRITERS
+from densessl.documents.parsing.writers import WRITERS, Options
 from densessl.errors import UserError
 from densessl.files import claimed, remove_leftovers, stems
 from densessl.hardware import cores
@@ -137,14 +137,13 @@ class Run:
         return open_source(self.config.documents, page_side=self.config.ocr_side)
 
     def __call__(self) -> Summary:
-        documents = list(self._documents())
-        names = stems([self.source.document(pages[0]) for pages in documents])
-        self.summary.pages = sum(map(len, documents))
-        if not documents:
+        jobs = list(self._jobs())
+        self.summary.pages = sum(len(job.pages) for job in jobs)
+        if not jobs:
             raise UserError(f"pages={self.config.pages} are pages that no document has.")
-        for stem, pages in zip(names, documents, strict=True):
-            self._document(stem, pages)
-            self.summary.documents.append(stem)
+        for job in jobs:
+            self._parse(job)
+            self.summary.documents.append(job.stem)
         self.report("Parsing", self.summary.pages, self.summary.pages, "")
         self.unreadable.write(self.folder)
         self.summary.unreadable = len(self.unreadable)
@@ -154,29 +153,32 @@ class Run:
             )
         return self.summary
 
-    def _documents(self) -> Iterator[list[int]]:
-        """Of each document the numbers of its pages that are asked for, if any are."""
-        index = 0
-        while index < len(self.source):
-            after = self.source.after(index)
-            wanted = [each for each in range(index, after) if self.config.wanted(self.source.page(each))]
-            if wanted:
-                yield wanted
-            index = after
+    def _jobs(self) -> Iterator[_Job]:
+        source, firsts, index = self.source, [], 0
+        while index < len(source):
+            firsts.append(index)
+            index = source.after(index)
+        names = [source.document(first) for first in firsts]
+        for first, name, stem in zip(firsts, names, stems(names), strict=True):
+            pages = [each for each in range(first, source.after(first)) if self.config.wanted(source.page(each))]
+            if pages:
+                yield _Job(name, stem, pages)
 
-    def _document(self, stem: str, pages: Sequence[int]) -> None:
-        figures = self.folder / f"{stem}-figures"
-        records = Records(self.folder, stem, f"{self.made_by}-{self.source.state(pages[0])[:8]}", figures)
-        numbers = [self.source.page(index) for index in pages]
-        missing = [index for index, number in zip(pages, numbers, strict=True) if not records.has(number)]
-        self.summary.before += len(pages) - len(missing)
-        self.done += len(pages) - len(missing)
+    def _parse(self, job: _Job) -> None:
+        figures = self.folder / f"{job.stem}-figures"
+        made_by = digest([self.made_by, self.source.state(job.pages[0])])[:16]
+        records = Records(self.folder, job.stem, made_by, figures)
+        missing = [index for index in job.pages if not records.has(self.source.page(index))]
+        there = len(job.pages) - len(missing)
+        self.summary.before += there
+        self.done += there
         broken = self._look(records, missing, figures)
-        outputs = [WRITERS[name].path(self.folder / stem) for name in self.config.formats]
+        outputs = [self.folder / f"{job.stem}{WRITERS[name].suffix}" for name in self.config.formats]
+        numbers = [self.source.page(index) for index in job.pages]
         written = digest([self.config.furniture, self.config.words, self.config.join_tables, numbers])
         sources = None if missing else records.noted(written, outputs)
         if sources is None:
-            sources = self._write(stem, numbers, records, broken, self.source.document(pages[0]))
+            sources = self._write(Document(job.name, len(numbers), self.about), records, numbers, broken, outputs)
             if not broken:
                 records.note(written, outputs, sources)
         self.summary.sources.update(sources)
@@ -207,25 +209,39 @@ class Run:
         return broken
 
     def _write(
-        self, stem: str, numbers: Sequence[int], records: Records, broken: Mapping[int, str], name: str
+        self,
+        document: Document,
+        records: Records,
+        numbers: Sequence[int],
+        broken: Mapping[int, str],
+        outputs: Sequence[Path],
     ) -> dict[str, int]:
         """Write the files of a document; returns of how many pages the words are from where."""
-        whole, sources = Whole(), Counter()
+        config, whole, sources = self.config, Whole(), Counter()
         for page in records.pages(numbers, broken):
-            whole.see(page)
+            whole.look(page)
             if page.error is None:
                 sources[page.source] += 1
         pages = (whole.settle(page) for page in records.pages(numbers, broken))
-        document = Document(name, len(numbers), self.about)
+        options = Options(furniture=config.furniture, words=config.words)
         with contextlib.ExitStack() as stack:
             writers = [
-                stack.enter_context(WRITERS[each](self.folder / stem, document, self.config))
-                for each in self.config.formats
+                stack.enter_context(WRITERS[name](path, document, options))
+                for name, path in zip(config.formats, outputs, strict=True)
             ]
-            for page in joined(pages) if self.config.join_tables else pages:
+            for page in joined(pages) if config.join_tables else pages:
                 for write in writers:
                     write(page)
         return dict(sources)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A document: its name, the stem of its files, and the numbers that its pages have in the source."""
+
+    name: str
+    stem: str
+    pages: list[int]
 
 
 def _ahead(

@@ -1,0 +1,2 @@
+def joined(pages):
+    return pages
