@@ -68,6 +68,10 @@ class Source(ABC):
         """Pixels an inch at which a page of a PDF is rendered; None for other images. Raises `UnreadableImage`."""
         return None
 
+    def points(self, index: int) -> tuple[float, float] | None:
+        """(width, height) of a page of a PDF in points; None for other images. Raises `UnreadableImage`."""
+        return None
+
     def page(self, index: int) -> int:
         """The number of a page in its document, from 1 on; 1 for other images."""
         return 1
@@ -170,6 +174,10 @@ class Concatenated(Source):
     def dpi(self, index: int) -> float | None:
         part, index = self._place(index)
         return self.sources[part].dpi(index)
+
+    def points(self, index: int) -> tuple[float, float] | None:
+        part, index = self._place(index)
+        return self.sources[part].points(index)
 
     def page(self, index: int) -> int:
         part, index = self._place(index)

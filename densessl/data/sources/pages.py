@@ -98,6 +98,10 @@ class Pages(Source):
                 notes.append(f"The text layer is not used: {error}.")
             return None
 
+    def points(self, index: int) -> tuple[float, float] | None:
+        path, page = self._place(index)
+        return self._page(path, page).points if is_pdf(path) else None
+
     def page(self, index: int) -> int:
         return 1 + (self._place(index)[1] or 0)
 

@@ -56,6 +56,9 @@ class Subset(Source):
     def dpi(self, index: int) -> float | None:
         return self.source.dpi(self._place(index))
 
+    def points(self, index: int) -> tuple[float, float] | None:
+        return self.source.points(self._place(index))
+
     def page(self, index: int) -> int:
         return self.source.page(self._place(index))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
+import torch
 
 from densessl.data.images import UnreadableImage
 from densessl.data.resize import resize
@@ -42,8 +43,9 @@ class Looker:
         if min(height, width) < LEAST:
             raise UnreadableImage(f"it is {width} x {height} pixels, which is no page")
         dpi, told = resolution(source, index)
-        scale = dpi / 72
-        page = Page(source.page(index), width / scale, height / scale, dpi)
+        points = source.points(index) or (width * 72 / dpi, height * 72 / dpi)
+        page = Page(source.page(index), *points, dpi)
+        scale = width / points[0], height / points[1]
         if not told:
             page.notes.append("The picture does not say how many pixels an inch has: a pixel is a point.")
         words = self._words(source, index, picture, page)
@@ -54,7 +56,7 @@ class Looker:
         for block in page.blocks:
             if block.type == "table":
                 own = [word for line in block.lines for word in line.words]
-                block.table = read_table(own, block.bbox, picture, scale)
+                block.table = read_table(own, block.bbox, picture, scale[0])
                 block.text = "\n".join("\t".join(row) for row in block.table.grid())
         return page, picture
 
@@ -82,9 +84,9 @@ def _within(picture: np.ndarray, side: int) -> np.ndarray:
     return picture if share >= 1 else resize(picture, max(1, round(height * share)), max(1, round(width * share)))
 
 
-def _regions(found: Found, classes: Sequence[str], scale: float) -> list[Region]:
-    """scale: pixels a point."""
-    boxes = (found.boxes.double() / scale).tolist()
+def _regions(found: Found, classes: Sequence[str], scale: tuple[float, float]) -> list[Region]:
+    """scale: pixels a point, across and down: a page of a PDF has a whole number of them."""
+    boxes = (found.boxes.double().cpu() / torch.tensor(2 * scale, dtype=torch.double)).tolist()
     rows = zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)
     others: list[tuple[str, float] | None] = [None] * len(boxes)
     if found.runners_up is not None:
