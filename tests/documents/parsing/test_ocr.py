@@ -164,7 +164,7 @@ def test_auto_is_tesseract_then_rapidocr_then_nothing(tmp_path, monkeypatch):
 def test_an_engine_that_is_not_there_and_one_of_no_name_are_refused_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(ocr, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"Tesseract is not installed: .* apt install tesseract-ocr"):
+    with pytest.raises(UserError, match=r"Tesseract is not installed: .*apt install tesseract-ocr"):
         ocr.engine("tesseract")
     with pytest.raises(UserError, match=r'RapidOCR is not installed: pip install "densessl\[ocr\]"'):
         ocr.engine("rapidocr")
@@ -222,5 +222,7 @@ def test_a_box_shrinks_to_its_ink_and_a_blank_one_stays():
     grey = np.full((40, 60), 200, np.uint8)
     grey[10:20, 15:33] = 20
     assert ocr.inked(grey, (5, 4, 50, 35)) == (15, 10, 33, 20)
+    assert ocr.inked(grey, (17, 4, 29, 35)) == (15, 10, 33, 20)  # it grows to what its sides cut through,
+    assert ocr.inked(grey, (20, 4, 50, 12)) == (18, 10, 33, 12)  # and no further than a quarter of its height
     assert ocr.inked(grey, (0, 30, 60, 40)) == (0, 30, 60, 40)
     assert ocr.inked(grey, (70, 50, 80, 60)) == (70, 50, 80, 60)
