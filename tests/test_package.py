@@ -78,7 +78,7 @@ def _installed() -> Mapping[str, list[str]]:
 
 
 def test_every_import_is_declared():
-    declared = {distribution(each) for each in PROJECT["dependencies"]}
+    declared = {distribution(each) for each in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["ocr"])}
     missing = {top: sorted(files) for top, files in foreign().items() if not providers(top) & declared}
     # It has no package to declare; `densessl.documents.detectron2` says how to install it where it is not there.
     missing.pop("detectron2")

@@ -59,7 +59,7 @@ class Text:
     """The text layer of a page: what its letters say, not what they look like.
 
     size: (width, height) of the page as it is shown, in points. words: (text, x0, y0, x1, y1, size, flags) each, in
-    points from the left upper corner of that, in the order in which the page draws them; their size is that of the
+    points from the left upper corner of that, in PDFium's order; their size is that of the
     letters, in points, and flags are BOLD, ITALIC and HIDDEN of `letters`. letters: how many the words have; hidden: of
     them, those that are drawn invisibly, as beneath a scan; unknown: those of which PDFium does not know what they are.
     claimed: letters and spaces of the page, of which no more than `LETTERS` are read. pictures: the share of the page

@@ -38,6 +38,7 @@ LARGEST = 2400  # but not beyond so many pixels on its longest side, for it may 
 # those with a descender; between Times and Helvetica, and half a pixel of blur around them.
 LOW, HIGH, BELOW = 0.5, 0.74, 0.22
 CONTRAST = 0.4  # of the largest difference from what is around: what differs by more is ink
+SPARE = 0.25  # of the height of a word: how far RapidOCR's ends of words may be from where they are
 _LOWER = frozenset("acemnorsuvwxzgpqy.,;:-–_·•")
 _DESCENDING = frozenset("gjpqyQ,;()[]{}|/\\_ç")
 
@@ -180,18 +181,30 @@ def alike(line: list[Word]) -> list[Word]:
 
 
 def inked(grey: np.ndarray, box: Box) -> Box:
-    """A box, in pixels, without its blank margins in a picture (H, W) uint8; itself where it is all blank."""
+    """A box, in pixels, around the ink in it in a picture (H, W) uint8; itself where that is blank.
+
+    Blank margins go. Where a side cuts through a letter, the box grows as far as its ink does, `SPARE` at most.
+    """
     height, width = grey.shape
-    left, top = max(int(box[0]), 0), max(int(box[1]), 0)
-    part = grey[top : min(round(box[3]), height), left : min(round(box[2]), width)].astype(np.int16)
-    if not part.size:
+    top, bottom = max(int(box[1]), 0), min(round(box[3]), height)
+    spare = round(SPARE * max(bottom - top, 0))
+    left, right = max(int(box[0]), 0), min(round(box[2]), width)
+    begin = max(left - spare, 0)
+    part = grey[top:bottom, begin : min(right + spare, width)].astype(np.int16)
+    if left >= right or not part.size:
         return box
     away = np.abs(part - int(np.median(part)))
     ink = away > max(CONTRAST * int(away.max()), 1)
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    if not len(rows):
+    columns, inside = ink.any(0), np.flatnonzero(ink[:, left - begin : right - begin].any(0))
+    if not len(inside):
         return box
-    return float(left + columns[0]), float(top + rows[0]), float(left + columns[-1] + 1), float(top + rows[-1] + 1)
+    first, last = inside[0] + left - begin, inside[-1] + left - begin
+    while first > 0 and columns[first - 1]:
+        first -= 1
+    while last + 1 < len(columns) and columns[last + 1]:
+        last += 1
+    rows = np.flatnonzero(ink[:, first : last + 1].any(1))
+    return float(begin + first), float(top + rows[0]), float(begin + last + 1), float(top + rows[-1] + 1)
 
 
 def _around(quad: Sequence[Sequence[float]]) -> Box:

@@ -13,7 +13,7 @@ FEW = 20  # letters within the margins: a scan that has less of them has not bee
 
 
 def layer(text: Text, notes: list[str] | None = None) -> list[Word] | None:
-    """The words of a text layer in the order in which the page draws them, None where `unfit` says so.
+    """The words of a text layer, in PDFium's order, None where `unfit` says so.
 
     An empty page has none, []. notes: gets a sentence on what a reader should know of them.
     """
