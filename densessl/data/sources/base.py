@@ -15,7 +15,7 @@ import numpy as np
 from densessl.data import images
 
 if TYPE_CHECKING:
-    from densessl.documents.parsing.model import Word
+    from densessl.data.pages.pdf import Text
 
 
 class Source(ABC):
@@ -81,12 +81,8 @@ class Source(ABC):
         path = self.path(index)
         return "" if path is None else state_of(path)
 
-    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
-        """The words of the text layer that a page of a PDF has, in points of the page as it is shown; None without one.
-
-        A layer that does not say what the page shows counts as none. notes: gets sentences on that, and on what was
-        left out. Raises `UnreadableImage`.
-        """
+    def text(self, index: int) -> Text | None:
+        """The text layer of a page of a PDF; None for other images. Raises `UnreadableImage`."""
         return None
 
     def read(self, index: int) -> np.ndarray:
@@ -187,9 +183,9 @@ class Concatenated(Source):
         part, index = self._place(index)
         return self.sources[part].state(index)
 
-    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+    def text(self, index: int) -> Text | None:
         part, index = self._place(index)
-        return self.sources[part].text(index, notes)
+        return self.sources[part].text(index)
 
     def label(self, index: int) -> int | None:
         part, index = self._place(index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from densessl.data.pages import SIDE, pdf, tiff
 from densessl.data.sources.base import Source, checked, digest, state_of
 from densessl.data.sources.files import Files
 from densessl.errors import UserError
-
-if TYPE_CHECKING:
-    from densessl.documents.parsing.model import Word
 
 LEAST_SIDE = 16  # pixels
 
@@ -83,20 +79,12 @@ class Pages(Source):
         path, page = self._place(index)
         return self._page(path, page).dpi if is_pdf(path) else None
 
-    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
+    def text(self, index: int) -> pdf.Text | None:
         path, page = self._place(index)
         if page is None or not is_pdf(path):
             return None
-        # Here, for all that `densessl.documents` brings is not needed to train on pages.
-        from densessl.documents.parsing.words import layer
-
         self._check(index)
-        try:
-            return layer(pdf.text(path, page), notes)
-        except pdf.Deadly as error:  # it may still be one that can be drawn
-            if notes is not None:
-                notes.append(f"The text layer is not used: {error}.")
-            return None
+        return pdf.text(path, page)
 
     def points(self, index: int) -> tuple[float, float] | None:
         path, page = self._place(index)

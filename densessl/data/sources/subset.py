@@ -11,7 +11,7 @@ from numpy.random import Generator, Philox
 from densessl.data.sources.base import Source, checked, digest
 
 if TYPE_CHECKING:
-    from densessl.documents.parsing.model import Word
+    from densessl.data.pages.pdf import Text
 
 
 class Subset(Source):
@@ -65,8 +65,8 @@ class Subset(Source):
     def state(self, index: int) -> str:
         return self.source.state(self._place(index))
 
-    def text(self, index: int, notes: list[str] | None = None) -> list[Word] | None:
-        return self.source.text(self._place(index), notes)
+    def text(self, index: int) -> Text | None:
+        return self.source.text(self._place(index))
 
     def label(self, index: int) -> int | None:
         place = self._place(index)

@@ -19,6 +19,7 @@ from densessl.documents.parsing.ocr import Engine
 from densessl.documents.parsing.resolution import resolution
 from densessl.documents.parsing.structure import Region, blocks_of
 from densessl.documents.parsing.tables import read_table
+from densessl.documents.parsing.words import words_of
 
 LEAST = 32  # pixels of a side below which there is no page
 MOST = 40_000  # words of a page that are looked at
@@ -61,7 +62,7 @@ class Looker:
         return page, picture
 
     def _words(self, source: Source, index: int, picture: np.ndarray, page: Page) -> list[Word]:
-        words = None if self.config.reread else source.text(index, page.notes)
+        words = None if self.config.reread else words_of(source, index, page.notes)
         if words is not None:
             page.source = TEXT_LAYER
         elif self.engine is not None:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from densessl.data.pages.letters import BOLD, ITALIC, LETTERS
-from densessl.data.pages.pdf import Text
+from densessl.data.pages.pdf import Deadly, Text
+from densessl.data.sources import Source
 from densessl.documents.parsing.model import Word
 
 MEANINGLESS = 0.3  # of its letters: where nothing tells what more of them are, the layer is not used
 SCAN = 0.7  # of a page: where pictures cover more, it may be a scan
 MARGIN = 1 / 12  # of its width and height: what stands there on a scan can be a stamp of whoever offers it
 FEW = 20  # letters within the margins: a scan that has less of them has not been read
+
+
+def words_of(source: Source, index: int, notes: list[str] | None = None) -> list[Word] | None:
+    """The words of the text layer of an image of a source, None where it has none that is of use.
+
+    notes: as of `layer`. Raises `UnreadableImage`.
+    """
+    notes = [] if notes is None else notes
+    try:
+        text = source.text(index)
+    except Deadly as error:  # the page may still be one that can be drawn
+        notes.append(f"The text layer is not used: {error}.")
+        return None
+    return None if text is None else layer(text, notes)
 
 
 def layer(text: Text, notes: list[str] | None = None) -> list[Word] | None:

@@ -20,7 +20,7 @@ from densessl.data.pages import letters, pdf
 from densessl.data.sources import Subset, open_source
 from densessl.data.sources.base import Concatenated
 from densessl.data.sources.tiles import Tiled
-from densessl.documents.parsing.words import layer, unfit
+from densessl.documents.parsing.words import layer, unfit, words_of
 from tests.data import documents
 from tests.data.documents import write
 
@@ -53,7 +53,7 @@ def read(path: Path) -> list[str]:
     return [word[0] for word in pdf.text(str(path), 0).words]
 
 
-def words_of(path: Path, **keys):
+def by_text(path: Path):
     return {word.text: word for word in layer(pdf.text(str(path), 0))}
 
 
@@ -83,7 +83,7 @@ def test_the_words_of_a_page_are_those_that_were_drawn_where_their_ink_is(tmp_pa
     assert read(path) == " ".join(LINES).split()
     assert {word[5] for word in pdf.text(str(path), 0).words} == {14.0}
     assert_words_cover_the_ink(path)
-    fox = words_of(path)["fox"]
+    fox = by_text(path)["fox"]
     start = 40 + pdfmetrics.stringWidth("The quick brown ", "Helvetica", 14)
     assert fox.bbox[0] == pytest.approx(start, abs=1) and fox.bbox[3] == pytest.approx(300 - 240, abs=0.5)
     assert fox.confidence is None and not fox.bold and not fox.italic
@@ -158,7 +158,7 @@ def test_bold_and_italic_are_told_by_the_font_the_way_it_is_drawn_and_the_slant(
         canvas.skew(0, 14)
         canvas.drawString(40, 60, "slanted")
 
-    found = words_of(drawn(tmp_path / "a.pdf", draw))
+    found = by_text(drawn(tmp_path / "a.pdf", draw))
     styles = {text: (word.bold, word.italic) for text, word in found.items()}
     assert styles == {
         "Helvetica": (False, False),
@@ -187,7 +187,7 @@ def test_the_size_is_that_on_the_page_whatever_scales_it(tmp_path):
         canvas.setFont("Helvetica", 9)
         canvas.drawString(20, 100, "large")
 
-    assert words_of(drawn(tmp_path / "a.pdf", draw))["large"].size == pytest.approx(18)
+    assert by_text(drawn(tmp_path / "a.pdf", draw))["large"].size == pytest.approx(18)
 
 
 def test_letters_outside_the_page_are_left_out(tmp_path):
@@ -251,7 +251,7 @@ def test_a_layer_whose_letters_mean_nothing_is_not_used_and_said_not_to_be(tmp_p
     path = write(tmp_path / "a.pdf", encoded(bytes(range(1, 27)), None))
     found, notes = pdf.text(str(path), 0), []
     assert found.unknown == found.letters > 0
-    assert layer(found, notes) is None and open_source(path).text(0) is None
+    assert layer(found, notes) is None and words_of(open_source(path), 0) is None
     assert notes == [
         f"The text layer is not used: nothing tells what {found.letters} of its {found.letters} letters are."
     ]
@@ -288,11 +288,11 @@ def test_a_scan_with_a_stamp_in_its_margin_has_no_layer_and_a_page_with_text_ove
 
     notes: list[str] = []
     source = open_source(drawn(tmp_path / "a.pdf", stamped))
-    assert source.text(0, notes) is None and "the page is a scan, of which it has 38 letters" in notes[0]
-    assert len(open_source(drawn(tmp_path / "b.pdf", slide)).text(0)) == 8
+    assert words_of(source, 0, notes) is None and "the page is a scan, of which it has 38 letters" in notes[0]
+    assert len(words_of(open_source(drawn(tmp_path / "b.pdf", slide)), 0)) == 8
     small = drawn(tmp_path / "c.pdf", lambda canvas: (scan(canvas, (0, 0, 200, 150)), canvas.drawString(20, 8, "Note")))
     assert pdf.text(str(small), 0).pictures == pytest.approx(0.25, abs=0.01)
-    assert [word.text for word in open_source(small).text(0)] == ["Note"]
+    assert [word.text for word in words_of(open_source(small), 0)] == ["Note"]
 
 
 def test_the_hidden_words_of_an_earlier_ocr_are_used_and_told_of(tmp_path):
@@ -305,13 +305,13 @@ def test_the_hidden_words_of_an_earlier_ocr_are_used_and_told_of(tmp_path):
         canvas.drawText(text)
 
     notes: list[str] = []
-    words = open_source(drawn(tmp_path / "a.pdf", draw)).text(0, notes)
+    words = words_of(open_source(drawn(tmp_path / "a.pdf", draw)), 0, notes)
     assert [word.text for word in words] == " ".join(LINES).split() and "hidden text layer" in notes[0]
 
 
 def test_a_page_without_text_has_no_layer_and_an_empty_one_no_words(tmp_path):
-    assert open_source(write(tmp_path / "a.pdf", documents.page())).text(0) is None
-    assert open_source(write(tmp_path / "b.pdf", documents.page(b" "))).text(0) == []
+    assert words_of(open_source(write(tmp_path / "a.pdf", documents.page())), 0) is None
+    assert words_of(open_source(write(tmp_path / "b.pdf", documents.page(b" "))), 0) == []
 
 
 def test_only_pages_of_pdfs_have_text_and_parts_of_sources_know_which(tmp_path):
@@ -325,7 +325,7 @@ def test_only_pages_of_pdfs_have_text_and_parts_of_sources_know_which(tmp_path):
     source = open_source(tmp_path)
 
     def said(source) -> list[str | None]:
-        found = [source.text(index) for index in range(len(source))]
+        found = [words_of(source, index) for index in range(len(source))]
         return [None if words is None else " ".join(word.text for word in words) for words in found]
 
     assert said(source) == ["alpha 0", "alpha 1", "alpha 2", "beta 0", "beta 1", "beta 2", None]
@@ -341,7 +341,7 @@ def test_a_page_of_more_letters_than_are_read_is_cut_with_a_note(tmp_path, monke
     font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
     data = documents.page(documents.packed(content), resources=b"/Font<</F 5 0 R>>", more=(font,))
     notes: list[str] = []
-    words = open_source(write(tmp_path / "a.pdf", data)).text(0, notes)
+    words = words_of(open_source(write(tmp_path / "a.pdf", data)), 0, notes)
     assert 0 < sum(len(word.text) + 1 for word in words) <= letters.LETTERS + 1
     assert notes[0].endswith(f"letters and spaces of the page, the first {letters.LETTERS:,} are read.")
 
@@ -378,7 +378,7 @@ def test_text_that_pdfium_dies_over_counts_as_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pdf, "text", dies)
     notes: list[str] = []
-    assert source.text(0, notes) is None and notes == [f"The text layer is not used: {pdf.SLOW}."]
+    assert words_of(source, 0, notes) is None and notes == [f"The text layer is not used: {pdf.SLOW}."]
 
 
 def real() -> Path | None:
