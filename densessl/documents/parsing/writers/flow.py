@@ -72,11 +72,11 @@ class Flow(Writer):
     """Calls the methods below for what is to be seen, in its order."""
 
     @abstractmethod
-    def page_break(self, page: Page) -> None:
+    def page_break(self, number: int) -> None:
         """Before each page, when that is asked for."""
 
     @abstractmethod
-    def failed(self, page: Page) -> None:
+    def failed(self, number: int, error: str) -> None:
         """A page that could not be read, in place of its blocks."""
 
     @abstractmethod
@@ -107,15 +107,16 @@ class Flow(Writer):
         """Any other block, or a caption of nothing on this page."""
 
     def begin(self) -> None:
-        self._nesting, self._breaks = Nesting(), []
+        self._nesting = Nesting()
+        self._breaks: list[int] = []  # of pages that have begun since what was written last
         self._table: Block | None = None  # that is open
 
     def page(self, page: Page) -> None:
         if self.options.page_breaks:
-            self._breaks.append(page)
+            self._breaks.append(page.number)
         if page.error is not None:
             self._interrupt()
-            self.failed(page)
+            self.failed(page.number, page.error)
         owners = {block.id for block in page.blocks if block.type in ("figure", "table")}
         for block in page.blocks:
             captions = [other for other in page.blocks if other.type == "caption" and other.of == block.id]
@@ -159,8 +160,8 @@ class Flow(Writer):
         if of_list or self._breaks:
             self.end_list()
             self._nesting.end()
-        for page in self._breaks:
-            self.page_break(page)
+        for number in self._breaks:
+            self.page_break(number)
         self._breaks = []
 
 
