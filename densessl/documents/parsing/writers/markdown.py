@@ -86,7 +86,7 @@ class MarkdownWriter(Flow):
 
     def text(self, block: Block) -> None:
         text = escaped(block.text)
-        if not text:
+        if not text.strip():
             return
         if block.type in ("title", "heading"):
             level = block.level or (1 if block.type == "title" else 2)

@@ -141,7 +141,7 @@ class HtmlWriter(Flow):
 
     def text(self, block: Block) -> None:
         text = flat(block.text)
-        if not text:
+        if not text.strip():
             return
         if block.type in ("title", "heading"):
             self._heading(block, text)
