@@ -29,8 +29,8 @@ class Options:
     """What can be asked of writers; each heeds what its format has.
 
     furniture: page headers and footers in Markdown and HTML, which are written without. page_breaks: a comment before
-    each page of Markdown, a line before each of HTML. words: lines and words with their places in JSON, which is some
-    ten times as long with them.
+    each page of Markdown, a line before each of HTML. words: lines and words with their places in JSON, which is
+    several times as long with them.
     """
 
     furniture: bool = False

@@ -1,7 +1,8 @@
 """COCO's detection format, as `densessl detect predict` writes it: boxes in pixels, and what stands in them.
 
-https://cocodataset.org/#format-data, with `text`, `order` (of reading, from 0 on each page), `block` (the model's id)
-and `label` (the detector's) beside what that has. A page's `file_name` is its document's, and `page` its number.
+https://cocodataset.org/#format-data, with `text`, `order` (of reading, from 0 on each page), `block` (the model's id),
+`label` and `second` (the detector's best and second-best) beside what that has. A page's `file_name` is its document's,
+and `page` its number.
 """
 
 from __future__ import annotations
@@ -56,4 +57,6 @@ def _annotation(block: Block, page: Page) -> dict[str, Any]:
         entry["score"] = round(block.score, 4)
     if block.label is not None:
         entry["label"] = clean(block.label)
+    if block.second is not None:
+        entry["second"] = [clean(block.second[0]), round(block.second[1], 4)]
     return entry

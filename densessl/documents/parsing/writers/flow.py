@@ -21,24 +21,25 @@ _VALUE = re.compile(r"[-+\u2212(]?[$€£¥]?\s?\d[\d.,'\s]*\s?[%)€$£¥]?")
 
 @dataclass(frozen=True)
 class Marker:
-    """What stands before a list item. number: None unless it is one. text: "" for a bullet, which says nothing."""
+    """What stands before a list item.
+
+    text: "" for a bullet, which says nothing. kind: what the markers of one list have in common. number: None unless
+    it is one.
+    """
 
     text: str
+    kind: str
     number: int | None = None
     delimiter: str = ""
-
-    @property
-    def kind(self) -> str:
-        """What the markers of one list have in common."""
-        return re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", self.text))
 
 
 def marker_of(block: Block) -> Marker:
     text = flat(block.marker or "")
+    kind = re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", text))
     number = _NUMBER.fullmatch(text)
     if number:
-        return Marker(text, int(number[1]), number[2] or ".")
-    return Marker("" if text == "o" or len(text) == 1 and not text.isalnum() else text)
+        return Marker(text, kind, int(number[1]), number[2] or ".")
+    return Marker("" if text == "o" or len(text) == 1 and not text.isalnum() else text, kind)
 
 
 class Nesting:
@@ -54,8 +55,7 @@ class Nesting:
         onward = (block.bbox[1], page) >= self._below and page == self._below[1]
         self._below = block.bbox[1], page
         if not onward:
-            depths = [depth for depth, (_, other) in enumerate(self._open) if other == kind]
-            self._open = self._open[: depths[-1]] if depths else []
+            self._move_to(x, kind)
         while self._open and x < self._open[-1][0] - ALIGNED and onward:
             self._open.pop()
         if self._open and onward and x <= self._open[-1][0] + INDENTED:
@@ -67,16 +67,25 @@ class Nesting:
     def end(self) -> None:
         self._open = []
 
+    def _move_to(self, x: float, kind: str) -> None:
+        """Keep what an item of this kind lies in, moved as far as it is from the last one of its kind."""
+        for depth in reversed(range(len(self._open))):
+            began, other = self._open[depth]
+            if other == kind:
+                self._open = [(each + x - began, of) for each, of in self._open[:depth]]
+                return
+        self._open = []
+
 
 class Flow(Writer):
     """Calls the methods below for what is to be seen, in its order."""
 
     @abstractmethod
-    def page_break(self, page: Page) -> None:
+    def page_break(self, number: int) -> None:
         """Before each page, when that is asked for."""
 
     @abstractmethod
-    def failed(self, page: Page) -> None:
+    def failed(self, number: int, error: str) -> None:
         """A page that could not be read, in place of its blocks."""
 
     @abstractmethod
@@ -107,19 +116,20 @@ class Flow(Writer):
         """Any other block, or a caption of nothing on this page."""
 
     def begin(self) -> None:
-        self._nesting, self._breaks = Nesting(), []
+        self._nesting = Nesting()
+        self._breaks: list[int] = []  # of pages that have begun since what was written last
         self._table: Block | None = None  # that is open
 
     def page(self, page: Page) -> None:
         if self.options.page_breaks:
-            self._breaks.append(page)
+            self._breaks.append(page.number)
         if page.error is not None:
             self._interrupt()
-            self.failed(page)
+            self.failed(page.number, page.error)
         owners = {block.id for block in page.blocks if block.type in ("figure", "table")}
         for block in page.blocks:
-            captions = [other for other in page.blocks if other.type == "caption" and other.of == block.id]
-            belongs = block.type == "caption" and block.of in owners
+            captions = [other for other in page.blocks if block.id in owners and _is_caption(other, block.id)]
+            belongs = block.of in owners and _is_caption(block, block.of)
             if not belongs and (self.options.furniture or block.type not in FURNITURE):
                 self._block(block, captions, page.number)
 
@@ -159,9 +169,13 @@ class Flow(Writer):
         if of_list or self._breaks:
             self.end_list()
             self._nesting.end()
-        for page in self._breaks:
-            self.page_break(page)
+        for number in self._breaks:
+            self.page_break(number)
         self._breaks = []
+
+
+def _is_caption(block: Block, of: str | None) -> bool:
+    return block.type == "caption" and block.of == of
 
 
 def heads(table: Table) -> int:

@@ -68,7 +68,8 @@ class HocrWriter(Writer):
         if block.type in ("page_header", "page_footer") and flat(block.text).isdecimal():
             kind = "ocr_pageno"
         attributes = {"class": kind, "id": block.id, "title": _box(block.bbox, page)}
-        self._write(start("div", {**attributes, "data-label": block.label}))
+        score = None if block.score is None else f"{block.score:.4g}"
+        self._write(start("div", {**attributes, "data-label": block.label, "data-score": score}))
         if block.table is not None:
             for cell, lines in zip(block.table.cells, lines_by_cell(block, block.table), strict=True):
                 self._paragraph("p", "ocr_par", cell.bbox, lines, page)

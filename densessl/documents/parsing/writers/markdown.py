@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from densessl.documents.parsing.model import Block, Page, Table
+from densessl.documents.parsing.model import Block, Table
 from densessl.documents.parsing.writers.base import clean, flat, register
 from densessl.documents.parsing.writers.flow import Flow, Marker, heads, marker_of, numeric
 
@@ -34,11 +34,11 @@ class MarkdownWriter(Flow):
         self._items: list[tuple[int, Marker]] = []  # of the list: where the text of the last item begins, by depth
         self._something = False
 
-    def page_break(self, page: Page) -> None:
-        self._paragraph(f"<!-- page {page.number} -->")
+    def page_break(self, number: int) -> None:
+        self._paragraph(f"<!-- page {number} -->")
 
-    def failed(self, page: Page) -> None:
-        self._paragraph(f"*{escaped(f'Page {page.number} could not be read: {page.error}')}*")
+    def failed(self, number: int, error: str) -> None:
+        self._paragraph(f"*{escaped(f'Page {number} could not be read: {error}')}*")
 
     def item(self, block: Block, depth: int) -> None:
         marker, text = marker_of(block), flat(block.text)
@@ -86,7 +86,7 @@ class MarkdownWriter(Flow):
 
     def text(self, block: Block) -> None:
         text = escaped(block.text)
-        if not text:
+        if not text.strip():
             return
         if block.type in ("title", "heading"):
             level = block.level or (1 if block.type == "title" else 2)

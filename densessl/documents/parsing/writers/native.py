@@ -44,10 +44,11 @@ class JsonWriter(Writer):
 
     def page(self, page: Page) -> None:
         record = to_dict(page)
+        blocks = record.pop("blocks")
         if not self.options.words:
-            for block in record["blocks"]:
+            for block in blocks:
                 block.pop("lines", None)
-        self.file.write(self._separator + _dumped(record))
+        self.file.write(self._separator + _dumped({**record, "blocks": blocks}))
         self._separator = ",\n"
 
     def end(self) -> None:
@@ -102,5 +103,5 @@ def _foreign(path: Path) -> UserError:
 
 def _dumped(record: Any) -> str:
     # Lone surrogates, which no UTF-8 can hold, are the only characters that JSON has no way to write.
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return SURROGATES.sub(REPLACEMENT, text)

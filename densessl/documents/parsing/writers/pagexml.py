@@ -172,6 +172,8 @@ def _coords(box: Box, page: Page, score: float | None = None) -> str:
 def _custom(block: Block) -> str:
     known = {"type": block.type, "level": block.level, "label": block.label, "marker": block.marker, "of": block.of}
     known |= {"figure": block.figure, "joined": block.joined}
+    if block.second is not None:
+        known["second"] = f"{block.second[0]} {block.second[1]:.4g}"
     # ; and } end a value in this notation.
     told = (f"{key}:{re.sub('[;{}]', ' ', flat(str(value)))};" for key, value in known.items() if value is not None)
     return f"densessl {{{' '.join(told)}}}"

@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Sequence
 from html import escape
 
-from densessl.documents.parsing.model import Block, Cell, Page, Table
+from densessl.documents.parsing.model import Block, Cell, Table
 from densessl.documents.parsing.writers.base import clean, flat, register
 from densessl.documents.parsing.writers.flow import Flow, Marker, heads, marker_of, numeric
 from densessl.documents.parsing.writers.markdown import reference
 
-CONTENTS = 3  # headings from which on there is a list of them
+CONTENTS, MANY = 3, 30  # headings from which on there is a list of them, and from which on it is folded
 STYLE = """
 :root{color-scheme:light}
 body{margin:0 auto;max-width:44rem;padding:2.5rem 1.25rem 5rem;background:#fff;color:#1c1e21;
@@ -72,18 +72,19 @@ class HtmlWriter(Flow):
         self.file.write('<meta name="viewport" content="width=device-width, initial-scale=1">\n')
         self.file.write(f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n")
         if self._headings >= CONTENTS:
-            self.file.write("<nav><details open><summary>Contents</summary>\n<ul>\n")
+            shown = " open" if self._headings < MANY else ""
+            self.file.write(f"<nav><details{shown}><summary>Contents</summary>\n<ul>\n")
             self.pour(self._contents)
             self.file.write("</ul>\n</details></nav>\n")
         self.file.write("<main>\n")
         self.pour(self._body)
         self.file.write("</main>\n</body>\n</html>\n")
 
-    def page_break(self, page: Page) -> None:
-        self._write(f'<div class="page" id="page-{page.number}">Page {page.number}</div>')
+    def page_break(self, number: int) -> None:
+        self._write(f'<div class="page" id="page-{number}">Page {number}</div>')
 
-    def failed(self, page: Page) -> None:
-        self._write(f'<p class="error">Page {page.number} could not be read: {_escaped(page.error or "")}</p>')
+    def failed(self, number: int, error: str) -> None:
+        self._write(f'<p class="error" dir="auto">Page {number} could not be read: {_escaped(flat(error))}</p>')
 
     def item(self, block: Block, depth: int) -> None:
         marker = marker_of(block)
@@ -125,6 +126,8 @@ class HtmlWriter(Flow):
         self._write("</tbody></table></div>")
 
     def figure(self, block: Block, captions: Sequence[Block]) -> None:
+        if not block.figure and not block.text.strip() and not captions:
+            return
         self._write(f"<figure{_id(block)}>")
         if block.figure:
             source, told = escape(reference(block.figure)), escape(flat(block.text))
@@ -138,7 +141,7 @@ class HtmlWriter(Flow):
 
     def text(self, block: Block) -> None:
         text = flat(block.text)
-        if not text:
+        if not text.strip():
             return
         if block.type in ("title", "heading"):
             self._heading(block, text)
