@@ -49,11 +49,11 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     box, added = union(line.bbox for line in text), union(line.bbox for line in group)
     if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size or len(items(group, listed=False)) > 1:
         return False
-    if added[1] >= box[3] - 0.3 * size:
+    if added[1] >= text[-1].bbox[1] + size / 2:
         full = text[-1].bbox[2] - text[-1].bbox[0] > SHORT * (box[2] - box[0])
         return added[1] - box[3] <= LEADING * size and full and abs(added[0] - box[0]) <= size / 2
     full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
-    return 0 <= box[1] - added[3] + 0.3 * size <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
+    return -size / 2 <= box[1] - added[3] <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
 
 
 def clusters(groups: Sequence[list[Line]]) -> tuple[list[tuple[str, list[Line]]], list[list[Line]]]:

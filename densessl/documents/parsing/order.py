@@ -77,13 +77,11 @@ def _notes(body: list[int], boxes: Sequence[Box], types: Sequence[str], width: f
         return set()
     left = median(boxes[each][0] for each in wide)
     right = median(boxes[each][2] for each in wide)
-    return {
-        each
-        for each in body
-        if boxes[each][2] - boxes[each][0] <= NARROW * (right - left)
-        and (boxes[each][2] <= left + MOST or boxes[each][0] >= right - MOST)
-        and types[each] != "heading"
-    }
+    narrow = [each for each in body if _width([each], boxes) <= NARROW * (right - left) and types[each] != "heading"]
+    before = [each for each in narrow if boxes[each][2] <= left + MOST]
+    if _are_rows([before, wide], boxes):
+        before = []
+    return {*before, *(each for each in narrow if boxes[each][0] >= right - MOST)}
 
 
 def _behind(note: int, order: list[int], boxes: Sequence[Box], notes: set[int]) -> int:
