@@ -7,7 +7,8 @@ of the PDF as pdfplumber has them. Printed are, of all pages: Kendall's tau of t
 element of greatest IoU, 0.5 or more), with and without footnotes, which the generator has at the end of their column
 and the parser at the end of the page; the share of true elements that a block was found for; the similarity of texts,
 1 - edit distance / length, as they are and without hyphens and spaces, since the generator's texts keep what lines
-divide; the share of words that are in no block, or in more than one; and the milliseconds of a processor that a page takes.
+divide; the share of words that are in no block, or in more than one; and the milliseconds of a
+processor that a page takes.
 """
 
 from __future__ import annotations

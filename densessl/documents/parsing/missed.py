@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import em, union
+from densessl.documents.parsing.lines import em, in_rows, union
 from densessl.documents.parsing.model import Line, Word
 from densessl.documents.parsing.paragraphs import LEADING, SIZES, items
 from densessl.documents.parsing.text import number_of
@@ -18,11 +18,15 @@ from densessl.documents.parsing.text import number_of
 EDGE = 0.09  # of the page's height, in which running headers and footers stand
 SHORT = 0.75  # of a text's width: a line that is no longer ends its paragraph
 LARGER, SMALLER = 1.12, 0.92  # of the size of most of the page: headings, footnotes
+SCATTERED = 12  # letters of a piece of a formula or of what a drawing says, at most
+CLOSE = 1.5  # ems between such pieces
+FORMULA = 6  # times as high as its letters, at most
 CAPTION = re.compile(
     r"(fig(ure|\.)?|table|abb(ildung|\.)?|tab(elle|leau|ela|ella|la|\.)?|figur[ae]?|рис(\.|унок)?|таблица|εικόνα|σχήμα|πίνακας|"
-    r"rys(\.|unek)?|tabela|scheme|chart|plate|listing)\s*[\dIVXA-Z]+([.\-]\d+)*\s*[.:–—|]?",
+    r"rys(\.|unek)?|tabela|scheme|chart|plate|listing)\s*[\dIVXA-Z]+([.\-]\d+)*(\s*[.:–—|]|\s*$)",
     re.IGNORECASE,
 )
+NUMBER = re.compile(r"\W*(\d{1,4}|[ivxlc]{1,7})\W*", re.IGNORECASE)
 NOTE = re.compile(r"(\d{1,3}|[*†‡§¶]+)\s*\S")
 
 
@@ -45,11 +49,40 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     box, added = union(line.bbox for line in text), union(line.bbox for line in group)
     if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size or len(items(group, listed=False)) > 1:
         return False
-    if added[1] >= box[3] - 0.3 * size:
+    if added[1] >= text[-1].bbox[1] + size / 2:
         full = text[-1].bbox[2] - text[-1].bbox[0] > SHORT * (box[2] - box[0])
         return added[1] - box[3] <= LEADING * size and full and abs(added[0] - box[0]) <= size / 2
     full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
-    return 0 <= box[1] - added[3] + 0.3 * size <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
+    return -size / 2 <= box[1] - added[3] <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
+
+
+def clusters(groups: Sequence[list[Line]]) -> tuple[list[tuple[str, list[Line]]], list[list[Line]]]:
+    """What lies scattered in small pieces close to each other, three or more, with its type, and the other groups.
+
+    It is a formula when it is no higher than `FORMULA` lines, else of a drawing that was not found, "other".
+    """
+    small = [sum(len(word.text) for line in group for word in line.words) <= SCATTERED for group in groups]
+    boxes = [union(line.bbox for line in group) for group in groups]
+    reach = [CLOSE * max(em(line) for line in group) for group in groups]
+    left = [place for place, each in enumerate(small) if each]
+    found, taken = [], set()
+    while left:
+        cluster = [left.pop(0)]
+        for at in cluster:  # it grows meanwhile
+            near = [each for each in left if _close(boxes[at], boxes[each], max(reach[at], reach[each]))]
+            cluster += near
+            left = [each for each in left if each not in near]
+        if len(cluster) >= 3:
+            lines = in_rows([line for place in cluster for line in groups[place]])
+            box = union(line.bbox for line in lines)
+            high = box[3] - box[1] > FORMULA * median(em(line) for line in lines)
+            found.append(("other" if high else "formula", lines))
+            taken.update(cluster)
+    return found, [group for place, group in enumerate(groups) if place not in taken]
+
+
+def _close(a: tuple[float, ...], b: tuple[float, ...], reach: float) -> bool:
+    return all(max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2]) <= reach for axis in (0, 1))
 
 
 def guessed(group: Sequence[Line], body: float, height: float, outermost: bool) -> str:
@@ -60,6 +93,8 @@ def guessed(group: Sequence[Line], body: float, height: float, outermost: bool) 
     text = group[0].text
     if box[3] - box[1] > 4 * (box[2] - box[0]) and len(group[0].words) > 1:
         return "other"  # on its side
+    if outermost and NUMBER.fullmatch(text) and not 2 * EDGE * height < box[3] < (1 - 2 * EDGE) * height:
+        return "page_header" if box[3] < height / 2 else "page_footer"
     if outermost and len(group) <= 2 and size <= LARGER * body:
         if box[3] <= EDGE * height:
             return "page_header"

@@ -20,9 +20,10 @@ from densessl.documents.parsing.model import Box
 GUTTER = 4.0  # points that two columns are apart
 SLACK = 0.1  # of a block's height or width, and no more than `MOST`, that it may reach into its neighbour
 MOST = 4.0  # points
-WIDE = 0.4  # of the page's width, which blocks have that notes may stand beside
+WIDE = 0.5  # of the page's width, which blocks have that notes may stand beside
 NARROW = 0.5  # of the width of such blocks, which a note has at most
 LEVEL = 8.0  # points by which the tops of what stands in one row may differ
+OVER, BESIDE = 0.5, 0.25  # of the height of all blocks: most that may reach over a gutter, least on each side of it
 LEAST = 0.3  # of the width of all of them, which a column has at least that is of running text
 EVEN = 3.0  # points by which those of columns may that begin below one heading
 FLOWING = ("text", "list_item", "other")
@@ -76,13 +77,11 @@ def _notes(body: list[int], boxes: Sequence[Box], types: Sequence[str], width: f
         return set()
     left = median(boxes[each][0] for each in wide)
     right = median(boxes[each][2] for each in wide)
-    return {
-        each
-        for each in body
-        if boxes[each][2] - boxes[each][0] <= NARROW * (right - left)
-        and (boxes[each][2] <= left + MOST or boxes[each][0] >= right - MOST)
-        and types[each] != "heading"
-    }
+    narrow = [each for each in body if _width([each], boxes) <= NARROW * (right - left) and types[each] != "heading"]
+    before = [each for each in narrow if boxes[each][2] <= left + MOST]
+    if _are_rows([before, wide], boxes):
+        before = []
+    return {*before, *(each for each in narrow if boxes[each][0] >= right - MOST)}
 
 
 def _behind(note: int, order: list[int], boxes: Sequence[Box], notes: set[int]) -> int:
@@ -100,8 +99,7 @@ def _cut(blocks: list[int], boxes: Sequence[Box], types: Sequence[str]) -> list[
     if len(blocks) < 2:
         return list(blocks)
     order: list[int] = []
-    groups = _groups(_strips(blocks, boxes), boxes, types)
-    for group in groups:
+    for group in _groups(_strips(blocks, boxes), boxes, types):
         columns = _columns(group, boxes)
         if len(columns) > 1:
             for column in columns:
@@ -154,8 +152,9 @@ def _columns(blocks: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:
 def _groups(strips: list[list[int]], boxes: Sequence[Box], types: Sequence[str]) -> list[list[int]]:
     """Strips put together as long as a gutter runs through them and no column begins anew."""
     groups: list[list[list[int]]] = []
+    gutters = _gutters([block for strip in strips for block in strip], boxes)
     for strip in strips:
-        if not groups or not _goes_on(groups[-1], strip, boxes, types):
+        if not groups or not _goes_on(groups[-1], strip, boxes, gutters):
             groups.append([strip])
             continue
         lone = _begins_anew([*groups[-1], strip], boxes, types)
@@ -167,17 +166,55 @@ def _groups(strips: list[list[int]], boxes: Sequence[Box], types: Sequence[str])
     return [[block for strip in group for block in strip] for group in groups]
 
 
-def _goes_on(group: list[list[int]], strip: list[int], boxes: Sequence[Box], types: Sequence[str]) -> bool:
-    """Whether a gutter runs through a group and the strip below it, of two columns that are no rows."""
-    together = [block for each in [*group, strip] for block in each]
-    columns = _columns(together, boxes)
+def _goes_on(
+    group: list[list[int]], strip: list[int], boxes: Sequence[Box], gutters: list[tuple[float, float]]
+) -> bool:
+    """Whether a gutter, one of these if there are any, runs through a group and the strip below it, and parts columns
+    that are no rows."""
+    columns = _columns([block for each in [*group, strip] for block in each], boxes)
     if len(columns) < 2:
         return False
     for strips in (group, [strip]):
         own = _columns([block for each in strips for block in each], boxes)
         if len(own) > len(columns):  # it has gutters that end here
             return False
+    sides = [
+        (min(each), max(each)) for each in ([x for i in column for x in _shrunk(boxes[i], 0)] for column in columns)
+    ]
+    between = [(left[1], right[0]) for left, right in zip(sides, sides[1:], strict=False)]
+    if gutters and not any(a < d and c < b for a, b in between for c, d in gutters):
+        return False
     return not _are_rows(columns, boxes)
+
+
+def _gutters(blocks: list[int], boxes: Sequence[Box]) -> list[tuple[float, float]]:
+    """The gutters of most of these blocks, as (left, right): those that few reach over and that have many on each side,
+    in points of height."""
+    edges = sorted({edge for block in blocks for edge in _shrunk(boxes[block], 0)})
+    whole = _covered(blocks, boxes)
+    found: list[tuple[float, float]] = []
+    for left, right in zip(edges, edges[1:], strict=False):
+        over = [each for each in blocks if _shrunk(boxes[each], 0)[0] <= left and _shrunk(boxes[each], 0)[1] >= right]
+        if _covered(over, boxes) > OVER * whole:
+            continue
+        before = [each for each in blocks if _shrunk(boxes[each], 0)[1] <= left]
+        behind = [each for each in blocks if _shrunk(boxes[each], 0)[0] >= right]
+        if min(_covered(before, boxes), _covered(behind, boxes)) < BESIDE * whole:
+            continue
+        if found and found[-1][1] == left:
+            found[-1] = (found[-1][0], right)
+        else:
+            found.append((left, right))
+    return [(left, right) for left, right in found if right - left >= GUTTER]
+
+
+def _covered(blocks: list[int], boxes: Sequence[Box]) -> float:
+    """Points of height that blocks take, those beside each other once."""
+    covered, end = 0.0, float("-inf")
+    for top, bottom in sorted((boxes[block][1], boxes[block][3]) for block in blocks):
+        covered += max(0.0, bottom - max(top, end))
+        end = max(end, bottom)
+    return covered
 
 
 def _are_rows(columns: list[list[int]], boxes: Sequence[Box]) -> bool:
@@ -193,8 +230,8 @@ def _are_rows(columns: list[list[int]], boxes: Sequence[Box]) -> bool:
 
 def _begins_anew(group: list[list[int]], boxes: Sequence[Box], types: Sequence[str]) -> int | None:
     """Where in a group, strips from top to bottom, columns begin anew: a heading that stands alone in the first one
-    over blocks that begin at one height, or strips of one side each that take turns and are no columns of text. None
-    when they go on."""
+    between blocks that end at one height and such that begin at one, or strips of one side each that take turns and
+    are no columns of text. None when they go on."""
     columns = [set(column) for column in _columns([block for strip in group for block in strip], boxes)]
     sides = [[number for number, column in enumerate(columns) if column.intersection(strip)] for strip in group]
     if sides[-1] == [0] and 0 not in sides[-2] and not any(_fills(strip, columns, boxes, types) for strip in group):
@@ -202,11 +239,14 @@ def _begins_anew(group: list[list[int]], boxes: Sequence[Box], types: Sequence[s
     first = len(group) - 1
     while first and sides[first - 1] == [0] and all(types[block] == "heading" for block in group[first - 1]):
         first -= 1
-    below = [column.intersection(group[-1]) for column in columns]
-    tops = [min(boxes[block][1] for block in blocks) for blocks in below if blocks]
-    if first == len(group) - 1 or len(tops) < 2 or max(tops) - min(tops) > EVEN:
+    if first == len(group) - 1 or len(columns) < 2:
         return None
-    return first
+    above = [column.intersection(block for strip in group[:first] for block in strip) for column in columns]
+    below = [column.intersection(group[-1]) for column in columns]
+    ends = [max(boxes[block][3] for block in blocks) for blocks in above if blocks]
+    tops = [min(boxes[block][1] for block in blocks) for blocks in below if blocks]
+    even = len(tops) > 1 and max(tops) - min(tops) <= EVEN
+    return first if even and max(ends, default=0.0) - min(ends, default=0.0) <= EVEN else None
 
 
 def _fills(strip: list[int], columns: list[set[int]], boxes: Sequence[Box], types: Sequence[str]) -> bool:

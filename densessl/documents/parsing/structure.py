@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from densessl.documents.parsing.lines import lines_of, union
+from densessl.documents.parsing.lines import em, lines_of, union
 from densessl.documents.parsing.links import link
-from densessl.documents.parsing.missed import body_size, continued, guessed
+from densessl.documents.parsing.missed import CAPTION, body_size, clusters, continued, guessed
 from densessl.documents.parsing.model import Block, Box, Line, Word
 from densessl.documents.parsing.order import by_columns, reading_order
 from densessl.documents.parsing.paragraphs import boxed, grouped, items, paragraphs
@@ -23,6 +23,8 @@ __all__ = ["Region", "blocks_of", "type_of"]
 
 DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
 LISTED = ("text", "list_item")
+NEAR = 2.5  # ems between a table or figure and a text that is its caption
+APART = 3.0  # ems between words of a text that are of one line
 
 
 @dataclass
@@ -58,6 +60,7 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
         elif region.type in DRAWN or not any(_holds(region, word) for word in words):
             pieces.append(_Piece(region.type, [], region.bbox, region))
     pieces += _missed(_parts(lines, owner_of, -1), pieces, body_size(words), height)
+    _captions(pieces)
     order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
     known = vocabulary(lines)
     blocks = [_block(f"p{page}b{number}", pieces[place], known) for number, place in enumerate(order, 1)]
@@ -75,9 +78,24 @@ def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) ->
     """lost: words that the region has are another's, so that what is left need not be in one piece."""
     if region.type in DRAWN:
         return [_Piece(region.type, parts, union([region.bbox, boxed(parts)]), region)]
-    lines = columns_first(lines_of(words, math.inf))
-    groups = [columns_first(group) for group in grouped(lines)] if lost and len(lines) > 1 else [lines]
+    lines = columns_first(lines_of(words, APART if region.type in LISTED else math.inf))
+    if region.type in LISTED and (lost or _side_by_side(lines)):
+        groups = [columns_first(group) for group in grouped(lines)]
+    else:
+        groups = [lines]
     return [piece for group in groups for piece in _divided(region.type, group, region)]
+
+
+def _side_by_side(lines: Sequence[Line]) -> bool:
+    """Whether a region is of two columns, with two lines in each that have others beside them."""
+    beside = [sum(line.bbox[0] >= other.bbox[2] and _level(line, other) for other in lines) > 0 for line in lines]
+    first = [sum(line.bbox[2] <= other.bbox[0] and _level(line, other) for other in lines) > 0 for line in lines]
+    return sum(beside) >= 2 and sum(first) >= 2
+
+
+def _level(line: Line, other: Line) -> bool:
+    middle = (line.bbox[1] + line.bbox[3]) / 2
+    return other.bbox[1] <= middle <= other.bbox[3]
 
 
 def _divided(kind: str, lines: list[Line], region: Region | None) -> list[_Piece]:
@@ -109,13 +127,27 @@ def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float)
     tops = [piece.bbox[1] for piece in pieces if piece.type != "page_header"]
     bottoms = [piece.bbox[3] for piece in pieces if piece.type != "page_footer"]
     highest, lowest = min(tops, default=math.inf), max(bottoms, default=-math.inf)
-    found = []
+    scattered, rest = clusters(rest)
+    found = [_Piece(kind, group, boxed(group)) for kind, group in scattered]
     for group in rest:
         box = boxed(group)
         kind = guessed(group, body, height, outermost=box[3] <= highest or box[1] >= lowest)
-        divided = _divided("text", group, None) if kind in LISTED else [_Piece(kind, group, box)]
-        found += divided
+        found += _divided("text", group, None) if kind in LISTED else [_Piece(kind, group, box)]
     return found
+
+
+def _captions(pieces: Sequence[_Piece]) -> None:
+    """Headings and texts of few lines that begin as captions do, beside a table or figure, are captions."""
+    shown = [piece.bbox for piece in pieces if piece.type in HOLDERS]
+    for piece in pieces:
+        if piece.type in ("heading", "text") and 0 < len(piece.lines) <= 4 and CAPTION.match(piece.lines[0].text):
+            reach = NEAR * em(piece.lines[0])
+            if any(_gap(piece.bbox, box, 0) <= 0 and _gap(piece.bbox, box, 1) <= reach for box in shown):
+                piece.type = "caption"
+
+
+def _gap(a: Box, b: Box, axis: int) -> float:
+    return max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2])
 
 
 def columns_first(lines: Sequence[Line]) -> list[Line]:

@@ -80,7 +80,7 @@ class Whole:
                 self._depths[_size(block)][_depth(block)] += 1
 
     def settle(self, page: Page) -> Page:
-        """The second pass: the same page with levels of headings and with headers and footers named and in their places,
+        """The second pass: the same page with levels of headings, headers and footers named and in their places,
         changed in place. Ids stay what they were."""
         running = [(side, block) for side, block in _edges(page) if self._repeated(side, block, page)]
         for side, block in running:
@@ -119,7 +119,7 @@ class Whole:
         self._runs = {key: run for key, run in self._runs.items() if run.longest >= REPEATS or page - run.last <= EVERY}
 
     def _is_title(self, block: Block) -> bool:
-        if _size(block) < NEARLY * max(self._titles):
+        if _size(block) < NEARLY * max(self._titles, default=0.0):
             return False
         return not (_depth(block) and sum(sum(each.values()) - each[0] for each in self._depths.values()) > 1)
 

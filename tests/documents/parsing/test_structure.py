@@ -1,0 +1,212 @@
+import random
+from collections import Counter
+
+import pytest
+
+from densessl.documents.parsing.lines import union
+from densessl.documents.parsing.model import TYPES, Word
+from densessl.documents.parsing.structure import Region, blocks_of, type_of
+from tests.documents.parsing.setting import PROSE, column, line, shuffled
+
+WIDTH, HEIGHT = 600.0, 800.0
+
+
+def around(words, by=2.0):
+    x0, y0, x1, y1 = union(word.bbox for word in words)
+    return x0 - by, y0 - by, x1 + by, y1 + by
+
+
+def region(words, label="Text", score=0.9, by=2.0):
+    return Region(around(words, by), label, score)
+
+
+def parsed(regions, words):
+    blocks = blocks_of(shuffled(list(regions)), shuffled(words), WIDTH, HEIGHT, 3)
+    found = Counter(id(word) for block in blocks for each in block.lines for word in each.words)
+    assert found == Counter(map(id, words))  # nothing is lost or doubled
+    assert [block.id for block in blocks] == [f"p3b{number}" for number in range(1, len(blocks) + 1)]
+    return blocks
+
+
+@pytest.mark.parametrize(
+    "label, kind",
+    [
+        ("List-item", "list_item"),
+        ("Section-header", "heading"),
+        ("section_header", "heading"),
+        ("PAGE FOOTER", "page_footer"),
+        ("Picture", "figure"),
+        ("figure", "figure"),
+        ("list", "list_item"),
+        ("Formula", "formula"),
+        ("Stamp", "other"),
+    ],
+)
+def test_labels_of_docLayNet_and_pubLayNet_are_known_however_they_are_written(label, kind):
+    assert type_of(label) == kind and kind in TYPES
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_word_is_in_exactly_one_block_whatever_the_regions(seed, rng_words):
+    random.seed(seed)
+    labels = ["Text", "Table", "Picture", "List-item", "Caption", "Formula", "Title", "Page-header", "Footnote", "odd"]
+    regions = []
+    for _ in range(30):
+        x, y = random.uniform(-20, 550), random.uniform(-20, 750)
+        box = (x, y, x + random.uniform(0, 400), y + random.uniform(0, 300))
+        regions.append(Region(box, random.choice(labels), random.random()))
+    parsed(regions, rng_words)
+
+
+def test_a_region_gets_the_box_of_its_words_and_keeps_what_the_detector_said():
+    words = column(PROSE, 50, 100)
+    (block,) = parsed([Region((40, 80, 590, 170), "Text", 0.7, ("Title", 0.2))], words)
+    assert block.bbox == union(word.bbox for word in words)
+    assert (block.type, block.label, block.score, block.second) == ("text", "Text", 0.7, ("Title", 0.2))
+    assert block.text == " ".join(PROSE)
+
+
+def test_an_unknown_label_is_kept():
+    (block,) = parsed([Region((0, 0, 600, 800), "Stamp", 0.7)], column(PROSE, 50, 100))
+    assert (block.type, block.label) == ("other", "Stamp")
+
+
+def test_of_doubles_the_best_remains_with_the_other_as_its_second():
+    words = column(PROSE, 50, 100)
+    (block,) = parsed([region(words, "Text", 0.9), region(words, "List-item", 0.6, by=4)], words)
+    assert (block.label, block.second) == ("Text", ("List-item", 0.6))
+
+
+def test_words_in_two_regions_one_in_the_other_are_of_the_inner_one():
+    head, text = line("A heading here", 50, 100, bold=True), column(PROSE, 50, 115)
+    blocks = parsed([region(head, "Section-header", 0.6), region(head + text, "Text", 0.9)], head + text)
+    assert [(block.type, block.text) for block in blocks] == [("heading", "A heading here"), ("text", " ".join(PROSE))]
+
+
+def test_overlapping_neighbours_share_at_the_middle_and_never_within_a_line():
+    upper, lower = column(PROSE, 50, 100), column(PROSE[::-1], 50, 166)
+    first, second = region(upper, by=2), Region((40, 155, 400, 230), "Text", 0.8)
+    assert [block.text for block in parsed([first, second], upper + lower)] == [" ".join(PROSE), " ".join(PROSE[::-1])]
+
+
+def test_text_in_a_figure_stays_with_it_and_a_table_keeps_its_own():
+    words = column(PROSE, 100, 100)
+    for holder, kind in (("Picture", "figure"), ("Table", "table")):
+        (block,) = parsed([Region((50, 50, 500, 300), holder, 0.8), region(words[:9], "Text", 0.9)], words)
+        assert block.type == kind and block.bbox == (50, 50, 500, 300)
+
+
+def test_a_doubtful_figure_around_sure_texts_is_none():
+    words = column(PROSE, 100, 100)
+    (block,) = parsed([Region((50, 50, 500, 300), "Picture", 0.55), region(words, "Text", 0.95)], words)
+    assert block.type == "text"
+
+
+def test_a_caption_within_a_figures_box_remains_a_caption():
+    words = line("Figure 1: what it shows", 100, 280)
+    figure, caption = parsed([Region((50, 50, 500, 300), "Picture", 0.9), region(words, "Caption")], words)
+    assert (caption.type, caption.of) == ("caption", figure.id)
+
+
+def test_captions_are_of_the_nearest_fitting_table_or_figure():
+    table, figure = Region((50, 130, 550, 250), "Table", 0.9), Region((50, 280, 550, 400), "Picture", 0.9)
+    words = line("Table 1. Numbers", 50, 115), line("Figure 1. A picture", 50, 405), line("1 2 3", 60, 140)
+    regions = [table, figure, region(words[0], "Caption"), region(words[1], "Caption")]
+    blocks = parsed(regions, [word for each in words for word in each])
+    kinds = {block.id: block.type for block in blocks}
+    assert [kinds[block.of] for block in blocks if block.type == "caption"] == ["table", "figure"]
+
+
+def test_a_footnote_is_of_the_block_with_its_raised_mark():
+    text, other = column(PROSE, 50, 100), column(PROSE[::-1], 50, 200)
+    end = other[-1].bbox[2]
+    mark = Word("2", (end, 246, end + 3, 252), 6.0)
+    note = line("2 What it says", 50, 700, size=8)
+    blocks = parsed(
+        [region(text), region([*other, mark], by=1), region(note, "Footnote")], [*text, *other, mark, *note]
+    )
+    assert blocks[-1].type == "footnote" and blocks[-1].of == blocks[1].id
+
+
+def test_words_that_the_detector_missed_make_blocks_of_their_own_by_size_and_place():
+    words = [
+        line("Annual report", 50, 30),
+        line("Results of the year", 50, 80, size=18),
+        column(PROSE, 50, 130),
+        [word for row in range(3) for word in line(f"• item number {row}", 60, 220 + 14 * row)],
+        line("17", 290, 770),
+    ]
+    blocks = parsed([], [word for each in words for word in each])
+    assert [block.type for block in blocks] == ["page_header", "heading", "text", *["list_item"] * 3, "page_footer"]
+    assert all(block.label is None and block.score is None for block in blocks)
+
+
+def test_a_last_line_that_the_detector_cut_off_goes_back_to_its_paragraph():
+    words = column(PROSE, 50, 100)
+    (block,) = parsed([Region((48, 98, 400, 145), "Text", 0.9)], words)
+    assert block.text == " ".join(PROSE)
+
+
+def test_words_that_reach_out_of_a_region_are_of_its_lines():
+    words = column(PROSE, 50, 100)
+    (block,) = parsed([Region((48, 98, 230, 160), "Text", 0.9)], words)
+    assert block.text == " ".join(PROSE)
+
+
+@pytest.mark.parametrize("marks", [["•"] * 3, ["1.", "2.", "3."], ["(a)", "(b)", "(c)"], ["iv.", "v.", "vi."]])
+def test_a_list_in_one_region_is_parted_at_its_markers(marks):
+    words = [
+        word
+        for row, mark in enumerate(marks)
+        for word in line(mark, 50, 100 + 24 * row)
+        + line("one item that is", 65, 100 + 24 * row)
+        + line("so long", 65, 112 + 24 * row)
+    ]
+    for label in ("list", "Text"):
+        blocks = parsed([region(words, label)], words)
+        assert [(block.type, block.marker, block.text) for block in blocks] == [
+            ("list_item", mark, "one item that is so long") for mark in marks
+        ]
+
+
+def test_a_text_whose_line_begins_like_an_item_is_no_list():
+    words = column(
+        ["which was seen in the year of Section", "2. It was the best of times and", "the worst of"], 50, 100
+    )
+    (block,) = parsed([region(words)], words)
+    assert block.type == "text" and block.marker is None
+
+
+def test_the_number_of_a_heading_stays_in_its_text():
+    words = line("1.2 The method", 50, 100)
+    (block,) = parsed([region(words, "Section-header")], words)
+    assert (block.type, block.text, block.marker) == ("heading", "1.2 The method", None)
+
+
+def test_two_paragraphs_in_a_region_are_two_blocks():
+    first = column([*PROSE[:3], "the end."], 50, 100)
+    second = line(PROSE[0], 62, 148) + column(PROSE[1:3], 50, 160)
+    blocks = parsed([region(first + second)], first + second)
+    assert [block.text for block in blocks] == [" ".join([*PROSE[:3], "the end."]), " ".join(PROSE[:3])]
+
+
+def test_a_region_over_two_columns_is_parted_at_the_gutter():
+    left, right = column(PROSE, 50, 100), column(PROSE[::-1], 310, 100)
+    blocks = parsed([region(left + right)], left + right)
+    assert [block.text for block in blocks] == [" ".join(PROSE), " ".join(PROSE[::-1])]
+
+
+def test_without_words_regions_are_all_there_is():
+    blocks = parsed([Region((50, 50, 500, 90), "Title", 0.9), Region((50, 100, 500, 300), "Text", 0.8)], [])
+    assert [(block.type, block.text, block.lines) for block in blocks] == [("title", "", []), ("text", "", [])]
+
+
+def test_an_empty_page_has_no_blocks():
+    assert parsed([], []) == []
+
+
+def test_a_text_whose_words_a_better_one_took_is_dropped():
+    words = column(PROSE, 50, 100)
+    thin = Region((45, 95, 400, 118), "Text", 0.5)
+    assert len(parsed([region(words), thin], words)) <= 2
+    assert len(parsed([region(words, by=1), Region((30, 60, 420, 200), "Text", 0.5)], words)) == 1
