@@ -27,7 +27,7 @@ def columns_of(phrases: Sequence[Phrase], low: float, high: float) -> list[float
     edges = sorted({edge for phrase in plain for edge in (phrase.bbox[0], phrase.bbox[2])})
     counts = _counts(plain, edges)
     cores = _runs(counts > most, edges)
-    cores = _with_sparse(cores, plain, most)
+    cores = _with_sparse(cores, plain)
     cores = _without_signs(cores, plain)
     return [_cut(plain, left[1], right[0]) for left, right in zip(cores[:-1], cores[1:], strict=True)]
 
@@ -80,16 +80,11 @@ def _runs(filled: np.ndarray, edges: list[float]) -> list[tuple[float, float]]:
     return runs
 
 
-def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase], most: int) -> list[tuple[float, float]]:
+def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:
     """And columns with words in a few rows only: phrases that touch no column, nor anything that reaches into one."""
-    apart = [
-        phrase.bbox
-        for phrase in plain
-        if not any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
-    ]
-    touching = [
-        phrase.bbox for phrase in plain if any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
-    ]
+    inside = [any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores) for phrase in plain]
+    apart = [phrase.bbox for phrase, touches in zip(plain, inside, strict=True) if not touches]
+    touching = [phrase.bbox for phrase, touches in zip(plain, inside, strict=True) if touches]
     groups: list[tuple[float, float]] = []
     for left, _, right, _ in sorted(apart):
         if groups and left < groups[-1][1]:

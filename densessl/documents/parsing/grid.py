@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,9 +14,8 @@ from densessl.documents.parsing.model import Box, Cell, Table, Word
 from densessl.documents.parsing.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.rules import Rule, Rules
 from densessl.documents.parsing.spans import place, rectangles, span_headers
-from densessl.documents.parsing.textrows import Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
+from densessl.documents.parsing.textrows import DIVIDED, Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
 
-_DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")
 EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
 DRAWN = 0.45  # of a cell's side: a border that is drawn less is open
 
@@ -277,11 +275,9 @@ def _text(phrases: Sequence[Phrase]) -> str:
     """In one piece; a word that a line's end divides joined again."""
     text = ""
     for number, phrase in enumerate(phrases):
-        broken = number and phrase.line != phrases[number - 1].line and _DIVIDED.search(text)
-        if broken and phrase.text[:1].islower():
-            text = text[:-1] + phrase.text
-        else:
-            text = f"{text} {phrase.text}".strip()
+        broken = number and phrase.line != phrases[number - 1].line and DIVIDED.search(text)
+        joined = broken and phrase.text[:1].islower()
+        text = text[:-1] + phrase.text if joined else f"{text} {phrase.text}".strip()
     return text
 
 

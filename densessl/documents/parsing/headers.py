@@ -11,7 +11,7 @@ MOST = 4  # rows of a header
 
 
 def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, each: bool) -> None:
-    """Set `Cell.header`. parts: of each cell. head: rows above the first line, 0 for none. each: all rows have lines."""
+    """Set `Cell.header`. parts: of each cell. head: rows above the first line, or 0. each: all rows have lines."""
     if table.rows < 2 or not any(cell.text for cell in table.cells):
         return
     bold = {
@@ -21,10 +21,8 @@ def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, eac
     for cell in table.cells:
         for row in range(cell.row, cell.row + cell.rows):
             rows[row].append(cell)
-    if not each and 0 < head <= min(MOST, table.rows - 1):
-        count = head
-    else:
-        count = _by_looks(table, rows, bold)
+    told = not each and 0 < head <= min(MOST, table.rows - 1)
+    count = head if told else _by_looks(table, rows, bold)
     for row in rows[:count]:
         for cell in row:
             cell.header = cell.row < count
