@@ -197,7 +197,12 @@ def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Ro
     counted = [rows.count for rows in made if rows.count]
     least = 2 if uprights else 3
     if len(counted) >= least and len(counted) >= EACH * sum(counted):
-        return [as_one_row(band.placed) for band in bands], True
+        # Only upright lines, or a line below them, part the rows of a header; without, cells that span do.
+        head = next(number for number, rows in enumerate(made) if rows.count)
+        spanned = not uprights and any(each.first != each.last for each in bands[head].placed)
+        ones = [as_one_row(band.placed) for band in bands]
+        ones[head] = _header(bands[head].placed, made[head]) if spanned and made[head].count > 1 else ones[head]
+        return ones, True
     if len(bands) > 1 and bands[0].placed and made[0].count > 1 and made[0].count <= 4:
         made[0] = _header(bands[0].placed, made[0])
     return made, False
