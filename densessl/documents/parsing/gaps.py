@@ -13,6 +13,7 @@ import numpy as np
 
 from densessl.documents.parsing.phrases import Phrase
 
+SAMPLE = 60  # lines that a phrase is compared with
 FEW = 0.1  # of all lines may have words over a gap
 SIGNS = frozenset("$€£¥%()[]*†‡+-−–±.,:;|<>=~")
 
@@ -40,20 +41,18 @@ def _plain(phrases: Sequence[Phrase]) -> list[Phrase]:
     several = [line for line in on_line.values() if len(line) > 1]
     if not several:
         return list(phrases)
-    starts = [np.array([each.bbox[0] for each in line]) for line in several]
-    ends = [np.array([each.bbox[2] for each in line]) for line in several]
-    step = max(1, len(several) // 60)
+    several = several[:: -(-len(several) // SAMPLE)]
+    boxes = np.array([(each.bbox[0], each.bbox[2]) for line in several for each in line])
+    start, end = boxes.T
+    numbers = np.repeat(np.arange(len(several)), [len(line) for line in several])
     alone = {line[0].line for line in on_line.values() if len(line) == 1}
     kept = []
     for phrase in phrases:
         left, _, right, _ = phrase.bbox
-        over = seen = 0
-        for start, end in zip(starts[::step], ends[::step], strict=True):
-            shared = np.minimum(end, right) - np.maximum(start, left)
-            seen += 1
-            over += int((shared > 0.5 * (end - start)).sum() >= 2)
+        covered = np.minimum(end, right) - np.maximum(start, left) > 0.5 * (end - start)
+        over = int((np.bincount(numbers[covered]) >= 2).sum())
         limit = 0.25 if phrase.line in alone else 0.5
-        if over <= limit * seen and not (phrase.line in alone and phrase.line == 0 and len(on_line) > 3):
+        if over <= limit * len(several) and not (phrase.line in alone and phrase.line == 0 and len(on_line) > 3):
             kept.append(phrase)
     return kept
 

@@ -102,6 +102,8 @@ def _split(
 ) -> list[Phrase]:
     """Parts of a phrase that runs over a border between columns at a blank, if others stand on its line."""
     own = boxes[phrase.words]
+    if not any(phrase.bbox[0] < cut < phrase.bbox[2] for cut in cuts):
+        return [phrase]
     beside = [each for each in phrases if each.line == phrase.line and each is not phrase] if len(own) > 1 else []
     if not beside:
         return [phrase]

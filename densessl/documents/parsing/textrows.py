@@ -168,11 +168,12 @@ def _seeded(blocks: list[Block]) -> Rows:
     order = sorted(blocks, key=lambda each: (-counts[each.first], each.first, each.top))
     seeds: list[list[float]] = []
     for block in order:
-        tall = block.bottom - block.top
+        upper, lower = block.top, block.bottom
         over = [
             number
             for number, (top, bottom) in enumerate(seeds)
-            if min(bottom, block.bottom) - max(top, block.top) >= BESIDE * min(bottom - top, tall)
+            if top < lower and upper < bottom
+            if min(bottom, lower) - max(top, upper) >= BESIDE * min(bottom - top, lower - upper)
         ]
         over = over or _between(seeds, block)
         if not over:
@@ -215,22 +216,38 @@ def _merged_where_spanned(rows: Rows, facts: Facts) -> Rows:
             spanning[row] += 1
     for row in range(rows.count - 1):
         apart[row] = here[row] & here[row + 1]
+    ends, starts = _ends(rows), _starts(rows)
     merge = []
     for row in range(rows.count - 1):
         many = spanning[row] > len(apart[row])
-        merge.append(many or (spanning[row] > 0 and _wraps(rows, row, facts)))
+        merge.append(many or (spanning[row] > 0 and _wraps(ends[row], starts[row + 1], facts)))
     return _joined(rows, merge)
 
 
-def _wraps(rows: Rows, row: int, facts: Facts) -> bool:
-    """Whether all that stands in both rows may be broken lines."""
+def _ends(rows: Rows) -> list[dict[int, Phrase]]:
+    """Of each row, the last phrase of the cells that end in it, by column."""
+    found: list[dict[int, Phrase]] = [{} for _ in range(rows.count)]
     for block in rows.blocks:
-        for other in rows.blocks:
-            if block.high == row and other.low == row + 1 and block.first == other.first == other.last == block.last:
-                above, below = block.parts[-1].phrase, other.parts[0].phrase
-                near = below.middle - above.middle <= 1.25 * facts.pitch
-                if not near or not could_wrap(above, below, facts.widths[block.first], facts.space):
-                    return False
+        if block.first == block.last:
+            found[block.high][block.first] = block.parts[-1].phrase
+    return found
+
+
+def _starts(rows: Rows) -> list[dict[int, Phrase]]:
+    """Of each row, the first phrase of the cells that begin in it, by column."""
+    found: list[dict[int, Phrase]] = [{} for _ in range(rows.count)]
+    for block in rows.blocks:
+        if block.first == block.last:
+            found[block.low][block.first] = block.parts[0].phrase
+    return found
+
+
+def _wraps(above: dict[int, Phrase], below: dict[int, Phrase], facts: Facts) -> bool:
+    """Whether all that stands in both rows may be broken lines."""
+    for column in above.keys() & below.keys():
+        near = below[column].middle - above[column].middle <= 1.25 * facts.pitch
+        if not near or not could_wrap(above[column], below[column], facts.widths[column], facts.space):
+            return False
     return True
 
 
