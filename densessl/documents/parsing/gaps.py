@@ -13,6 +13,7 @@ import numpy as np
 
 from densessl.documents.parsing.phrases import Phrase
 
+SAMPLE = 60  # lines that a phrase is compared with
 FEW = 0.1  # of all lines may have words over a gap
 SIGNS = frozenset("$€£¥%()[]*†‡+-−–±.,:;|<>=~")
 
@@ -27,7 +28,7 @@ def columns_of(phrases: Sequence[Phrase], low: float, high: float) -> list[float
     edges = sorted({edge for phrase in plain for edge in (phrase.bbox[0], phrase.bbox[2])})
     counts = _counts(plain, edges)
     cores = _runs(counts > most, edges)
-    cores = _with_sparse(cores, plain, most)
+    cores = _with_sparse(cores, plain)
     cores = _without_signs(cores, plain)
     return [_cut(plain, left[1], right[0]) for left, right in zip(cores[:-1], cores[1:], strict=True)]
 
@@ -40,20 +41,18 @@ def _plain(phrases: Sequence[Phrase]) -> list[Phrase]:
     several = [line for line in on_line.values() if len(line) > 1]
     if not several:
         return list(phrases)
-    starts = [np.array([each.bbox[0] for each in line]) for line in several]
-    ends = [np.array([each.bbox[2] for each in line]) for line in several]
-    step = max(1, len(several) // 60)
+    several = several[:: -(-len(several) // SAMPLE)]
+    boxes = np.array([(each.bbox[0], each.bbox[2]) for line in several for each in line])
+    start, end = boxes.T
+    numbers = np.repeat(np.arange(len(several)), [len(line) for line in several])
     alone = {line[0].line for line in on_line.values() if len(line) == 1}
     kept = []
     for phrase in phrases:
         left, _, right, _ = phrase.bbox
-        over = seen = 0
-        for start, end in zip(starts[::step], ends[::step], strict=True):
-            shared = np.minimum(end, right) - np.maximum(start, left)
-            seen += 1
-            over += int((shared > 0.5 * (end - start)).sum() >= 2)
+        covered = np.minimum(end, right) - np.maximum(start, left) > 0.5 * (end - start)
+        over = int((np.bincount(numbers[covered]) >= 2).sum())
         limit = 0.25 if phrase.line in alone else 0.5
-        if over <= limit * seen and not (phrase.line in alone and phrase.line == 0 and len(on_line) > 3):
+        if over <= limit * len(several) and not (phrase.line in alone and phrase.line == 0 and len(on_line) > 3):
             kept.append(phrase)
     return kept
 
@@ -80,16 +79,11 @@ def _runs(filled: np.ndarray, edges: list[float]) -> list[tuple[float, float]]:
     return runs
 
 
-def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase], most: int) -> list[tuple[float, float]]:
+def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:
     """And columns with words in a few rows only: phrases that touch no column, nor anything that reaches into one."""
-    apart = [
-        phrase.bbox
-        for phrase in plain
-        if not any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
-    ]
-    touching = [
-        phrase.bbox for phrase in plain if any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores)
-    ]
+    inside = [any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores) for phrase in plain]
+    apart = [phrase.bbox for phrase, touches in zip(plain, inside, strict=True) if not touches]
+    touching = [phrase.bbox for phrase, touches in zip(plain, inside, strict=True) if touches]
     groups: list[tuple[float, float]] = []
     for left, _, right, _ in sorted(apart):
         if groups and left < groups[-1][1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,9 +14,8 @@ from densessl.documents.parsing.model import Box, Cell, Table, Word
 from densessl.documents.parsing.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.rules import Rule, Rules
 from densessl.documents.parsing.spans import place, rectangles, span_headers
-from densessl.documents.parsing.textrows import Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
+from densessl.documents.parsing.textrows import DIVIDED, Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
 
-_DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")
 EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
 DRAWN = 0.45  # of a cell's side: a border that is drawn less is open
 
@@ -104,6 +102,8 @@ def _split(
 ) -> list[Phrase]:
     """Parts of a phrase that runs over a border between columns at a blank, if others stand on its line."""
     own = boxes[phrase.words]
+    if not any(phrase.bbox[0] < cut < phrase.bbox[2] for cut in cuts):
+        return [phrase]
     beside = [each for each in phrases if each.line == phrase.line and each is not phrase] if len(own) > 1 else []
     if not beside:
         return [phrase]
@@ -199,7 +199,12 @@ def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Ro
     counted = [rows.count for rows in made if rows.count]
     least = 2 if uprights else 3
     if len(counted) >= least and len(counted) >= EACH * sum(counted):
-        return [as_one_row(band.placed) for band in bands], True
+        # Only upright lines, or a line below them, part the rows of a header; without, cells that span do.
+        head = next(number for number, rows in enumerate(made) if rows.count)
+        spanned = not uprights and any(each.first != each.last for each in bands[head].placed)
+        ones = [as_one_row(band.placed) for band in bands]
+        ones[head] = _header(bands[head].placed, made[head]) if spanned and made[head].count > 1 else ones[head]
+        return ones, True
     if len(bands) > 1 and bands[0].placed and made[0].count > 1 and made[0].count <= 4:
         made[0] = _header(bands[0].placed, made[0])
     return made, False
@@ -277,11 +282,9 @@ def _text(phrases: Sequence[Phrase]) -> str:
     """In one piece; a word that a line's end divides joined again."""
     text = ""
     for number, phrase in enumerate(phrases):
-        broken = number and phrase.line != phrases[number - 1].line and _DIVIDED.search(text)
-        if broken and phrase.text[:1].islower():
-            text = text[:-1] + phrase.text
-        else:
-            text = f"{text} {phrase.text}".strip()
+        broken = number and phrase.line != phrases[number - 1].line and DIVIDED.search(text)
+        joined = broken and phrase.text[:1].islower()
+        text = text[:-1] + phrase.text if joined else f"{text} {phrase.text}".strip()
     return text
 
 

@@ -11,7 +11,7 @@ MOST = 4  # rows of a header
 
 
 def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, each: bool) -> None:
-    """Set `Cell.header`. parts: of each cell. head: rows above the first line, 0 for none. each: all rows have lines."""
+    """Set `Cell.header`. parts: of each cell. head: rows above the first line, or 0. each: all rows have lines."""
     if table.rows < 2 or not any(cell.text for cell in table.cells):
         return
     bold = {
@@ -21,10 +21,8 @@ def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, eac
     for cell in table.cells:
         for row in range(cell.row, cell.row + cell.rows):
             rows[row].append(cell)
-    if not each and 0 < head <= min(MOST, table.rows - 1):
-        count = head
-    else:
-        count = _by_looks(table, rows, bold)
+    told = not each and 0 < head <= min(MOST, table.rows - 1)
+    count = _within(rows, head, bold, table) if told else _by_looks(table, rows, bold)
     for row in rows[:count]:
         for cell in row:
             cell.header = cell.row < count
@@ -51,6 +49,17 @@ def _by_looks(table: Table, rows: list[list[Cell]], bold: dict[int, bool]) -> in
             break
         count += 1
     return count
+
+
+def _within(rows: list[list[Cell]], head: int, bold: dict[int, bool], table: Table) -> int:
+    """How many of the rows above the first line are headers: up to a heading of a group, or a row that is lighter."""
+    heavy = _bold(rows[0], bold)
+    for count in range(1, head):
+        whole = any(cell.columns == table.columns > 1 for cell in rows[count])
+        texts = any(cell.text and cell.row == count for cell in rows[count])
+        if whole or (heavy and texts and not _bold(rows[count], bold)):
+            return count
+    return head
 
 
 def _bold(row: list[Cell], bold: dict[int, bool]) -> bool:

@@ -7,6 +7,7 @@ stands on the same two lines. Cells that share a height make up a row; one besid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from densessl.documents.parsing.phrases import Phrase
 
+DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")  # a line that ends within a word
 CLOSE = 1.13  # of the smallest distance: lines that are farther apart are no lines of one cell
 BESIDE = 0.35  # of the lower one's height that two cells of a row share
 
@@ -124,7 +126,9 @@ def _by_column(placed: Iterable[Placed]) -> dict[int, list[Placed]]:
 
 
 def could_wrap(above: Phrase, below: Phrase, width: float, space: float) -> bool:
-    """Whether a line may have ended where it did only because the next word had no room."""
+    """Whether a line may have ended where it did only because the next word had no room, or ends within a word."""
+    if DIVIDED.search(above.text) and below.text[:1].islower():
+        return True
     return above.width + space + below.first > 0.97 * width and not (above.number and below.number)
 
 
@@ -164,12 +168,14 @@ def _seeded(blocks: list[Block]) -> Rows:
     order = sorted(blocks, key=lambda each: (-counts[each.first], each.first, each.top))
     seeds: list[list[float]] = []
     for block in order:
-        tall = block.bottom - block.top
+        upper, lower = block.top, block.bottom
         over = [
             number
             for number, (top, bottom) in enumerate(seeds)
-            if min(bottom, block.bottom) - max(top, block.top) >= BESIDE * min(bottom - top, tall)
+            if top < lower and upper < bottom
+            if min(bottom, lower) - max(top, upper) >= BESIDE * min(bottom - top, lower - upper)
         ]
+        over = over or _between(seeds, block)
         if not over:
             seeds.append([block.top, block.bottom])
             seeds.sort(key=lambda each: each[0] + each[1])
@@ -183,13 +189,24 @@ def _seeded(blocks: list[Block]) -> Rows:
         shared = np.minimum(bottoms, block.bottom) - np.maximum(tops, block.top)
         over = np.flatnonzero(shared >= BESIDE * np.minimum(bottoms - tops, tall) - 1e-6)
         if not len(over):
-            over = np.array([int(shared.argmax())])
+            over = np.array(_between(list(zip(tops, bottoms, strict=True)), block) or [int(shared.argmax())])
         block.low, block.high = int(over[0]), int(over[-1])
     return Rows(blocks, tops.tolist(), bottoms.tolist())
 
 
+def _between(rows: Sequence[Sequence[float]], block: Block) -> list[int]:
+    """The two rows that a block stands in the middle of, without room for a row of its own."""
+    middle, tall = (block.top + block.bottom) / 2, block.bottom - block.top
+    below = next((number for number, (top, bottom) in enumerate(rows) if (top + bottom) / 2 > middle), 0)
+    if not below or rows[below][0] - rows[below - 1][1] > 0.9 * tall:
+        return []
+    up, down = middle - rows[below - 1][1], rows[below][0] - middle
+    return [below - 1, below] if abs(up - down) < 0.3 * tall else []
+
+
 def _merged_where_spanned(rows: Rows, facts: Facts) -> Rows:
-    """Two rows are one where most columns have one cell beside both, as numbers have beside a label of two lines."""
+    """Two rows are one where most columns have one cell beside both, as numbers have beside a label of two lines,
+    or where all that stands in both may be broken lines."""
     spanning = [0] * rows.count
     apart: list[set[int]] = [set() for _ in range(rows.count)]
     here: list[set[int]] = [set() for _ in range(rows.count)]
@@ -199,22 +216,38 @@ def _merged_where_spanned(rows: Rows, facts: Facts) -> Rows:
             spanning[row] += 1
     for row in range(rows.count - 1):
         apart[row] = here[row] & here[row + 1]
+    ends, starts = _ends(rows), _starts(rows)
     merge = []
     for row in range(rows.count - 1):
-        few = len(apart[row])
-        tie = spanning[row] == few == 1 and _wraps(rows, row, facts)
-        merge.append(spanning[row] > max(few, 0) or tie)
+        many = spanning[row] > len(apart[row])
+        merge.append(many or (spanning[row] > 0 and _wraps(ends[row], starts[row + 1], facts)))
     return _joined(rows, merge)
 
 
-def _wraps(rows: Rows, row: int, facts: Facts) -> bool:
-    """Whether all that stands in both rows may be broken lines."""
+def _ends(rows: Rows) -> list[dict[int, Phrase]]:
+    """Of each row, the last phrase of the cells that end in it, by column."""
+    found: list[dict[int, Phrase]] = [{} for _ in range(rows.count)]
     for block in rows.blocks:
-        for other in rows.blocks:
-            if block.high == row and other.low == row + 1 and block.first == other.first == other.last == block.last:
-                above, below = block.parts[-1].phrase, other.parts[0].phrase
-                if not could_wrap(above, below, facts.widths[block.first], facts.space):
-                    return False
+        if block.first == block.last:
+            found[block.high][block.first] = block.parts[-1].phrase
+    return found
+
+
+def _starts(rows: Rows) -> list[dict[int, Phrase]]:
+    """Of each row, the first phrase of the cells that begin in it, by column."""
+    found: list[dict[int, Phrase]] = [{} for _ in range(rows.count)]
+    for block in rows.blocks:
+        if block.first == block.last:
+            found[block.low][block.first] = block.parts[0].phrase
+    return found
+
+
+def _wraps(above: dict[int, Phrase], below: dict[int, Phrase], facts: Facts) -> bool:
+    """Whether all that stands in both rows may be broken lines."""
+    for column in above.keys() & below.keys():
+        near = below[column].middle - above[column].middle <= 1.25 * facts.pitch
+        if not near or not could_wrap(above[column], below[column], facts.widths[column], facts.space):
+            return False
     return True
 
 
