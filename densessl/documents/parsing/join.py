@@ -7,7 +7,8 @@ a heading begins something new. A header that is repeated is left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 
 from densessl.documents.parsing.model import FURNITURE, Block, Cell, Page, Table
@@ -26,26 +27,28 @@ def goes_on(before: Page, after: Page) -> tuple[Block, Block] | None:
     return None if first.id in named else (last, first)
 
 
-def joined(tables: Sequence[Table]) -> Table:
-    """One table of parts that go on with each other, the first one's header once. Boxes stay those of their pages.
+def linked(pages: Iterable[Page]) -> Iterator[Page]:
+    """The pages with the parts of tables told: `joined` is set, and the header that a part repeats left out of it.
 
-    Raises `ValueError` where there is none, or where they have different numbers of columns.
+    Cells stay on their pages; writers put the rows of parts one under another.
     """
-    if not tables:
-        raise ValueError("There are no tables to join: give at least one.")
-    whole = tables[0]
-    cells, rows = [replace(cell) for cell in whole.cells], whole.rows
-    for part in tables[1:]:
-        if part.columns != whole.columns:
-            raise ValueError(f"A table of {part.columns} columns cannot go on with one of {whole.columns}.")
-        skip = repeated(whole, part)
-        cells += [
-            replace(cell, row=cell.row - skip + rows, header=cell.header and not skip)
-            for cell in part.cells
-            if cell.row >= skip
-        ]
-        rows += part.rows - skip
-    return Table(rows, whole.columns, cells, all(each.ruled for each in tables))
+    before = None
+    for page in pages:
+        parts = goes_on(before, page) if before is not None else None
+        before = copy(page)
+        if parts is not None:
+            last, first = parts
+            part = replace(first, joined=last.id, table=without(first.table, repeated(last.table, first.table)))
+            page.blocks = [part if block is first else block for block in page.blocks]
+        yield page
+
+
+def without(table: Table, rows: int) -> Table:
+    """The table without its first rows."""
+    if not rows:
+        return table
+    cells = [replace(cell, row=cell.row - rows, header=False) for cell in table.cells if cell.row >= rows]
+    return replace(table, rows=table.rows - rows, cells=cells)
 
 
 def repeated(whole: Table, part: Table) -> int:

@@ -29,7 +29,7 @@ from densessl.documents.detection.detector import DETECTOR, Detector, load_detec
 from densessl.documents.detection.evaluate import device_of
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.figures import write_figures
-from densessl.documents.parsing.join import joined
+from densessl.documents.parsing.join import linked
 from densessl.documents.parsing.look import Looker
 from densessl.documents.parsing.model import Document
 from densessl.documents.parsing.ocr import Engine, engine
@@ -229,7 +229,7 @@ class Run:
                 stack.enter_context(WRITERS[name](path, document, options))
                 for name, path in zip(config.formats, outputs, strict=True)
             ]
-            for page in joined(pages) if config.join_tables else pages:
+            for page in linked(pages) if config.join_tables else pages:
                 for write in writers:
                     write(page)
         return dict(sources)
