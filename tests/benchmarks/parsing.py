@@ -4,12 +4,12 @@
     python tests/benchmarks/parsing.py FOLDER [--pages 200]
     python tests/benchmarks/parsing.py --memory FILE.pdf [FILE.pdf ...]
 
-FOLDER's PDFs are parsed by the detector in the box, with all that `densessl parse` does, and by pdfplumber (`extract_text`
-and `extract_tables`, which it tells one page at a time). Printed are, of both: the similarity of a page's whole text with
-the truth, 1 - edit distance / length, without hyphens and blanks; F1 of the adjacency relations of all tables of a page,
-wherever they were found; pages a second. Of ours alone, since pdfplumber has no blocks: Kendall's tau of the order of
-blocks, and the share of true elements that a block was found for. --memory prints pages a second and the resident memory
-of a run, of this process at its highest and of the one that PDFium runs in, after each tenth of the pages.
+FOLDER's PDFs are parsed by the detector in the box, with all that `densessl parse` does, and by pdfplumber
+(`extract_text` and `extract_tables`). Printed are, of both: the similarity of a page's whole text with the truth, 1 -
+edit distance / length, without hyphens and blanks; F1 of the adjacency relations of all tables of a page, wherever they
+were found; pages a second. Of ours alone, since pdfplumber has no blocks: Kendall's tau of the order of blocks, and the
+share of true elements that a block was found for. --memory prints pages a second and the resident memory of a run, now
+and at its highest, after each tenth of the pages.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def compare(folder: Path, most: int) -> None:
     for name, took in (("densessl", seconds), ("pdfplumber", their_seconds)):
         of, tables = figures[name], over_tables(figures[name]["tables"])
         print(
-            f"{name:12} {count} pages: text {np.mean(of['text']):.4f}, tables P {tables.precision:.3f} R {tables.recall:.3f} "
-            f"F1 {tables.f1:.3f}, {count / took:.2f} pages/s"
+            f"{name:12} {count} pages: text {np.mean(of['text']):.4f}, "
+            f"tables P {tables.precision:.3f} R {tables.recall:.3f} F1 {tables.f1:.3f}, {count / took:.2f} pages/s"
             + (
                 f", order (tau) {np.mean(of['tau']):.4f}, elements found {np.mean(of['found']):.3f}"
                 if of["tau"]

@@ -31,6 +31,7 @@ OPENED = 16  # documents that stay open
 MOST_PAGES = 100_000  # of one document; one that claims more is a lie, or a page tree that multiplies itself
 DPI = 300  # of a small page, which is not blown up to the longest side
 NARROWEST = 8  # pixels
+ANNOTATIONS = 1_000  # of a page that are looked at
 READY = b"ready"
 
 
@@ -132,9 +133,20 @@ class Documents:
         return height, width
 
     def text(self, path: str, number: int) -> dict:
-        """The words of a page, as `words.read` has them; nothing is drawn."""
-        with self._page(self._document(path), number) as page:
-            return words.read(page)
+        """The words of a page, as `words.read` has them, those that were filled in or noted on it too."""
+        import pypdfium2.raw as pdfium
+
+        document = self._document(path)
+        with self._page(document, number) as page:
+            if not _written_on(page):
+                return words.read(page)
+        # PDFium finds letters in the contents of a page alone. Of a document of its own, for pages are not drawn after
+        # their annotations have become contents.
+        with closing(_opened(path, os.stat(path).st_size)) as document:
+            with self._page(document, number) as page:
+                pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
+            with self._page(document, number) as page:
+                return words.read(page)
 
     @contextmanager
     def _page(self, document, number: int) -> Iterator:
@@ -161,6 +173,20 @@ class Documents:
         while len(self._open) > OPENED:
             self._open.popitem(last=False)[1].close()
         return self._open[key]
+
+
+def _written_on(page) -> bool:
+    """Whether the first `ANNOTATIONS` of a page are of a kind that shows words."""
+    import pypdfium2.raw as pdfium
+
+    kinds = (pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP)
+    for place in range(min(pdfium.FPDFPage_GetAnnotCount(page), ANNOTATIONS)):
+        annotation = pdfium.FPDFPage_GetAnnot(page, place)
+        kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+        pdfium.FPDFPage_CloseAnnot(annotation)
+        if kind in kinds:
+            return True
+    return False
 
 
 def shape(width: float, height: float, side: int) -> tuple[int, int]:

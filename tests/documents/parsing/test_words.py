@@ -405,3 +405,18 @@ def test_reading_text_draws_nothing_and_leaves_the_page_as_it_was(tmp_path):
     pdf.text(path, 0)
     assert np.array_equal(pdf.render(path, 0, 400), before)
     assert io.BytesIO(Path(path).read_bytes()).read(5) == b"%PDF-"
+
+
+def test_what_was_filled_into_a_form_or_noted_on_a_page_is_among_its_words(tmp_path):
+    path = tmp_path / "form.pdf"
+    canvas = Canvas(str(path), pagesize=(300, 200))
+    canvas.drawString(20, 150, "Name:")
+    canvas.acroForm.textfield(name="name", x=80, y=140, width=180, height=24, value="Ada Lovelace", fontSize=12)
+    canvas.save()
+    found = by_text(path)
+    assert set(found) == {"Name:", "Ada", "Lovelace"}
+    x0, y0, x1, y1 = found["Ada"].bbox
+    assert 80 <= x0 < x1 <= 260 and 200 - 164 <= y0 < y1 <= 200 - 140
+    before = pdf.render(str(path), 0, 300)
+    pdf.text(str(path), 0)
+    assert np.array_equal(pdf.render(str(path), 0, 300), before)
