@@ -8,7 +8,7 @@ from statistics import median
 
 from densessl.documents.parsing.lines import em, union
 from densessl.documents.parsing.model import Line
-from densessl.documents.parsing.text import HYPHENS, marker_of
+from densessl.documents.parsing.text import HYPHENS, counted, marker_of
 
 LEADING = 0.9  # ems of space between two lines of a paragraph, at most
 PITCH = 1.6  # times as far from one line to the next as usual: a new paragraph
@@ -17,7 +17,6 @@ INDENT = (0.7, 5.0)  # ems by which a paragraph's first line may be indented
 SHORT = 2.0  # ems that a line lacks which is the last of a paragraph
 ALIGNED = 0.7  # ems by which the markers of a list may differ in place
 ENDS = '.!?:;…。！？"”»)'
-ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv"]
 
 
 def grouped(lines: Sequence[Line]) -> list[list[Line]]:
@@ -106,33 +105,31 @@ def _begins(place: int, found: Sequence[str | None], lines: Sequence[Line], list
         and _kind(each) == _kind(marker)
         and abs(lines[other].bbox[0] - left) <= ALIGNED * size
     ]
-    if _value(marker) is None:  # a dash, which a line of text may begin with
-        return bool(alike) and left <= min(line.bbox[0] for line in lines) + ALIGNED * size or listed and bool(alike)
-    after_hyphen = place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS))
-    counts = any(abs(_value(found[other]) - _value(marker)) == 1 for other in alike if _value(found[other]) is not None)
-    return counts and not after_hyphen
+    if not _values(marker):  # a dash, which a line of text may begin with
+        return bool(alike) and (listed or left <= min(line.bbox[0] for line in lines) + ALIGNED * size)
+    divided = place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS))
+    steps = (abs(a - b) for other in alike for a in _values(found[other]) for b in _values(marker))
+    return not divided and 1 in steps
 
 
 def _kind(marker: str) -> str:
     """What the markers of one list have in common: "(1)" of "(7)", the bullet itself."""
-    if _value(marker) is None:
+    if not _values(marker):
         return marker
     inner = marker.strip("()[].")
     of = "1" if inner.isdigit() else "a" if inner.islower() else "A"
     return marker.replace(inner, of)
 
 
-def _value(marker: str) -> int | None:
+def _values(marker: str) -> set[int]:
+    """What a marker counts, two numbers of a letter that is a Roman one too; nothing of a bullet."""
     inner = marker.strip("()[].")
-    if inner.isdigit():
-        return int(inner)
-    if inner.lower() in ROMAN and inner.lower() not in ("c", "d"):
-        return ROMAN.index(inner.lower()) + 1 if len(inner) > 1 or inner.lower() == "i" else ord(inner.lower()) - 96
-    return ord(inner.lower()) - 96 if len(inner) == 1 and inner.isalpha() else None
+    values = {counted(inner), ord(inner.lower()) - 96 if len(inner) == 1 and inner.isalpha() else None}
+    return {value for value in values if value is not None}
 
 
 def _is_bullet(marker: str) -> bool:
-    return _value(marker) is None and marker not in "*·–—-"
+    return not any(letter.isalnum() for letter in marker) and marker not in "*·–—-"
 
 
 def boxed(lines: Sequence[Line]) -> tuple[float, float, float, float]:

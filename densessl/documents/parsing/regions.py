@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,17 +69,20 @@ def settled(regions: Sequence[Region], words: Sequence[Word]) -> list[Region]:
     texts, where they have half of its words or more and are surer by `SURER` in the mean, else what is around."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda each: -each.score):
-        double = next((place for place, each in enumerate(kept) if _iou(each, region) >= SAME), None)
-        if double is None:
+        same = ious(_boxes([region]), _boxes(kept))[0] >= SAME
+        if not same.any():
             kept.append(region)
-        elif kept[double].second is None and kept[double].label != region.label:
+            continue
+        double = int(same.argmax())
+        if kept[double].second is None and kept[double].label != region.label:
             kept[double] = replace(kept[double], second=(region.label, region.score))
-    holds = held(kept, words)
+    holds, inside_of = held(kept, words), _inside(kept)
     gone: set[int] = set()
     for holder, region in enumerate(kept):
         if region.type not in HOLDERS:
             continue
-        inner = [each for each, other in enumerate(kept) if each != holder and _held_by(other, region, holds[each])]
+        parts = [each for each in np.flatnonzero(inside_of[:, holder]) if each != holder]
+        inner = [each for each in parts if _is_part(kept[each], region, holds[each])]
         inside = holds[inner] & holds[holder] if inner else np.zeros((0, len(words)), bool)
         counts = inside.sum(1)
         texts = [place for place, each in enumerate(inner) if kept[each].type not in HOLDERS and counts[place]]
@@ -93,8 +97,8 @@ def settled(regions: Sequence[Region], words: Sequence[Word]) -> list[Region]:
 
 def held(regions: Sequence[Region], words: Sequence[Word]) -> np.ndarray:
     """(regions, words) bool, whether the word's centre is in the region."""
-    boxes = np.array([region.bbox for region in regions], float).reshape(-1, 4)
-    x, y = _centres(words)
+    boxes = _boxes(regions)
+    x, y = (_boxes(words)[:, :2] + _boxes(words)[:, 2:]).T / 2
     inside = (x >= boxes[:, :1]) & (x <= boxes[:, 2:3])
     return inside & (y >= boxes[:, 1:2]) & (y <= boxes[:, 3:])
 
@@ -106,25 +110,34 @@ def owners(regions: Sequence[Region], words: Sequence[Word], lines: Sequence[Lin
     farther away. The words of a line that two texts share, one above the other, are all of the one that has most of it.
     A word beside others of its line is theirs even when the region does not reach so far. lines: of these very words.
     """
-    holds = held(regions, words)
-    owner = [_best(np.flatnonzero(holds[:, place]), regions, word) for place, word in enumerate(words)]
+    holds, inside = held(regions, words), _inside(regions)
+    first = holds.argmax(0) if len(regions) else np.zeros(len(words), int)
+    owner = np.where(holds.any(0), first, -1).tolist()
+    for place in np.flatnonzero(holds.sum(0) > 1):
+        owner[place] = _best(np.flatnonzero(holds[:, place]), regions, inside, words[place])
     place_of = {id(word): place for place, word in enumerate(words)}
     for line in lines:
         places = [place_of[id(word)] for word in line.words]
-        _agree(places, owner, regions, words)
+        _agree(places, owner, regions, inside, words)
         _reach(places, owner, regions, words, em(line))
     return owner
 
 
-def _agree(places: list[int], owner: list[int], regions: Sequence[Region], words: Sequence[Word]) -> None:
-    shares_of: dict[int, int] = {}
+def _agree(
+    places: list[int], owner: list[int], regions: Sequence[Region], inside: np.ndarray, words: Sequence[Word]
+) -> None:
+    shares_of: Counter[int] = Counter()
     for place in places:
         if owner[place] >= 0:
-            shares_of[owner[place]] = shares_of.get(owner[place], 0) + len(words[place].text)
-    for other in sorted(shares_of, key=shares_of.__getitem__)[:-1]:
-        most = max(shares_of, key=shares_of.__getitem__)
+            shares_of[owner[place]] += len(words[place].text)
+    if len(shares_of) < 2:
+        return
+    most = max(shares_of, key=shares_of.__getitem__)
+    for other in shares_of:
         a, b = regions[other], regions[most]
-        if {a.type, b.type}.isdisjoint(HOLDERS) and _stacked(a.bbox, b.bbox) and not (_within(a, b) or _within(b, a)):
+        if other == most or not {a.type, b.type}.isdisjoint(HOLDERS) or inside[other, most] or inside[most, other]:
+            continue
+        if _stacked(a.bbox, b.bbox):
             for place in places:
                 if owner[place] == other:
                     owner[place] = most
@@ -143,33 +156,27 @@ def _reach(places: list[int], owner: list[int], regions: Sequence[Region], words
                 owner[place] = owner[before]
 
 
-def _best(candidates: np.ndarray, regions: Sequence[Region], word: Word) -> int:
-    if not len(candidates):
-        return -1
+def _best(candidates: np.ndarray, regions: Sequence[Region], inside: np.ndarray, word: Word) -> int:
     best = int(candidates[0])
     middle = (word.bbox[1] + word.bbox[3]) / 2
     for other in map(int, candidates[1:]):
-        a, b = regions[best], regions[other]
-        if _within(b, a) and not _within(a, b) or not _within(a, b) and _depth(b.bbox, middle) > _depth(a.bbox, middle):
+        if inside[best, other]:
+            continue
+        if inside[other, best] or _depth(regions[other].bbox, middle) > _depth(regions[best].bbox, middle):
             best = other
     return best
 
 
-def _held_by(region: Region, holder: Region, words: np.ndarray) -> bool:
-    """Whether a region is but a part of the table or figure around it."""
-    if region.type in APART or not _within(region, holder):
-        return False
+def _is_part(region: Region, holder: Region, words: np.ndarray) -> bool:
+    """Whether a region within a table or figure is but a part of it. words: (n,) bool, those that it has."""
     if region.type in HOLDERS:
         return region.type == "figure" and holder.type == "table" and bool(words.any())
-    return True
+    return region.type not in APART
 
 
-def _within(region: Region, other: Region) -> bool:
-    return float(shares(np.array([region.bbox]), np.array([other.bbox]))[0, 0]) >= INSIDE
-
-
-def _iou(a: Region, b: Region) -> float:
-    return float(ious(np.array([a.bbox]), np.array([b.bbox]))[0, 0])
+def _inside(regions: Sequence[Region]) -> np.ndarray:
+    """(n, n) bool, whether one region lies in another."""
+    return shares(_boxes(regions), _boxes(regions)) >= INSIDE
 
 
 def _stacked(a: Box, b: Box) -> bool:
@@ -180,6 +187,5 @@ def _depth(box: Box, middle: float) -> float:
     return min(middle - box[1], box[3] - middle)
 
 
-def _centres(words: Sequence[Word]) -> tuple[np.ndarray, np.ndarray]:
-    boxes = np.array([word.bbox for word in words], float).reshape(-1, 4)
-    return (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+def _boxes(things: Sequence[Region | Word]) -> np.ndarray:
+    return np.array([each.bbox for each in things], float).reshape(-1, 4)

@@ -7,8 +7,11 @@ is made for the words that no region has.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from densessl.documents.parsing.lines import em, lines_of, union
 from densessl.documents.parsing.links import link
@@ -16,7 +19,7 @@ from densessl.documents.parsing.missed import CAPTION, body_size, clusters, cont
 from densessl.documents.parsing.model import Block, Box, Line, Word
 from densessl.documents.parsing.order import by_columns, reading_order
 from densessl.documents.parsing.paragraphs import boxed, grouped, items, paragraphs
-from densessl.documents.parsing.regions import HOLDERS, Region, owners, settled, type_of
+from densessl.documents.parsing.regions import HOLDERS, Region, held, owners, settled, type_of
 from densessl.documents.parsing.text import joined, vocabulary
 
 __all__ = ["Region", "blocks_of", "type_of"]
@@ -47,19 +50,17 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     """
     lines = lines_of(words)
     regions = settled(regions, words)
-    owner = owners(regions, words, lines)
-    owner_of = {id(word): each for word, each in zip(words, owner, strict=True)}
+    owner, holds = np.array(owners(regions, words, lines), int), held(regions, words)
+    parts = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
     pieces = []
     for place, region in enumerate(regions):
-        own = [word for word, each in zip(words, owner, strict=True) if each == place]
+        own = [words[each] for each in np.flatnonzero(owner == place)]
         if own:
-            lost = any(
-                each not in (place, -1) and _holds(region, word) for word, each in zip(words, owner, strict=True)
-            )
-            pieces += _pieces(region, own, _parts(lines, owner_of, place), lost)
-        elif region.type in DRAWN or not any(_holds(region, word) for word in words):
+            lost = bool((holds[place] & (owner != place) & (owner >= 0)).any())
+            pieces += _pieces(region, own, parts[place], lost)
+        elif region.type in DRAWN or not holds[place].any():
             pieces.append(_Piece(region.type, [], region.bbox, region))
-    pieces += _missed(_parts(lines, owner_of, -1), pieces, body_size(words), height)
+    pieces += _missed(parts[-1], pieces, body_size(words), height)
     _captions(pieces)
     order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
     known = vocabulary(lines)
@@ -68,10 +69,16 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     return blocks
 
 
-def _parts(lines: Sequence[Line], owner_of: dict[int, int], place: int) -> list[Line]:
-    """What a region has of the page's lines."""
-    own = [[word for word in line.words if owner_of[id(word)] == place] for line in lines]
-    return [Line(part, union(word.bbox for word in part)) for part in own if part]
+def _parts(lines: Sequence[Line], owner_of: dict[int, int]) -> dict[int, list[Line]]:
+    """What each region has of the page's lines, those that no region has at -1."""
+    parts: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        own: dict[int, list[Word]] = defaultdict(list)
+        for word in line.words:
+            own[owner_of[id(word)]].append(word)
+        for place, words in own.items():
+            parts[place].append(Line(words, union(word.bbox for word in words)))
+    return parts
 
 
 def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) -> list[_Piece]:
@@ -168,8 +175,3 @@ def _block(name: str, piece: _Piece, known: set[str]) -> Block:
         text = text.removeprefix(piece.marker).lstrip()
     about = {"label": region.label, "score": region.score, "second": region.second} if region else {}
     return Block(name, piece.type, piece.bbox, text=text, lines=piece.lines, marker=piece.marker, **about)
-
-
-def _holds(region: Region, word: Word) -> bool:
-    x, y = (word.bbox[0] + word.bbox[2]) / 2, (word.bbox[1] + word.bbox[3]) / 2
-    return region.bbox[0] <= x <= region.bbox[2] and region.bbox[1] <= y <= region.bbox[3]

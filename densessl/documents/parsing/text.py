@@ -22,6 +22,8 @@ KEPT = {"all", "cross", "e", "ex", "half", "high", "large", "long", "low", "mult
 KEPT |= {"semi", "short", "small", "so", "well"}
 AND = {"and", "bzw", "e", "en", "et", "o", "oder", "of", "or", "ou", "und", "y"}
 BULLETS = "•◦▪▫‣⁃●○■□◆◇▶►➢➤✓✔\uf0b7\uf0a7∙·*–—-"
+ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+_ROMAN = re.compile(r"c{0,3}(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _COUNTED = r"\d{1,3}|[a-z]|[A-Z]|[ivxl]{1,5}|[IVXL]{1,5}"
 _MARKER = re.compile(rf"(?:[{re.escape(BULLETS)}]|(?:\((?:{_COUNTED})\)|\[\d{{1,3}}\]|(?:{_COUNTED})[.)]))(?=\s|$)")
 _NUMBER = re.compile(
@@ -60,6 +62,16 @@ def number_of(text: str) -> str | None:
     """The number of a heading: "1.2" of "1.2 Method", "B.1" of "B.1 Proofs", "3" of "Chapter 3"."""
     found = _NUMBER.match(text)
     return found.group(1) if found else None
+
+
+def counted(number: str) -> int | None:
+    """What "12" or "xii" says, None of what is neither."""
+    if number.isdecimal():
+        return int(number)
+    if not number or not _ROMAN.fullmatch(number.lower()):
+        return None
+    values = [ROMAN[letter] for letter in number.lower()] + [0]
+    return sum(-value if value < following else value for value, following in zip(values, values[1:], strict=False))
 
 
 def is_cjk(letter: str) -> bool:

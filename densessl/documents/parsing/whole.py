@@ -21,7 +21,7 @@ from statistics import median
 
 from densessl.documents.parsing.lines import em
 from densessl.documents.parsing.model import FURNITURE, Block, Page
-from densessl.documents.parsing.text import number_of
+from densessl.documents.parsing.text import counted, number_of
 
 EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
 OUTERMOST = 4  # blocks from the edge among which they are
@@ -34,7 +34,6 @@ STRINGS = 20_000  # places and texts that are kept; those seen once long ago go 
 CLASS = 0.6  # points by which headings of one class may differ in size
 NEARLY = 0.9  # of the size of the largest title, that all others have
 DEEPEST = 6
-ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 BODY = ("text", "heading", "list_item", "other", "footnote")
 
 
@@ -187,16 +186,9 @@ def _pattern(block: Block, page: int) -> str:
     """A text without its digits; a page number as what it is ahead of the page."""
     text = " ".join([block.marker or "", block.text]).strip().lower()
     number = re.fullmatch(r"\W*(?:(?:page|seite|p\.|s\.|стр\.)\s*)?(\d{1,4}|[ivxlc]{1,7})\W*", text)
-    if number:
-        return f"#{_counted(number.group(1)) - page:+d}"
+    if number and (value := counted(number.group(1))) is not None:
+        return f"#{value - page:+d}"
     return re.sub(r"\d+", "#", text)[:LETTERS]
-
-
-def _counted(number: str) -> int:
-    if number.isdigit():
-        return int(number)
-    values = [ROMAN[letter] for letter in number] + [0]
-    return sum(-value if value < following else value for value, following in zip(values, values[1:], strict=False))
 
 
 def _size(block: Block) -> float:

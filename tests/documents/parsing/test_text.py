@@ -1,7 +1,7 @@
 import pytest
 
 from densessl.documents.parsing.model import Line
-from densessl.documents.parsing.text import is_marker, joined, marker_of, number_of, vocabulary
+from densessl.documents.parsing.text import counted, is_marker, joined, marker_of, number_of, vocabulary
 from tests.documents.parsing.setting import line
 
 
@@ -58,3 +58,8 @@ def test_what_is_no_marker(text):
 )
 def test_numbers_of_headings(text, number):
     assert number_of(text) == number
+
+
+@pytest.mark.parametrize("number, value", [("12", 12), ("iv", 4), ("XIX", 19), ("ill", None), ("vx", None), ("", None)])
+def test_what_numbers_count(number, value):
+    assert counted(number) == value
