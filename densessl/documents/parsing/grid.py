@@ -53,10 +53,9 @@ class Grid:
         bands = _bands(placed, [top, *between, bottom], uprights, high)
         facts = facts_of(placed, len(cuts) + 1, high)
         made, each = _rows(bands, facts, bool(uprights))
-        edges, blocks, first = _stacked(bands, made, top, bottom)
+        edges, blocks = _stacked(bands, made, top, bottom)
         rules = Rules(across, uprights, rules.fills)
-        grid = cls([left, *cuts, right], edges, blocks, rules, upright, each, first if len(bands) > 1 else 0)
-        return grid
+        return cls([left, *cuts, right], edges, blocks, rules, upright, each, _head(bands, made, rules, left, right))
 
 
 def _outer(
@@ -228,8 +227,8 @@ def _header(placed: Sequence[Placed], rows: Rows) -> Rows:
 
 def _stacked(
     bands: Sequence[_Band], made: Sequence[Rows], top: float, bottom: float
-) -> tuple[list[float], list[Block], int]:
-    """Edges of all rows, all blocks with their rows, and how many rows the first band has."""
+) -> tuple[list[float], list[Block]]:
+    """Edges of all rows, and all blocks with their rows."""
     edges, blocks, start = [bands[0].top], [], 0
     starts = []
     for band, rows in zip(bands, made, strict=True):
@@ -250,7 +249,18 @@ def _stacked(
             low = starts[number] + max(1, made[number].count) - 1
             blocks.append(Block(parts, low, min(low + 1, start - 1)))
     edges[0], edges[-1] = min(edges[0], top) if edges[0] - top < 3 else edges[0], edges[-1]
-    return list(np.maximum.accumulate(edges)), blocks, max(1, made[0].count)
+    return np.maximum.accumulate(edges).tolist(), blocks
+
+
+def _head(bands: Sequence[_Band], made: Sequence[Rows], rules: Rules, left: float, right: float) -> int:
+    """How many rows are above the first line that runs over most of the width; 0 where there is none."""
+    count = 0
+    for band, rows in zip(bands[:-1], made, strict=False):
+        count += max(1, rows.count)
+        lines = [rule for rule in rules.across if abs(rule.at - band.bottom) < 1e-6]
+        if not lines or lines[0].covers(left, right) > 0.6:
+            return count
+    return 0
 
 
 def cells_of(grid: Grid) -> Table:

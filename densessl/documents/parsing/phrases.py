@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from densessl.documents.parsing.model import Word
 from densessl.documents.parsing.rules import MOST, Rule, weighted_median
 
-SPACE = 0.48  # of a line's height: a wider gap parts two phrases
+SPACE, WIDEST = 0.48, 0.75  # of a line's height: a wider gap parts two phrases; that of fixed-width letters is wider
 SAME_LINE = 0.38  # of a line's height: how far the middles of one line's words may be apart
-_NUMBER = re.compile(r"\d")
 
 
 @dataclass
@@ -106,11 +105,13 @@ def phrases_of(words: Sequence[Word], boxes: np.ndarray, upright: Sequence[Rule]
     """Line by line from left to right; each word is in one of them. An upright rule parts phrases."""
     found = []
     high = usual_height(boxes)
-    for number, line in enumerate(_lines(boxes, high)):
+    lines = [sorted(line, key=lambda each: boxes[each, 0]) for line in _lines(boxes, high)]
+    widest = _widest(words, boxes, lines, high)
+    for number, line in enumerate(lines):
         group: list[int] = []
-        for each in sorted(line, key=lambda each: boxes[each, 0]):
+        for each in line:
             if group and (
-                boxes[each, 0] - max(boxes[other, 2] for other in group[-3:]) > SPACE * high
+                boxes[each, 0] - max(boxes[other, 2] for other in group[-3:]) > widest
                 or _parted(boxes[group[-1]], boxes[each], upright)
             ):
                 found.append(_phrase(words, boxes, group, number))
@@ -118,6 +119,20 @@ def phrases_of(words: Sequence[Word], boxes: np.ndarray, upright: Sequence[Rule]
             group.append(each)
         found.append(_phrase(words, boxes, group, number))
     return found
+
+
+def _widest(words: Sequence[Word], boxes: np.ndarray, lines: Sequence[Sequence[int]], high: float) -> float:
+    """The widest blank within a phrase, in points, by what is usual between words of letters."""
+    blanks = [
+        boxes[after, 0] - boxes[before, 2]
+        for line in lines
+        for before, after in pairwise(line)
+        if all(words[each].text[:1].isalpha() for each in (before, after))
+    ]
+    blanks = [each for each in blanks if 0 < each < WIDEST * high]
+    if len(blanks) < 2:
+        return SPACE * high
+    return float(np.clip(1.25 * np.percentile(blanks, 25), SPACE * high, WIDEST * high))
 
 
 def _phrase(words: Sequence[Word], boxes: np.ndarray, group: list[int], line: int) -> Phrase:

@@ -60,10 +60,12 @@ class Block:
 
 @dataclass
 class Facts:
-    """What the whole table tells. widths: of each column's widest phrase. pitch: the smallest distance between lines
-    of one column. loose: whether there are others that are clearly larger, so that the smallest ones say something."""
+    """What the whole table tells. widths: of each column's widest phrase, seconds: of its second widest. pitch: the
+    smallest distance between lines of one column. loose: whether there are others that are clearly larger, so that the
+    smallest ones say something. space: of a blank."""
 
     widths: list[float]
+    seconds: list[float]
     pitch: float
     loose: bool
     space: float
@@ -83,17 +85,17 @@ class Rows:
 
 
 def facts_of(placed: Sequence[Placed], columns: int, high: float) -> Facts:
-    widths = [0.0] * columns
+    widths, seconds = [0.0] * columns, [0.0] * columns
     distances: list[float] = []
     for column, own in _by_column(placed).items():
-        widths[column] = max(each.phrase.width for each in own)
+        seconds[column], widths[column] = sorted([0.0, *(each.phrase.width for each in own)])[-2:]
         middles = sorted(each.phrase.middle for each in own)
         distances += [b - a for a, b in zip(middles[:-1], middles[1:], strict=True) if b - a > 0.6 * high]
     if len(distances) < 2:
-        return Facts(widths, distances[0] if distances else 1.25 * high, False, 0.28 * high)
+        return Facts(widths, seconds, distances[0] if distances else 1.25 * high, False, 0.28 * high)
     pitch = float(np.percentile(distances, 4))
     loose = float(np.mean(np.array(distances) > CLOSE * 1.02 * pitch)) > 0.2
-    return Facts(widths, pitch, loose, 0.28 * high)
+    return Facts(widths, seconds, pitch, loose, 0.28 * high)
 
 
 def rows_of(placed: Sequence[Placed], facts: Facts) -> Rows:
@@ -127,7 +129,7 @@ def _by_column(placed: Iterable[Placed]) -> dict[int, list[Placed]]:
 
 def could_wrap(above: Phrase, below: Phrase, width: float, space: float) -> bool:
     """Whether a line may have ended where it did only because the next word had no room, or ends within a word."""
-    if DIVIDED.search(above.text) and below.text[:1].islower():
+    if (DIVIDED.search(above.text) and below.text[:1].islower()) or above.text.endswith((" ±", " ×")):
         return True
     return above.width + space + below.first > 0.97 * width and not (above.number and below.number)
 
@@ -297,5 +299,8 @@ def _goes_on(above: list[Block], below: list[Block], facts: Facts) -> bool:
         if distance > CLOSE * 1.05 * facts.pitch or upper[column].bold != lower[column].bold:
             return False
         if not could_wrap(upper[column], lower[column], facts.widths[column], facts.space):
+            return False
+        # The one widest line of a column had as much room as it wanted, and a capital may begin something new.
+        if lower[column].text[:1].isupper() and upper[column].width > 1.03 * facts.seconds[column]:
             return False
     return True

@@ -1,0 +1,86 @@
+"""A table at the top of a page goes on with the one before it if it looks the same and nothing is between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from densessl.documents.parsing.join import goes_on, joined
+from densessl.documents.parsing.model import Block, Cell, Page, Table
+
+
+def table(rows, sides=(50, 150, 300, 400), header=1):
+    cells = [
+        Cell(row, column, (sides[column], 20 * row, sides[column + 1], 20 * row + 20), text, header=row < header)
+        for row, line in enumerate(rows)
+        for column, text in enumerate(line)
+    ]
+    return Table(len(rows), len(sides) - 1, cells)
+
+
+def page(number, *blocks):
+    return Page(number, 600, 800, 72, list(blocks))
+
+
+def block(kind, name="b", own=None, **more):
+    return Block(name, kind, (50, 0, 400, 100), table=own, **more)
+
+
+HEAD = ["Name", "Count", "Share"]
+FIRST = table([HEAD, ["a", "1", "2"], ["b", "3", "4"]])
+AGAIN = table([HEAD, ["c", "5", "6"]])
+BARE = table([["c", "5", "6"], ["d", "7", "8"]], header=0)
+
+
+def test_a_repeated_header_is_left_out():
+    whole = joined([FIRST, AGAIN])
+    assert whole.grid() == [HEAD, ["a", "1", "2"], ["b", "3", "4"], ["c", "5", "6"]]
+    assert {cell.row for cell in whole.cells if cell.header} == {0}
+    assert FIRST.rows == 3 and AGAIN.cells[0].row == 0  # parts stay as they are
+
+
+def test_a_part_without_a_header_goes_on_whole():
+    assert joined([FIRST, BARE, AGAIN]).grid()[3:] == [["c", "5", "6"], ["d", "7", "8"], ["c", "5", "6"]]
+
+
+def test_header_cells_keep_their_spans_and_a_span_that_differs_is_no_repetition():
+    wide = replace(AGAIN, cells=[replace(AGAIN.cells[0], columns=2), *AGAIN.cells[2:]])
+    assert joined([FIRST, wide]).rows == 5
+
+
+@pytest.mark.parametrize("between", [(), ("page_footer",), ("footnote", "page_footer")])
+def test_tables_go_on_over_what_each_page_has(between):
+    before = page(1, block("text"), block("table", "t1", FIRST), *map(block, between))
+    after = page(2, block("page_header"), block("table", "t2", BARE), block("text"))
+    last, first = goes_on(before, after)
+    assert (last.id, first.id) == ("t1", "t2")
+
+
+@pytest.mark.parametrize("kind", ["caption", "heading", "text"])
+def test_words_between_them_end_a_table(kind):
+    before, after = page(1, block("table", "t1", FIRST)), page(2, block("table", "t2", BARE))
+    assert goes_on(before, page(2, block(kind), *after.blocks)) is None
+    assert goes_on(page(1, *before.blocks, block(kind)), after) is None
+
+
+def test_a_table_with_a_caption_of_its_own_begins_something_new():
+    after = page(2, block("table", "t2", BARE), block("caption", "c", of="t2"))
+    assert goes_on(page(1, block("table", "t1", FIRST)), after) is None
+
+
+def test_other_columns_are_another_table():
+    before = page(1, block("table", "t1", FIRST))
+    fewer = table([["c", "5"]], (50, 200, 400), 0)
+    moved = table([["c", "5", "6"]], (50, 250, 300, 500), 0)
+    assert goes_on(before, page(2, block("table", "t2", fewer))) is None
+    assert goes_on(before, page(2, block("table", "t2", moved))) is None
+    assert goes_on(before, page(2)) is None
+    with pytest.raises(ValueError, match="2 columns"):
+        joined([FIRST, fewer])
+
+
+def test_columns_are_compared_within_the_width_of_each_page():
+    half = table([["c", "5", "6"]], (25, 75, 150, 200), 0)
+    after = Page(2, 300, 400, 72, [block("table", "t2", half)])
+    assert goes_on(page(1, block("table", "t1", FIRST)), after) is not None
