@@ -8,6 +8,7 @@ users, in half precision; on a CPU one, since there a picture takes all threads 
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,8 @@ class Engine:
         self._extractors: OrderedDict[str, dict[int, Extractor]] = OrderedDict()
         self._loading, self._changed = threading.Lock(), threading.Condition()
         self._requests: deque[_Request] = deque()
-        self._places = threading.Semaphore(max(1, torch.get_num_threads()))
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._places = threading.Semaphore(self.cores)
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="networks", daemon=True)
         self._thread.start()
@@ -50,8 +52,8 @@ class Engine:
     def description(self) -> str:
         """What it runs on, for people to read."""
         if self.device == "cuda":
-            return f"{torch.cuda.get_device_name()}, half precision"
-        return f"CPU, {torch.get_num_threads()} threads"
+            return f"{torch.cuda.get_device_name()} in half precision"
+        return f"the CPU, {self.cores} core{'' if self.cores == 1 else 's'}"
 
     def extractor(self, spec: str, window: int = 3) -> Extractor:
         """The network of a backbone, from those that are kept; raises `UserError` when it cannot be loaded."""

@@ -38,10 +38,15 @@ JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 
 @dataclass
 class Parsed:
-    """A document. name: of the upload. source: the safe file. out: the folder of what was written. record: JSON."""
+    """A document.
+
+    name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. record: the
+    JSON that was.
+    """
 
     name: str
     source: Path
+    count: int
     out: Path
     record: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
@@ -80,7 +85,7 @@ class Parsed:
 
 
 def parse_document(
-    source: Path, name: str, out: Path, formats: Sequence[str], pages: str | None, engine: str, progress: Report
+    source: Path, name: str, count: int, out: Path, formats: Sequence[str], pages: str, engine: str, progress: Report
 ) -> Parsed:
     """Parse a safe file into the folder `out`; raises `UserError` for what the user can mend."""
     try:
@@ -89,19 +94,18 @@ def parse_document(
     except ImportError:
         raise UserError("This release of densessl does not parse documents yet.") from None
     wanted = list(dict.fromkeys(["json", *formats]))  # what is shown is read from the JSON
-    settings = {"documents": [str(source)], "out": str(out), "formats": wanted, "ocr": engine}
-    parse(ParseConfig(**settings, **({"pages": pages} if pages else {})), progress)
-    return read_parsed(source, name, out)
+    parse(ParseConfig(documents=[str(source)], out=str(out), formats=wanted, pages=pages, ocr=engine), progress)
+    return read_parsed(source, name, count, out)
 
 
-def read_parsed(source: Path, name: str, out: Path) -> Parsed:
+def read_parsed(source: Path, name: str, count: int, out: Path) -> Parsed:
     """What was written of a document; raises `UserError` where there is nothing to be read."""
     try:
         record = json.loads((out / f"{source.stem}.json").read_text(encoding="utf-8"))
         pages = record["pages"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{name} could not be parsed: no page of it can be read.") from None
-    return Parsed(name, source, out, record, list(_notes(pages)))
+    return Parsed(name, source, count, out, record, list(_notes(pages)))
 
 
 def _notes(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

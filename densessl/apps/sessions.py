@@ -98,6 +98,14 @@ class Sessions:
         with suppress(FileNotFoundError):  # it is moved there in a moment
             os.utime(path)
 
+    def adopt(self, path: Path, owner: str | None) -> str:
+        """A copy of a file of ours as an upload of this user; its path."""
+        folder = self.uploads / secrets.token_hex(16)
+        folder.mkdir()
+        target = shutil.copyfile(path, folder / path.name)
+        self.uploaded(str(target), owner)
+        return str(target)
+
     def may_read(self, path: str, owner: str | None) -> bool:
         """Whether this file is an upload of this user."""
         with self._lock:

@@ -39,6 +39,7 @@ CONFIGS = {
     "pages": ["densessl.data.synthetic.pages:PagesConfig"],
     "train": ["densessl.documents.detection.config:DetectConfig"],
     "eval": ["densessl.documents.detection.config:DetectConfig"],
+    "app": ["densessl.apps.config:AppConfig"],
     "predict": ["densessl.documents.detection.predict:PredictConfig"],
 }
 
