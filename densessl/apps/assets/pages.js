@@ -9,7 +9,7 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
   const boxes = svg("svg", { class: "boxes", preserveAspectRatio: "none" });
   const tip = el("div", { className: "tip", hidden: true });
   const stage = el("div", { className: "sheet" }, image, boxes, tip);
-  const text = el("div", { className: "text", tabIndex: 0, role: "region", ariaLabel: "Text of the page" });
+  const text = el("div", { className: "words", tabIndex: 0, role: "region", ariaLabel: "Text of the page" });
   const where = el("span", { className: "where", ariaLive: "polite" });
   const kinds = el("div", { className: "kinds", role: "group", ariaLabel: "Kinds of blocks that are shown" });
   const number = el("input", { type: "number", min: 1, ariaLabel: "Page", onchange: () => {
