@@ -78,6 +78,8 @@ class Application:
             button_primary_background_fill_hover="*primary_600",
             button_primary_text_color="white",
             block_shadow="none",
+            body_text_color_subdued="*neutral_500",
+            body_text_color_subdued_dark="*neutral_400",
         )
         self.page = build(self.service)
         try:

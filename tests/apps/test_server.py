@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +24,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 import densessl.apps.service
 from densessl.apps.config import resolve
+from densessl.apps.page import api
 from densessl.apps.run import Application
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
@@ -128,6 +135,23 @@ def test_segment_by_curl_without_a_cookie(application):
     event, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
     assert event == "complete"
     assert httpx.get(application.url + found[0]["pictures"][0]["mask"]).status_code == 200
+
+
+def test_the_examples_of_the_api_run(application, tmp_path):
+    shutil.copy(FILES[0], tmp_path / "photo.jpg")
+    python, shell = re.findall(r"(?:^    .*\n|^\n)+", api.__doc__, re.MULTILINE)
+    python, shell = (
+        textwrap.dedent(each).replace("http://127.0.0.1:7860", application.url[:-1]) for each in (python, shell)
+    )
+    run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = run([sys.executable, "-c", python + "\nprint(len(found['segments']))"])
+    assert done.stdout.strip().splitlines()[-1] == "6", done.stderr
+    if shutil.which("curl"):
+        first, second = (run(["bash", "-ec", shell]).stdout for _ in range(2))
+        # The first request brings the cookie, and is asked without one.
+        for answer in (first, second):
+            assert "event: complete" in answer
+            assert len(json.loads(answer.strip().splitlines()[-1].removeprefix("data: "))[0]["segments"]) == 6
 
 
 def test_what_is_one_users_is_given_to_no_other(application):

@@ -1,7 +1,20 @@
 """The API: `/segment`, `/correspond`, `/parse` and `/backbones`, whose names and results stay.
 
 Results are JSON; files in them are addresses below the application's own, `files/TOKEN/...`, to be fetched by whoever
-asked until they are removed.
+asked until they are removed. From Python:
+
+    from gradio_client import Client, handle_file
+
+    client = Client("http://127.0.0.1:7860")
+    found = client.predict([handle_file("photo.jpg")], "6", "kmeans", "", api_name="/segment")
+
+and from a shell, where -b and -c keep the cookie by which results are theirs:
+
+    app=http://127.0.0.1:7860
+    path=$(curl -s -b jar -c jar -F files=@photo.jpg $app/gradio_api/upload | tr -d '[]"')
+    data='{"data": [[{"path": "'$path'", "meta": {"_type": "gradio.FileData"}}], "6", "kmeans", ""]}'
+    call=$(curl -s -b jar -c jar -H "Content-Type: application/json" -d "$data" $app/gradio_api/call/segment)
+    curl -s -N -b jar $app/gradio_api/call/segment/$(echo $call | cut -d '"' -f 4)
 """
 
 from __future__ import annotations
