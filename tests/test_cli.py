@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from densessl import cli, describe
+from densessl.apps.config import AppConfig
 from densessl.cli.detection import detect_predict, detect_train
 from densessl.cli.shared import CONFIGS
 from densessl.data.synthetic import write_scenes
@@ -63,6 +64,7 @@ def test_every_command_has_help_with_an_example(tmp_path):
         "methods",
         "pages",
         "detect",
+        "app",
         "demo",
     ):
         assert name in listed
@@ -74,6 +76,12 @@ def test_evaluate_says_what_can_be_set():
     known = {field.name for config in (KnnConfig, LinearConfig, FinetuneProtocol) for field in fields(config)}
     said = set(re.findall(r"\w+", text[text.index("Settings of knn") :]))
     assert known - {"backbone", "data"} <= said
+
+
+def test_app_says_what_can_be_set():
+    text = " ".join(cli.serve.__doc__.split())
+    said = set(re.findall(r"\w+", text[text.index("Settings") :]))
+    assert {field.name for field in fields(AppConfig)} == said - {"Settings"}
 
 
 def test_pages_says_what_can_be_set():

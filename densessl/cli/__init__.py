@@ -262,6 +262,28 @@ def export(
     print(export_backbone(backbone, to, out))
 
 
+@app.command("app")
+def serve(
+    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 7860,
+    share: Annotated[bool, typer.Option("--share", help="Also by an address that Gradio lends.")] = False,
+    overrides: Overrides = None,
+    settings: Settings = False,
+) -> None:
+    """Open the application: segment pictures, see what resembles what, parse documents, in a browser and by its API.
+
+    densessl app --port 7860 runs=runs file_size=20 keep=30
+
+    Nothing is downloaded and no file leaves the machine, unless --share is given. Settings: file_size, pages, pictures,
+    pixels, side, seconds, queue, workers, memory, open_seconds, keep, held, disk, backbone, backbones, runs, models,
+    detector, devices, folder.
+    """
+    from densessl.apps.config import resolve
+    from densessl.apps.run import serve as run
+
+    run(resolve(overrides or []), host, port, share)
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),

@@ -40,6 +40,7 @@ CONFIGS = {
     "train": ["densessl.documents.detection.config:DetectConfig"],
     "eval": ["densessl.documents.detection.config:DetectConfig"],
     "parse": ["densessl.documents.parsing.config:ParseConfig"],
+    "app": ["densessl.apps.config:AppConfig"],
     "predict": ["densessl.documents.detection.predict:PredictConfig"],
 }
 

@@ -1,0 +1,119 @@
+"""What stands between the network and the page: whose request it is, which files it may have, and what it may not ask.
+
+Every browser gets a cookie with 128 random bits; what it uploads and what is made for it is given to that cookie alone.
+A program that sends no cookie is known by nothing, and its results are found by their random names alone. Results are
+served here, by `Files`, not by Gradio, whose own way to a file is closed but for a user's own uploads. So are those of
+its ways that fetch addresses of the internet or develop applications. The header of every answer forbids the page to
+load anything from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from http.cookies import SimpleCookie
+from urllib.parse import unquote
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from densessl.apps.files import Files
+from densessl.apps.service import Service
+from densessl.apps.sessions import COOKIE
+
+CLOSED = re.compile(
+    r"/(proxy=|stream/|process_recording|vibe-|undo-vibe|monitoring|dev/|deep_link|gradio_api/deep_link|component_server"
+    r"|custom_component|runs)"
+)
+FILE = re.compile(r"/file[=/](?P<path>.*)")
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+WHOLE = 1 << 20  # bytes of an answer to an upload, which lists paths
+
+
+class Guard:
+    """ASGI middleware around Gradio's application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.sessions, self.files = app, service.sessions, Files(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        owner, path = owner_of(scope), scope["path"]
+        scope["owner"] = owner
+        send = _answering(send, None if owner else secrets.token_hex(16))
+        if path.startswith("/files/"):
+            await self.files(scope, receive, send)
+        elif CLOSED.search(path) or not self._may_have(path, owner):
+            await PlainTextResponse("There is nothing here.", 404)(scope, receive, send)
+        elif path.rstrip("/").endswith("/upload") and scope["method"] == "POST":
+            if self.sessions.full():
+                sentence = "There is no room for uploads at the moment: try again in some minutes."
+                await PlainTextResponse(sentence, 507)(scope, receive, send)
+            else:
+                await self.app(scope, receive, self._noting(send, owner))
+        else:
+            await self.app(scope, receive, send)
+
+    def _may_have(self, path: str, owner: str | None) -> bool:
+        found = FILE.search(path)
+        return found is None or self.sessions.may_read(unquote(found["path"]), owner)
+
+    def _noting(self, send: Send, owner: str | None) -> Send:
+        """Note the paths of an upload as this owner's."""
+        body = bytearray()
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                body.extend(message.get("body", b"")[: WHOLE - len(body)])
+                if not message.get("more_body"):
+                    for each in _paths(bytes(body)):
+                        self.sessions.uploaded(each, owner)
+            await send(message)
+
+        return noting
+
+
+def owner_of(scope: Scope) -> str | None:
+    """The user of a request by its cookie."""
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            cookie = SimpleCookie()
+            try:
+                cookie.load(value.decode("latin-1"))
+            except Exception:  # what a stranger sends for a cookie
+                continue
+            if COOKIE in cookie and re.fullmatch("[0-9a-f]{32}", cookie[COOKIE].value):
+                return cookie[COOKIE].value
+    return None
+
+
+def _answering(send: Send, cookie: str | None) -> Send:
+    """Put the headers on an answer, and a cookie for who has none."""
+
+    async def answering(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("Content-Security-Policy", POLICY)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            if cookie:
+                headers.append("Set-Cookie", f"{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax")
+        await send(message)
+
+    return answering
+
+
+def _paths(body: bytes) -> list[str]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return []
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

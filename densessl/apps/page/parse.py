@@ -1,0 +1,75 @@
+"""The tab that parses documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopper, uploads, view
+from densessl.apps.parsing import ENGINES, FORMATS, Parsed
+from densessl.apps.service import Service
+from densessl.apps.sessions import Entry
+from densessl.errors import UserError
+
+USUAL = ["json", "md", "html"]
+TITLES = {f".{suffix}": title for suffix, title in FORMATS.items()} | {".xml": "XML"}
+
+
+def build(service: Service) -> None:
+    """Its components and events."""
+    with gr.Row():
+        with gr.Column(scale=1, elem_classes="controls"):
+            gr.Markdown("Read a document: what stands where, in reading order.", elem_classes="lead")
+            file = drop(file_types=[".pdf", *PICTURES], label="Document", height=120, elem_id="parse-file")
+            pages = gr.Textbox("", label="Pages", placeholder="all, or 1-3,7", max_lines=1)
+            engine = gr.Radio([(title, name) for name, title in ENGINES.items()], value="auto", label="OCR")
+            formats = gr.CheckboxGroup([(title, name) for name, title in FORMATS.items()], value=USUAL, label="Formats")
+            with gr.Row():
+                start = gr.Button("Parse", variant="primary", elem_id="parse-start")
+                stop = gr.Button("Stop", min_width=60, scale=0)
+        with gr.Column(scale=3):
+            shown = view("pages.js", "pages")
+
+    def read(
+        file: str | None,
+        pages: str,
+        engine: str,
+        formats: list[str],
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - by which Gradio knows that it wants one
+    ) -> dict:
+        with answering(service, request, progress) as job:
+            given = uploads(service, file, request)
+            if not given:
+                raise UserError("There is no document yet: drop a PDF, a TIFF or a picture of a page.")
+            entry = service.parse(given[0], pages, formats, engine, owner(request), job)
+        return value(entry)
+
+    start.click(
+        read,
+        [file, pages, engine, formats],
+        shown,
+        api_visibility="private",
+        concurrency_id=WORK,
+        trigger_mode="once",
+    )
+    stop.click(stopper(service), None, None, queue=False, api_visibility="private")
+
+
+def value(entry: Entry) -> dict:
+    """What the view of a parsed document draws. Words are left out: there are many, and blocks have their text."""
+    found: Parsed = entry.payload
+    pages = [
+        {**page, "blocks": [{key: block[key] for key in block if key != "lines"} for block in page.get("blocks", ())]}
+        for page in found.pages
+    ]
+    files = {TITLES.get(Path(name).suffix, name): name for name in found.files() if "/" not in name}
+    return {
+        "token": entry.token,
+        "name": found.name,
+        "count": found.count,
+        "pages": pages,
+        "files": files,
+        "notes": found.notes,
+    }

@@ -1,0 +1,111 @@
+"""What the tabs share: uploads, errors as sentences, requests that can be stopped, and views."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from densessl.apps.guard import owner_of
+from densessl.apps.jobs import Job, Stopped
+from densessl.apps.service import Service, Upload
+from densessl.data.images import SUFFIXES
+from densessl.errors import RunStopped, UserError
+
+ASSETS = Path(__file__).parents[1] / "assets"
+WORK = "work"  # events that share the places for work
+PICTURES = sorted(SUFFIXES)
+FAILED = "Something went wrong in the application. What it was stands in its log."
+
+
+def drop(**settings: Any) -> gr.File:
+    """A place for uploads, which takes no address of the internet for one: Gradio's own would fetch it.
+
+    No class of its own, since Gradio writes a file beside the module of each class that is derived from its.
+    """
+    made = gr.File(**settings)
+    whole = made.async_move_resource_to_block_cache
+    one = {"path": "PATH/OF/UPLOAD.jpg", "meta": {"_type": "gradio.FileData"}}
+    single = settings.get("file_count", "single") == "single"
+
+    async def files_alone(path: str | Path | None) -> str | None:
+        if path is not None and "://" in str(path):
+            raise gr.Error("Addresses are not fetched: upload the file itself.", print_exception=False)
+        return await whole(path)
+
+    made.async_move_resource_to_block_cache = files_alone
+    # What the description of the API shows.
+    made.example_payload = lambda: one if single else [one]
+    made.example_value = lambda: "photo.jpg" if single else ["photo.jpg"]
+    return made
+
+
+def view(script: str, name: str) -> gr.HTML:
+    """What a script of the assets draws; its value is a dict with a token, or None."""
+    code = (ASSETS / "common.js").read_text(encoding="utf-8") + (ASSETS / script).read_text(encoding="utf-8")
+    return gr.HTML(
+        None,
+        html_template="<div class='view'></div>",
+        js_on_load=code,
+        apply_default_css=False,
+        min_height=330,
+        elem_id=name,
+    )
+
+
+def owner(request: gr.Request) -> str | None:
+    """Whose request it is."""
+    return owner_of(request.request.scope) if request is not None and request.request is not None else None
+
+
+def page_of(request: gr.Request) -> str:
+    """The page in a browser that it comes from."""
+    return str(getattr(request, "session_hash", None) or "")
+
+
+@contextmanager
+def answering(service: Service, request: gr.Request, progress: gr.Progress | None = None) -> Iterator[Job]:
+    """A request as a job, whose errors reach the user as sentences; what is nobody's mistake goes to the log too."""
+    job = service.job((lambda share, what: progress(share, desc=what)) if progress else (lambda share, what: None))
+    try:
+        with service.jobs.running(page_of(request), job):
+            yield job
+    except Stopped as error:
+        raise gr.Error(str(error), duration=3, print_exception=False, title="Stopped") from None
+    except (UserError, RunStopped) as error:
+        raise gr.Error(str(error), print_exception=False, title="This does not work") from None
+    except gr.Error:
+        raise
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+        raise gr.Error(FAILED, print_exception=False, title="This does not work") from None
+
+
+def stopper(service: Service) -> Callable[[gr.Request], None]:
+    """What a Stop button calls."""
+
+    def stop(request: gr.Request) -> None:
+        if not service.jobs.stop(page_of(request)):
+            gr.Info("Nothing is under way.", duration=3)
+
+    return stop
+
+
+def example(service: Service, paths: Sequence[Path]) -> Callable[[gr.Request], list[str]]:
+    """What an example's button calls: the files become uploads of whoever presses it."""
+
+    def take(request: gr.Request) -> list[str]:
+        return [service.sessions.adopt(path, owner(request)) for path in paths]
+
+    return take
+
+
+def uploads(service: Service, files: Sequence[str] | str | None, request: gr.Request) -> list[Upload]:
+    """The files of a `drop`."""
+    given = [files] if isinstance(files, str) else list(files or ())
+    return service.uploads(given, owner(request))

@@ -1,0 +1,143 @@
+"""Documents parsed for the application: `densessl parse` on one upload, and what it wrote, to be paged through.
+
+The upload has been checked, and is no upload any more (`Worker.document`): a copy of a PDF, which only the limited
+process of `densessl.data.pages` reads, or pictures written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from densessl.data.images import UnreadableImage, decode, read_image
+from densessl.data.pages import pdf, tiff
+from densessl.data.resize import resize
+from densessl.errors import UserError
+from densessl.files import write_image, writing
+from densessl.progress import Report
+
+FORMATS = {
+    "json": "JSON",
+    "md": "Markdown",
+    "html": "HTML",
+    "coco": "COCO",
+    "hocr": "hOCR",
+    "alto": "ALTO 4",
+    "page": "PAGE 2019",
+}
+ENGINES = {"auto": "as needed", "tesseract": "Tesseract", "rapidocr": "RapidOCR", "none": "none"}
+SHOWN = 1400  # pixels of the longest side of a page as it is shown
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
+
+
+@dataclass
+class Parsed:
+    """A document.
+
+    name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. record: the
+    JSON that was.
+    """
+
+    name: str
+    source: Path
+    count: int
+    out: Path
+    record: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pages(self) -> list[dict]:
+        """The pages that were parsed, as `densessl.documents.parsing.model.to_dict` makes them."""
+        return list(self.record["pages"])
+
+    def files(self) -> dict[str, Path]:
+        """What was written, by its name below the folder, figures included."""
+        found = sorted(each for each in self.out.rglob("*") if each.is_file() and not each.name.startswith("."))
+        return {str(each.relative_to(self.out)): each for each in found}
+
+    def write_page(self, path: Path, number: int) -> None:
+        """The picture of a page, counted from 1 in the document, as it is shown."""
+        try:
+            image = self._page(number - 1)
+        except UnreadableImage as error:
+            raise UserError(f"Page {number} of {self.name} cannot be drawn: {error}.") from None
+        scale = min(1.0, SHOWN / max(image.shape[:2]))
+        write_image(path, resize(image, *(max(1, round(side * scale)) for side in image.shape[:2])), JPEG)
+
+    def write_zip(self, path: Path) -> None:
+        """All that was written."""
+        with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, file in self.files().items():
+                archive.write(file, name)
+
+    def _page(self, index: int):
+        if self.source.suffix == ".pdf":
+            return pdf.render(str(self.source), index, SHOWN)
+        if self.source.suffix == ".tif":
+            return decode(tiff.read_page(self.source, index))
+        return read_image(self.source)
+
+
+def parse_document(
+    source: Path, name: str, count: int, out: Path, formats: Sequence[str], pages: str, engine: str, progress: Report
+) -> Parsed:
+    """Parse a safe file into the folder `out`; raises `UserError` for what the user can mend."""
+    try:
+        from densessl.documents.parsing.config import ParseConfig
+        from densessl.documents.parsing.run import parse
+    except ImportError:
+        raise UserError("This release of densessl does not parse documents yet.") from None
+    wanted = list(dict.fromkeys(["json", *formats]))  # what is shown is read from the JSON
+    parse(ParseConfig(documents=[str(source)], out=str(out), formats=wanted, pages=pages, ocr=engine), progress)
+    return read_parsed(source, name, count, out)
+
+
+def read_parsed(source: Path, name: str, count: int, out: Path) -> Parsed:
+    """What was written of a document; raises `UserError` where there is nothing to be read."""
+    try:
+        record = json.loads((out / f"{source.stem}.json").read_text(encoding="utf-8"))
+        pages = record["pages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{name} could not be parsed: no page of it can be read.") from None
+    return Parsed(name, source, count, out, record, list(_notes(pages)))
+
+
+def _notes(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What could not be done, each sentence once, with the pages that it is true of."""
+    said: dict[str, list[int]] = {}
+    for page in pages:
+        for note in [*page.get("notes", ()), *([page["error"]] if page.get("error") else [])]:
+            said.setdefault(note, []).append(page["number"])
+    for note, numbers in said.items():
+        where = f"page {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} pages"
+        yield f"{note} ({where})"
+
+
+def selected(given: str | None, there: int, most: int) -> str:
+    """A range of pages such as "1-3,7" as `densessl parse` takes it, checked.
+
+    Empty stands for all, or the first ones of a document that has more than `most` of the `there` pages. Raises
+    `UserError` for what is none, for pages that are not there and for more than `most`.
+    """
+    if not (given or "").strip():
+        return f"1-{min(there, most)}"
+    chosen: set[int] = set()
+    for part in given.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not (first.isascii() and first.isdecimal() and (not dash or (last.isascii() and last.isdecimal()))):
+            raise UserError(f"{given[:40]!r} is no range of pages: write one as 1-3,7.")
+        begin, end = int(first[:9]), int((last or first)[:9])
+        if not 1 <= begin <= end:
+            raise UserError(f"{part[:40]!r} is no range of pages: write one as 1-3,7.")
+        if end > there:
+            raise UserError(f"There is no page {end}: the document has {there}.")
+        chosen.update(range(begin, end + 1))
+    if len(chosen) > most:
+        raise UserError(f"These are {len(chosen)} pages, more than the {most} that are parsed at a time: give fewer.")
+    return given.replace(" ", "")

@@ -1,0 +1,108 @@
+"""`densessl app`: the application served until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from densessl.apps.config import AppConfig
+from densessl.apps.service import Service
+from densessl.errors import UserError
+
+SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "DejaVu Sans", "sans-serif")
+FIXED = ("ui-monospace", "SFMono-Regular", "DejaVu Sans Mono", "monospace")
+# Gradio reads these when it is imported.
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+
+
+def serve(
+    config: AppConfig,
+    host: str = "127.0.0.1",
+    port: int | None = 7860,
+    share: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM, and leave nothing behind.
+
+    port: None takes a free one. share: also by an address of the internet that Gradio lends for some days, which needs
+    a network connection. Raises `UserError` when the port is taken or a backbone cannot be loaded.
+    """
+    ended = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: ended.set())
+    application = Application(config, host, port, share)
+    try:
+        say(f"densessl serves on {application.url} ({application.service.engine.description}). Ctrl-C ends it.")
+        if application.shared:
+            say(f"For some days also on {application.shared}, for everyone who knows this address.")
+        ended.wait()
+    finally:
+        application.close()
+
+
+class Application:
+    """The application, being served. url: where. shared: the address of the internet, None without."""
+
+    def __init__(
+        self, config: AppConfig, host: str = "127.0.0.1", port: int | None = None, share: bool = False
+    ) -> None:
+        self.service = Service(config)
+        try:
+            self.service.engine.extractor(
+                config.backbone
+            )  # what is wrong with it is said now; the first user waits less
+            self._launch(host, port, share)
+        except BaseException:
+            self.service.close()
+            raise
+
+    def _launch(self, host: str, port: int | None, share: bool) -> None:
+        os.environ.update(QUIET)
+        os.environ["GRADIO_TEMP_DIR"] = str(self.service.sessions.uploads)
+        import gradio as gr
+        from starlette.middleware import Middleware
+
+        from densessl.apps.guard import Guard
+        from densessl.apps.page import build
+        from densessl.apps.page.shared import ASSETS
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        fonts = [[gr.themes.Font(name) for name in names] for names in (SYSTEM, FIXED)]
+        theme = gr.themes.Base(
+            primary_hue="teal", neutral_hue="slate", radius_size="lg", font=fonts[0], font_mono=fonts[1]
+        ).set(
+            button_primary_background_fill="*primary_700",
+            button_primary_background_fill_hover="*primary_600",
+            button_primary_text_color="white",
+            block_shadow="none",
+            body_text_color_subdued="*neutral_500",
+            body_text_color_subdued_dark="*neutral_400",
+        )
+        self.page = build(self.service)
+        try:
+            _, self.url, self.shared = self.page.launch(
+                server_name=host,
+                server_port=port,
+                share=share,
+                prevent_thread_lock=True,
+                quiet=True,
+                inbrowser=False,
+                show_error=True,
+                max_file_size=int(self.service.config.file_size * 1e6),
+                ssr_mode=False,
+                enable_monitoring=False,
+                footer_links=["api"],
+                theme=theme,
+                css_paths=[ASSETS / "style.css"],
+                app_kwargs={"middleware": [Middleware(Guard, service=self.service)]},
+            )
+        except OSError as error:
+            raise UserError(f"Nothing can be served on {host}, port {port}: {error}. Give another --port.") from None
+
+    def close(self) -> None:
+        """End it, and remove all files."""
+        self.page.close(verbose=False)
+        self.service.close()

@@ -1,0 +1,223 @@
+"""What the application does, as functions: the tabs, the API and the tests call these and nothing else.
+
+Each takes uploads and says whose they are; each opens them in a process with limits, runs networks where all are run,
+and leaves its result where only its owner finds it. `UserError` carries the sentence for whoever asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from densessl.apps.backbones import Backbones, Choice
+from densessl.apps.config import AppConfig
+from densessl.apps.engine import Engine
+from densessl.apps.jobs import Job, Jobs
+from densessl.apps.parsing import ENGINES, FORMATS, parse_document, selected
+from densessl.apps.resemblance import Resemblance
+from densessl.apps.segments import Segmentation
+from densessl.apps.sessions import Entry, Sessions
+from densessl.apps.worker import Picture, Worker
+from densessl.config import nearest
+from densessl.errors import UserError
+from densessl.segmentation import SegmentConfig, learn, segment_scores
+
+METHODS = ("kmeans", "spectral")
+MOST_SEGMENTS = 40
+# Shares of a request's progress at which its stages end.
+OPENED, SEEN, LEARNED = 0.15, 0.6, 0.75
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a user uploaded. name: what they call it."""
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True)
+class RunShown:
+    """A run as the application shows it: files of pictures."""
+
+    choice: Choice
+    pictures: list[Path] = field(default_factory=list)
+
+
+class Service:
+    """The application without its pages. `close` ends its threads and processes and removes all files."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
+        self.backbones = Backbones(config)
+        self.engine, self.worker = Engine(config), Worker(config)
+        self.sessions, self.jobs = Sessions(config), Jobs()
+
+    def close(self) -> None:
+        self.engine.close()
+        self.worker.close()
+        self.sessions.close()
+
+    def job(self, tell: Callable[[float, str], None] = lambda share, what: None) -> Job:
+        """A request that ends in time."""
+        return Job(self.config.seconds, tell)
+
+    def uploads(self, paths: Sequence[str], owner: str | None) -> list[Upload]:
+        """Files of this user; raises `UserError` for others', and for those that are no longer kept."""
+        found = []
+        for path in paths:
+            name = Path(path).name
+            if not self.sessions.may_read(path, owner) or not os.path.isfile(path):
+                raise UserError(f"{name} is no longer kept: upload it again.")
+            found.append(Upload(path, name))
+        return found
+
+    def segment(
+        self,
+        pictures: Sequence[Upload],
+        segments: int | str = 6,
+        method: str = "kmeans",
+        backbone: str | None = None,
+        owner: str | None = None,
+        job: Job | None = None,
+    ) -> Entry:
+        """Find segments in pictures without a label; the entry's payload is a `Segmentation`.
+
+        segments: how many, 2 to 40, or "auto" for as many as fit best. method: "kmeans" or "spectral", as of `densessl
+        segment`. backbone: the name of one of `backbones`; None is the application's. Pictures that cannot be read are
+        left out, which `notes` tells; raises `UserError` where none can be.
+        """
+        job = job or self.job()
+        number = _segments(segments)
+        _known("method", method, METHODS)
+        choice = self.backbones.choice(backbone)
+        entry = self.sessions.begin(owner)
+        with _removed_on_error(self.sessions, entry):
+            opened, notes = self._opened(pictures, job)
+            maps = self.engine.maps([each.image for each in opened], choice.spec, advance=_seen(job, len(opened)))
+            config = SegmentConfig(data="", out="", classes=number, method=method)
+            with self.engine.turn():
+                job(SEEN, "Finding segments")
+                model, swept = learn(maps, config, lambda stage, done, total, note: job(SEEN, stage))
+            found = Segmentation.begin(entry.folder, model.classes, config.least_area)
+            for done, (picture, map_) in enumerate(zip(opened, maps, strict=True)):
+                job(LEARNED + (1 - LEARNED) * done / len(opened), f"Drawing masks, {done + 1} of {len(opened)}")
+                with self.engine.turn():
+                    scores = segment_scores(model, map_, picture.image, config)
+                    found.add(picture.name, picture.image, picture.size, scores)
+            found.notes = [*notes, *([swept.doubt] if swept and swept.doubt else [])]
+            self.sessions.hold(entry, found, 0)
+        return entry
+
+    def correspond(
+        self,
+        pictures: Sequence[Upload],
+        backbone: str | None = None,
+        owner: str | None = None,
+        job: Job | None = None,
+    ) -> Entry:
+        """See pictures as a backbone does; the entry's payload is a `Resemblance`, whose `heats` answers each click."""
+        job = job or self.job()
+        choice = self.backbones.choice(backbone)
+        entry = self.sessions.begin(owner)
+        with _removed_on_error(self.sessions, entry):
+            opened, notes = self._opened(pictures, job)
+            advance = _seen(job, len(opened), 1.0)
+            maps = self.engine.maps([each.image for each in opened], choice.spec, window=1, advance=advance)
+            found = Resemblance(entry.folder, choice.name, notes=notes)
+            for picture, map_ in zip(opened, maps, strict=True):
+                found.add(picture.name, picture.image, picture.size, map_)
+            self.sessions.hold(entry, found, found.held)
+        return entry
+
+    def parse(
+        self,
+        document: Upload,
+        pages: str | None = None,
+        formats: Sequence[str] = ("json", "md", "html"),
+        engine: str = "auto",
+        owner: str | None = None,
+        job: Job | None = None,
+    ) -> Entry:
+        """Parse a PDF, a TIFF or a picture; the entry's payload is a `Parsed`.
+
+        pages: such as "1-3,7"; None or "" for all, up to the application's limit. formats: of `FORMATS`. engine: what
+        reads text where a page has none of its own, of `ENGINES`.
+        """
+        job = job or self.job()
+        for each in formats:
+            _known("format", each, FORMATS)
+        _known("engine", engine, ENGINES)
+        entry = self.sessions.begin(owner)
+        with _removed_on_error(self.sessions, entry):
+            job(0.0, "Opening the document")
+            source, there = self.worker.document(document.path, document.name, entry.folder)
+            wanted = selected(pages, there, self.config.pages)
+            out = entry.folder / "out"
+
+            def progress(stage: str, done: int, total: int, note: str = "") -> None:
+                job(done / max(1, total), f"{stage}, {done} of {total} pages")
+
+            with self.engine.turn():
+                found = parse_document(source, document.name, there, out, formats, wanted, engine, progress)
+            if not (pages or "").strip() and there > self.config.pages:
+                found.notes.append(f"The document has {there} pages; these are the first {self.config.pages}.")
+            self.sessions.hold(entry, found, 0)
+        return entry
+
+    def _opened(self, uploads: Sequence[Upload], job: Job) -> tuple[list[Picture], list[str]]:
+        """The pictures that can be read, and a sentence for each other; raises the first one where none can."""
+        if not uploads:
+            raise UserError("There are no pictures yet: drop some, or take an example.")
+        if len(uploads) > self.config.pictures:
+            raise UserError(
+                f"These are {len(uploads)} pictures, more than the {self.config.pictures} that are taken at a time."
+            )
+        opened, refused = [], []
+        for done, each in enumerate(uploads):
+            job(OPENED * done / len(uploads), f"Opening pictures, {done + 1} of {len(uploads)}")
+            try:
+                opened.append(self.worker.picture(each.path, each.name))
+            except UserError as error:
+                refused.append(str(error))
+        if not opened:
+            more = f" The other {len(refused) - 1} cannot be read either." if len(refused) > 1 else ""
+            raise UserError(refused[0] + more)
+        return opened, refused
+
+
+@contextmanager
+def _removed_on_error(sessions: Sessions, entry: Entry) -> Iterator[None]:
+    """Take a result away whose making fails."""
+    try:
+        yield
+    except BaseException:
+        sessions.remove(entry.token)
+        raise
+
+
+def _seen(job: Job, count: int, end: float = SEEN) -> Callable[[int], None]:
+    def advance(done: int) -> None:
+        job(OPENED + (end - OPENED) * done / count, f"Looking at pictures, {min(done + 1, count)} of {count}")
+
+    return advance
+
+
+def _segments(given: int | str) -> int | str:
+    """2 to `MOST_SEGMENTS`, or "auto"; raises `UserError`."""
+    text = str(given).strip().lower()
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdecimal() and 2 <= int(text[:9]) <= MOST_SEGMENTS):
+        raise UserError(f"{str(given)[:20]!r} is no number of segments: give 2 to {MOST_SEGMENTS}, or auto.")
+    return int(text)
+
+
+def _known(what: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise UserError(
+            f"There is no {what} {str(given)[:40]!r}{nearest(str(given), known)} Known: {', '.join(known)}."
+        )

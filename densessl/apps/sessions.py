@@ -1,0 +1,152 @@
+"""What belongs to whom: folders and results of users, found by names that nobody can guess, and removed in time.
+
+A result has a token of 128 random bits and, where whoever asked for it sent the cookie of the page, their name; it is
+given to nobody else. Results lie in a folder of their own below one temporary root. They are removed some minutes after
+their last use, the longest unused sooner where memory is short, and all with the root at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from densessl.apps.config import AppConfig
+from densessl.errors import UserError
+
+COOKIE = "densessl"
+LOOK = 15.0  # seconds between two looks for what is old
+
+
+class Gone(UserError):
+    """A result that is no longer kept, or never was, or is another user's: nobody is told which."""
+
+
+@dataclass
+class Entry:
+    """A result. owner: who asked for it, None for those who sent no cookie. held: bytes of memory that it takes."""
+
+    token: str
+    owner: str | None
+    folder: Path
+    payload: Any = None
+    held: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+
+class Sessions:
+    """Results of all users; for any number of threads. `close` removes everything."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
+        self.root = Path(tempfile.mkdtemp(prefix="densessl-app-", dir=config.folder))
+        self.uploads, self.results = self.root / "uploads", self.root / "results"
+        self.uploads.mkdir()
+        self.results.mkdir()
+        self._entries: dict[str, Entry] = {}
+        self._uploaded: dict[str, set[str | None]] = {}
+        self._lock, self._ended = threading.RLock(), threading.Event()
+        threading.Thread(target=self._watch, name="removal", daemon=True).start()
+
+    def begin(self, owner: str | None) -> Entry:
+        """A result to be filled, with an empty folder."""
+        token = secrets.token_hex(16)
+        folder = self.results / token
+        folder.mkdir()
+        entry = Entry(token, owner, folder)
+        with self._lock:
+            self._entries[token] = entry
+        return entry
+
+    def hold(self, entry: Entry, payload: Any, held: int) -> None:
+        """Keep what a result needs in memory, so many bytes; others that were not used for longest make room."""
+        with self._lock:
+            entry.payload, entry.held = payload, held
+            others = sorted((each for each in self._entries.values() if each is not entry), key=lambda each: each.used)
+            while others and sum(each.held for each in self._entries.values()) > self.config.held * 1e9:
+                oldest = others.pop(0)
+                if oldest.held:
+                    self.remove(oldest.token)
+
+    def find(self, token: str, owner: str | None) -> Entry:
+        """The result of this token; raises `Gone` unless it is there and this user's."""
+        with self._lock:
+            entry = self._entries.get(token)
+            if entry is None or (entry.owner is not None and entry.owner != owner):
+                raise Gone("This result is no longer kept: run it again.")
+            entry.used = time.monotonic()
+            return entry
+
+    def remove(self, token: str) -> None:
+        """Take a result away, with its folder."""
+        with self._lock:
+            entry = self._entries.pop(token, None)
+        if entry is not None:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+
+    def uploaded(self, path: str, owner: str | None) -> None:
+        """Note whose upload a file is; the same bytes under the same name are one file, which may be several users'."""
+        with self._lock:
+            self._uploaded.setdefault(os.path.realpath(path), set()).add(owner)
+        with suppress(FileNotFoundError):  # it is moved there in a moment
+            os.utime(path)
+
+    def adopt(self, path: Path, owner: str | None) -> str:
+        """A copy of a file of ours as an upload of this user; its path."""
+        folder = self.uploads / secrets.token_hex(16)
+        folder.mkdir()
+        target = shutil.copyfile(path, folder / path.name)
+        self.uploaded(str(target), owner)
+        return str(target)
+
+    def may_read(self, path: str, owner: str | None) -> bool:
+        """Whether this file is an upload of this user."""
+        with self._lock:
+            return owner in self._uploaded.get(os.path.realpath(path), ())
+
+    def full(self) -> bool:
+        """Whether uploads and results take what they may on the disk."""
+        sizes = (
+            os.lstat(Path(folder, name)).st_size for folder, _, names in os.walk(self.root) for name in list(names)
+        )
+        try:
+            return sum(sizes) > self.config.disk * 1e9
+        except FileNotFoundError:  # removed meanwhile
+            return self.full()
+
+    def clean(self) -> None:
+        """Remove what was not used for as long as it is kept."""
+        seconds = self.config.keep * 60
+        with self._lock:
+            old = [each.token for each in self._entries.values() if time.monotonic() - each.used > seconds]
+        for token in old:
+            self.remove(token)
+        for folder, _, names in os.walk(self.uploads):
+            for path in (Path(folder, name) for name in names):
+                try:
+                    # Where it was uploaded again, its time is that of its last upload.
+                    if time.time() - path.stat().st_mtime > seconds:
+                        path.unlink()
+                        with self._lock:
+                            self._uploaded.pop(os.path.realpath(path), None)
+                        path.parent.rmdir()
+                except OSError:  # removed meanwhile, or used again
+                    continue
+
+    def close(self) -> None:
+        """Remove everything."""
+        self._ended.set()
+        with self._lock:
+            self._entries.clear()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(LOOK, self.config.keep * 60 / 4)):
+            self.clean()

@@ -1,0 +1,198 @@
+"""Uploads, opened by processes that may be lost: `densessl.apps.opener` says what runs there.
+
+A few such processes wait for requests, and threads take them in turn. One that dies of an upload, hangs or takes more
+time or memory than it may is replaced, and whoever asked gets a sentence. Pages of PDFs are drawn by the process that
+the whole package draws them with, `densessl.data.pages.pdf`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from densessl.apps.config import AppConfig
+from densessl.data.images import UnreadableImage
+from densessl.data.pages import pdf
+from densessl.data.pages.renderer import READY, Canvas
+from densessl.errors import UserError
+
+START = 120  # seconds for a process to begin, on a machine that is busy
+PATIENCE = 6  # times the processor time of a request that its answer is waited for
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upload's picture.
+
+    name: of the file that was uploaded, for people to read. image: (h, w, 3) uint8 RGB, reduced where it is larger than
+    what is worked with. size: (height, width) of the upload.
+    """
+
+    name: str
+    image: np.ndarray
+    size: tuple[int, int]
+
+
+class Worker:
+    """Opens uploads, two at a time; threads may share it. Raises `UserError` with a sentence for what it cannot."""
+
+    def __init__(self, config: AppConfig, processes: int = 2) -> None:
+        self.config = config
+        self._idle: queue.Queue[_Process | None] = queue.Queue()
+        for _ in range(processes):
+            self._idle.put(None)  # started when it is first needed
+
+    def picture(self, path: str, name: str) -> Picture:
+        """The picture of an upload, checked and decoded."""
+        if self.kind(path, name) == "pdf":
+            raise UserError(f"{name} is a PDF, not a picture: open it under Parse.")
+        found, image = self._ask(name, "read", path, self.config.side)
+        return Picture(name, image, tuple(found["size"]))
+
+    def kind(self, path: str, name: str) -> str:
+        """ "pdf" or "picture"."""
+        return self._ask(name, "kind", path, int(self.config.file_size * 1e6))[0]
+
+    def document(self, path: str, name: str, folder: Path) -> tuple[Path, int]:
+        """A file below `folder` that is safe to be read by any process, and how many pages it has.
+
+        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew.
+        """
+        if self.kind(path, name) == "pdf":
+            try:
+                claimed, _ = pdf.numbers(path)
+            except UnreadableImage as error:
+                raise UserError(_unreadable(name, error)) from None
+            target = folder / f"{stem(name)}.pdf"
+            target.write_bytes(Path(path).read_bytes())
+            return target, claimed
+        found, _ = self._ask(name, "clean", path, str(folder / stem(name)), self.config.pages)
+        return Path(found["path"]), found["frames"]
+
+    def close(self) -> None:
+        """End the processes that wait."""
+        while not self._idle.empty():
+            if process := self._idle.get():
+                process.end()
+
+    def _ask(self, name: str, what: str, *about: object) -> tuple:
+        with self._own() as own:
+            own.process = own.process or _Process(self.config)
+            try:
+                return own.process.ask(self.config.open_seconds, what, *about)
+            except UnreadableImage as error:
+                raise UserError(_unreadable(name, error)) from None
+            except BaseException as error:
+                own.process, lost = None, own.process
+                reason = lost.end(kill=True)
+                if not isinstance(error, EOFError | OSError | TimeoutError):
+                    raise
+                raise UserError(_unreadable(name, self._reason(error, reason))) from None
+
+    @contextmanager
+    def _own(self) -> Iterator[_Place]:
+        place = _Place(self._idle.get())
+        try:
+            yield place
+        finally:
+            self._idle.put(place.process)
+
+    def _reason(self, error: BaseException, status: int) -> str:
+        if isinstance(error, TimeoutError) or status == -signal.SIGPROF:
+            return f"it takes more than the {self.config.open_seconds:g} s that opening may take"
+        return f"a decoder crashes on it, or needs more than {self.config.memory:g} GB for it"
+
+
+def stem(name: str) -> str:
+    """A file's name without suffix and folders, for a file of ours: letters, digits, -, _ and spaces, 60 at most."""
+    last = Path(name.replace("\\", "/")).name
+    kept = "".join(each if each.isalnum() or each in "-_ " else "_" for each in Path(last).stem).strip("_ ")
+    return kept[:60] or "upload"
+
+
+def _unreadable(name: str, reason: object) -> str:
+    return f"{name} cannot be read: {reason}."
+
+
+@dataclass
+class _Place:
+    process: _Process | None
+
+
+class _Process:
+    """One process; raises `UserError` when it cannot be started."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self._shared = os.fdopen(os.memfd_create("upload"), "r+b")
+        shared = self._shared.fileno()
+        self._canvas = Canvas(shared)
+        numbers = f"{shared}, {int(config.memory * 1e9)}, {int(config.pixels * 1e6)}"
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        # One thread: threads of a linear algebra library would take address space, and nothing here needs them.
+        single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+        with tempfile.TemporaryFile() as complaints:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"from densessl.apps.opener import serve; serve({numbers})"],
+                pass_fds=[shared],
+                env={**os.environ, **single},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C in the terminal ends the server, which ends it
+            )
+            self._requests = Connection(os.dup(self.process.stdin.fileno()), readable=False)
+            self._answers = Connection(os.dup(self.process.stdout.fileno()), writable=False)
+            self.process.stdin.close()
+            self.process.stdout.close()
+            try:
+                ready = self._answers.poll(START) and self._answers.recv_bytes() == READY
+            except (EOFError, OSError):
+                ready = False
+            if not ready:
+                self.end(kill=True)
+                complaints.seek(0)
+                last = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+                raise UserError(
+                    f"The process that opens uploads cannot be started ({''.join(last) or 'it says nothing'}): "
+                    "start densessl app with more memory=GB."
+                )
+
+    def ask(self, seconds: float, *request: object) -> tuple:
+        """What was found, and pixels (h, w, 3) where it has a shape; raises `UnreadableImage` with its reason."""
+        self._requests.send_bytes(json.dumps([seconds, *request]).encode())
+        if not self._answers.poll(PATIENCE * seconds):
+            raise TimeoutError
+        answer = json.loads(self._answers.recv_bytes())
+        if "reason" in answer:
+            raise UnreadableImage(answer["reason"])
+        found = answer["found"]
+        if not (isinstance(found, dict) and "shape" in found):
+            return found, None
+        height, width = found["shape"]
+        length = height * width * 3
+        pixels = np.frombuffer(self._canvas.room(length), np.uint8, length)
+        return found, pixels.reshape(height, width, 3).copy()
+
+    def end(self, kill: bool = False) -> int:
+        """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""
+        self._requests.close()
+        self._answers.close()
+        self._shared.close()
+        try:
+            return self.process.wait(0.2 if kill else 2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()

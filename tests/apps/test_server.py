@@ -1,0 +1,268 @@
+"""The application as programs meet it: its API, whose files are whose, limits, and what is left behind."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from reportlab.pdfgen.canvas import Canvas
+
+import densessl.apps.service
+from densessl.apps.config import resolve
+from densessl.apps.page import api
+from densessl.apps.run import Application
+from densessl.errors import UserError
+from tests.apps.conftest import PHOTOGRAPHS
+from tests.apps.serving import SCRIPT, start, written
+
+FILES = [str(PHOTOGRAPHS / name) for name in ("cat.jpg", "temple.jpg")]
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    application = start(file_size=2, pictures=3, pages=2, backbone="colour", backbones=["box"])
+    yield application
+    assert application.service.sessions.root.is_dir()
+    application.close()
+    assert not application.service.sessions.root.exists()  # nothing is left behind
+
+
+@pytest.fixture(scope="module")
+def client(application) -> Client:
+    return Client(application.url, verbose=False)
+
+
+def upload(url: str, data: bytes, name: str, cookies: dict | None = None) -> httpx.Response:
+    return httpx.post(f"{url}gradio_api/upload", files={"files": (name, data)}, cookies=cookies or {})
+
+
+def call(url: str, name: str, data: list, cookies: dict | None = None) -> tuple[str, object]:
+    """As curl would: the last event of a call and what it says."""
+    asked = httpx.post(f"{url}gradio_api/call/{name}", json={"data": data}, cookies=cookies or {})
+    answer = httpx.get(f"{url}gradio_api/call/{name}/{asked.json()['event_id']}", cookies=cookies or {}, timeout=120)
+    lines = [each for each in answer.text.splitlines() if each]
+    event = [each for each in lines if each.startswith("event:")][-1].removeprefix("event: ")
+    return event, json.loads([each for each in lines if each.startswith("data:")][-1].removeprefix("data: "))
+
+
+def file_data(path: str) -> dict:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_segment_by_the_client(application, client):
+    found = client.predict([handle_file(each) for each in FILES], "3", "kmeans", "", api_name="/segment")
+    assert [each["name"] for each in found["pictures"]] == ["cat.jpg", "temple.jpg"]
+    assert len(found["segments"]) == 3 and sum(each["share"] for each in found["segments"]) == pytest.approx(1)
+    answer = httpx.get(application.url + found["pictures"][1]["mask"], cookies=client.cookies)
+    mask = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (found["pictures"][1]["height"], found["pictures"][1]["width"])
+    counts = np.bincount(mask.reshape(-1), minlength=3) / mask.size
+    np.testing.assert_allclose(counts, found["pictures"][1]["shares"], atol=0.01)
+    for key in ("coco", "zip"):
+        assert httpx.get(application.url + found[key], cookies=client.cookies).status_code == 200
+
+
+def test_correspond_by_the_client(client):
+    found = client.predict([handle_file(each) for each in FILES], 0, 0.4, 0.3, "colour", api_name="/correspond")
+    own = found["pictures"][0]
+    assert len(own["cosines"]) == own["rows"] * own["columns"] and own["best"] == [0.4, 0.3]
+    row, column = divmod(int(np.argmax(own["cosines"])), own["columns"])
+    assert abs(row + 0.5 - 0.3 * own["rows"]) <= 1 and abs(column + 0.5 - 0.4 * own["columns"]) <= 1
+    assert found["backbone"] == "colour"
+
+
+def test_parse_by_the_client(application, client, monkeypatch, tmp_path):
+    monkeypatch.setattr(densessl.apps.service, "parse_document", written)
+    canvas = Canvas(str(tmp_path / "lakes.pdf"))
+    canvas.drawString(72, 720, "On lakes")
+    canvas.showPage()
+    canvas.drawString(72, 720, "More")
+    canvas.save()
+    found = client.predict(handle_file(str(tmp_path / "lakes.pdf")), "", ["json", "html"], "auto", api_name="/parse")
+    assert (found["name"], found["count"], [each["number"] for each in found["pages"]]) == ("lakes.pdf", 2, [1, 2])
+    assert found["notes"] == ["A figure has no caption. (2 pages)"]
+    answer = httpx.get(application.url + found["files"]["lakes.html"], cookies=client.cookies)
+    # What a document brings is handed out as text to be kept, not as a page to be shown.
+    assert SCRIPT in answer.text and answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    page = httpx.get(f"{application.url}files/{found['token']}/page/1.jpg", cookies=client.cookies)
+    assert cv2.imdecode(np.frombuffer(page.content, np.uint8), 1).shape[0] == 1400
+    for path in ("page/3.jpg", "out/../../x", "out/%2e%2e/%2e%2e/lakes.pdf", "figure/lakes.pdf"):
+        assert httpx.get(f"{application.url}files/{found['token']}/{path}", cookies=client.cookies).status_code == 404
+    with pytest.raises(AppError, match="There is no page 7: the document has 2"):
+        client.predict(handle_file(str(tmp_path / "lakes.pdf")), "7", ["json"], "auto", api_name="/parse")
+
+
+def test_the_calls_are_described(client):
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {"/segment", "/correspond", "/parse", "/backbones"}
+    assert [each["label"] for each in named["/segment"]["parameters"]] == ["pictures", "segments", "method", "backbone"]
+    assert [each["name"] for each in client.predict(api_name="/backbones")] == ["colour", "box"]
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["many", "kmeans", ""], "'many' is no number of segments"),
+        (["3", "magic", ""], "There is no method 'magic'"),
+        (["3", "kmeans", "/etc"], "There is no backbone '/etc' here: colour, box"),
+    ],
+)
+def test_mistakes_are_sentences(client, arguments, sentence):
+    with pytest.raises(AppError, match=sentence) as error:
+        client.predict([handle_file(FILES[0])], *arguments, api_name="/segment")
+    assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_segment_by_curl_without_a_cookie(application):
+    path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
+    event, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+    assert event == "complete"
+    assert httpx.get(application.url + found[0]["pictures"][0]["mask"]).status_code == 200
+
+
+def test_the_examples_of_the_api_run(application, tmp_path):
+    shutil.copy(FILES[0], tmp_path / "photo.jpg")
+    python, shell = re.findall(r"(?:^    .*\n|^\n)+", api.__doc__, re.MULTILINE)
+    python, shell = (
+        textwrap.dedent(each).replace("http://127.0.0.1:7860", application.url[:-1]) for each in (python, shell)
+    )
+    run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = run([sys.executable, "-c", python + "\nprint(len(found['segments']))"])
+    assert done.stdout.strip().splitlines()[-1] == "6", done.stderr
+    if shutil.which("curl"):
+        first, second = (run(["bash", "-ec", shell]).stdout for _ in range(2))
+        # The first request brings the cookie, and is asked without one.
+        for answer in (first, second):
+            assert "event: complete" in answer
+            assert len(json.loads(answer.strip().splitlines()[-1].removeprefix("data: "))[0]["segments"]) == 6
+
+
+def test_what_is_one_users_is_given_to_no_other(application):
+    url = application.url
+    me, other = ({"densessl": each * 32} for each in "ab")
+    path = upload(url, Path(FILES[1]).read_bytes(), "mine.jpg", me).json()[0]
+    _, found = call(url, "segment", [[file_data(path)], "2", "kmeans", ""], me)
+    mask = url + found[0]["pictures"][0]["mask"]
+    addresses = [mask, f"{url}gradio_api/file={path}", f"{url}file={path}", f"{url}gradio_api/file/{quote(path)}"]
+    assert [httpx.get(each, cookies=me).status_code for each in addresses[:2]] == [200, 200]
+    for cookies in (other, {}, {"densessl": "x"}):
+        assert {httpx.get(each, cookies=cookies).status_code for each in addresses} == {404}
+        event, _ = call(url, "segment", [[file_data(path)], "2", "kmeans", ""], cookies)
+        assert event == "error"
+        edits = httpx.post(f"{url}files/{found[0]['token']}/edits", content=b"[]", cookies=cookies)
+        assert edits.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../../../etc/passwd", "{root}/../x", "http://127.0.0.1:9/x.jpg"])
+def test_no_other_file_or_address_is_read(application, path):
+    path = path.format(root=application.service.sessions.uploads)
+    event, answer = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+    assert event == "error" and "root:" not in str(answer) and "Traceback" not in str(answer)
+    assert httpx.get(f"{application.url}gradio_api/file={path}").status_code in (403, 404)
+    assert httpx.get(f"{application.url}gradio_api/proxy=https://x.hf.space/").status_code == 404
+
+
+def test_names_with_folders_are_kept_without_them(application):
+    for name in ("../../../../evil.jpg", "..\\..\\evil.jpg", "/tmp/evil.jpg", "a\x00b.jpg"):
+        answer = upload(application.url, Path(FILES[0]).read_bytes(), name)
+        if answer.status_code == 200:
+            kept = Path(answer.json()[0]).resolve()
+            assert application.service.sessions.uploads in kept.parents and kept.is_file()
+
+
+def test_limits_on_uploads(application, client, tmp_path):
+    answer = upload(application.url, bytes(2_100_000), "large.jpg")
+    assert answer.status_code == 413 and "maximum" in answer.text
+    (tmp_path / "bad.jpg").write_bytes(b"nothing")
+    with pytest.raises(AppError, match="bad.jpg cannot be read: it is not an image"):
+        client.predict([handle_file(str(tmp_path / "bad.jpg"))], "2", "kmeans", "", api_name="/segment")
+    with pytest.raises(AppError, match="more than the 3"):
+        client.predict([handle_file(FILES[0])] * 4, "2", "kmeans", "", api_name="/segment")
+    assert client.predict([handle_file(FILES[0])], "2", "kmeans", "", api_name="/segment")["segments"]
+
+
+def test_the_page_may_load_nothing_from_elsewhere(application):
+    answer = httpx.get(application.url)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "http" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_edits_by_the_page(application, client):
+    found = client.predict([handle_file(FILES[0])], "2", "kmeans", "", api_name="/segment")
+    place = f"{application.url}files/{found['token']}"
+    edits = [{"name": "cat", "colour": "#112233", "into": 0}, {"into": 0}]
+    answer = httpx.post(f"{place}/edits", content=json.dumps(edits), cookies=client.cookies)
+    assert [each["into"] for each in answer.json()] == [0, 0]
+    mask = httpx.get(application.url + found["pictures"][0]["mask"], cookies=client.cookies)
+    assert not cv2.imdecode(np.frombuffer(mask.content, np.uint8), cv2.IMREAD_UNCHANGED).any()
+    for wrong in (b"[", b"{}", b"[1, 2]", b'[{"into": 9}, {}]', b"x" * 70_000):
+        answer = httpx.post(f"{place}/edits", content=wrong, cookies=client.cookies)
+        assert answer.status_code in (400, 413) and len(answer.text) < 200
+    for wrong in (
+        "heat?picture=0&x=0&y=0",
+        "mask/9.png",
+        "mask/-1.png",
+        "../../etc/passwd",
+        "shown-9.jpg",
+        "scores-0.npy",
+    ):
+        assert httpx.get(f"{place}/{wrong}", cookies=client.cookies).status_code == 404
+
+
+def test_what_is_old_is_removed(photographs):
+    application = start(keep=0.02, backbone="colour")
+    try:
+        path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
+        _, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+        sessions = application.service.sessions
+        assert Path(path).is_file() and (sessions.results / found[0]["token"]).is_dir()
+        deadline = time.monotonic() + 60
+        while (Path(path).exists() or any(sessions.results.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not Path(path).exists() and not any(sessions.results.iterdir())
+        assert httpx.get(application.url + found[0]["coco"]).status_code == 404
+        event, answer = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+        assert event == "error" and "Traceback" not in json.dumps(answer)
+    finally:
+        application.close()
+
+
+def test_settings_that_cannot_be_are_told():
+    for setting, sentence in (
+        ("file_size=0", "file_size=0.0 must be above 0"),
+        ("runs=/nowhere", "runs=/nowhere is no folder"),
+        ("pagess=3", "did you mean 'pages'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            resolve([setting])
+
+
+def test_a_backbone_that_is_not_there_ends_the_start():
+    with pytest.raises(UserError, match="no backbone"):
+        start(backbone="nowhere.safetensors")
+
+
+def test_a_disk_that_is_full_takes_no_uploads(application, monkeypatch):
+    assert upload(application.url, b"x", "y.jpg").status_code == 200
+    monkeypatch.setattr(application.service.config, "disk", 1e-9)
+    (application.service.sessions.uploads / "filler").write_bytes(bytes(100))
+    answer = upload(application.url, b"x", "z.jpg")
+    assert answer.status_code == 507 and "no room" in answer.text
