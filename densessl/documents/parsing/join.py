@@ -32,13 +32,15 @@ def linked(pages: Iterable[Page]) -> Iterator[Page]:
 
     Cells stay on their pages; writers put the rows of parts one under another.
     """
-    before = None
+    before, head = None, None
     for page in pages:
         parts = goes_on(before, page) if before is not None else None
         before = copy(page)
         if parts is not None:
             last, first = parts
-            part = replace(first, joined=last.id, table=without(first.table, repeated(last.table, first.table)))
+            head = head if last.joined else last.table
+            part = replace(first, joined=last.id, table=without(first.table, repeated(head, first.table)))
+            before.blocks = [replace(first, joined=last.id) if block is first else block for block in page.blocks]
             page.blocks = [part if block is first else block for block in page.blocks]
         yield page
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from densessl.documents.parsing.join import goes_on, joined
+from densessl.documents.parsing.join import goes_on, linked
 from densessl.documents.parsing.model import Block, Cell, Page, Table
 
 
@@ -33,20 +33,34 @@ AGAIN = table([HEAD, ["c", "5", "6"]])
 BARE = table([["c", "5", "6"], ["d", "7", "8"]], header=0)
 
 
-def test_a_repeated_header_is_left_out():
-    whole = joined([FIRST, AGAIN])
-    assert whole.grid() == [HEAD, ["a", "1", "2"], ["b", "3", "4"], ["c", "5", "6"]]
-    assert {cell.row for cell in whole.cells if cell.header} == {0}
-    assert FIRST.rows == 3 and AGAIN.cells[0].row == 0  # parts stay as they are
+def parts(*tables):
+    """The tables as parts of one, each on a page of its own, as `linked` leaves them."""
+    pages = [page(number, block("table", f"t{number}", each)) for number, each in enumerate(tables, 1)]
+    return [each.blocks[0] for each in linked(pages)]
 
 
-def test_a_part_without_a_header_goes_on_whole():
-    assert joined([FIRST, BARE, AGAIN]).grid()[3:] == [["c", "5", "6"], ["d", "7", "8"], ["c", "5", "6"]]
+def test_a_repeated_header_is_left_out_and_parts_say_what_they_go_on_with():
+    first, second = parts(FIRST, AGAIN)
+    assert (first.joined, second.joined) == (None, "t1")
+    assert first.table == FIRST and second.table.grid() == [["c", "5", "6"]]
+    assert not any(cell.header for cell in second.table.cells)
+    assert AGAIN.rows == 2 and AGAIN.cells[0].row == 0  # what was read stays as it is
 
 
-def test_header_cells_keep_their_spans_and_a_span_that_differs_is_no_repetition():
+def test_a_part_without_a_header_goes_on_whole_and_one_after_it_repeats_the_first_ones():
+    _, second, third = parts(FIRST, BARE, AGAIN)
+    assert second.table == BARE and third.table.grid() == [["c", "5", "6"]]
+    assert (second.joined, third.joined) == ("t1", "t2")
+
+
+def test_a_span_that_differs_is_no_repetition():
     wide = replace(AGAIN, cells=[replace(AGAIN.cells[0], columns=2), *AGAIN.cells[2:]])
-    assert joined([FIRST, wide]).rows == 5
+    assert parts(FIRST, wide)[1].table.rows == 2
+
+
+def test_tables_that_are_none_of_one_are_left_alone():
+    fewer = table([["c", "5"]], (50, 200, 400), 0)
+    assert [each.joined for each in parts(FIRST, fewer, BARE)] == [None, None, None]
 
 
 @pytest.mark.parametrize("between", [(), ("page_footer",), ("footnote", "page_footer")])
@@ -76,8 +90,6 @@ def test_other_columns_are_another_table():
     assert goes_on(before, page(2, block("table", "t2", fewer))) is None
     assert goes_on(before, page(2, block("table", "t2", moved))) is None
     assert goes_on(before, page(2)) is None
-    with pytest.raises(ValueError, match="2 columns"):
-        joined([FIRST, fewer])
 
 
 def test_columns_are_compared_within_the_width_of_each_page():
