@@ -83,10 +83,11 @@ class Summary:
         return " ".join(sentences)
 
 
-def parse(config: ParseConfig, report: Report | None = None) -> Summary:
+def parse(config: ParseConfig, report: Report | None = None, detector: Detector | None = None) -> Summary:
     """Write the contents of documents in the formats that are asked for.
 
-    report: as `Progress`; what it raises ends the run, and the same call again goes on.
+    report: as `Progress`; what it raises ends the run, and the same call again goes on. detector: that of
+    `config.model`, where it is loaded already.
     Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and stand in
     the outputs with the reason.
     """
@@ -95,7 +96,9 @@ def parse(config: ParseConfig, report: Report | None = None) -> Summary:
     source = open_source(config.documents, page_side=config.page_side)
     folder = Path(config.out).expanduser()
     check_apart(config.documents, folder)
-    detector, weights = _detector(config)
+    place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
+    detector = _telling(detector or load_detector(place), config.score)
+    weights = place / DETECTOR if place.is_dir() else place
     with claimed(folder):
         remove_leftovers(folder)
         return Run(config, source, folder, detector, reader, _made_by(weights, config, reader), report or Progress())()
@@ -256,13 +259,11 @@ def _ahead(
     yield from waiting
 
 
-def _detector(config: ParseConfig) -> tuple[Detector, Path]:
-    """The detector, and the file of its weights."""
-    place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
-    detector = load_detector(place)
-    detector.config = replace(detector.config, score=config.score)
+def _telling(detector: Detector, score: float) -> Detector:
+    """The detector, of which no object has a lower score."""
+    detector.config = replace(detector.config, score=score)
     detector.objects.config = detector.config
-    return detector, place / DETECTOR if place.is_dir() else place
+    return detector
 
 
 def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:
