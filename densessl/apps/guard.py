@@ -48,7 +48,8 @@ class Guard:
             return
         owner, path = owner_of(scope), scope["path"]
         scope["owner"] = owner
-        send = _answering(send, None if owner else secrets.token_hex(16))
+        fresh = None if owner else secrets.token_hex(16)
+        send = _answering(send, fresh)
         if path.startswith("/files/"):
             await self.files(scope, receive, send)
         elif CLOSED.search(path) or not self._may_have(path, owner):
@@ -58,7 +59,7 @@ class Guard:
                 sentence = "There is no room for uploads at the moment: try again in some minutes."
                 await PlainTextResponse(sentence, 507)(scope, receive, send)
             else:
-                await self.app(scope, receive, self._noting(send, owner))
+                await self.app(scope, receive, self._noting(send, {owner, fresh or owner}))
         else:
             await self.app(scope, receive, send)
 
@@ -66,8 +67,8 @@ class Guard:
         found = FILE.search(path)
         return found is None or self.sessions.may_read(unquote(found["path"]), owner)
 
-    def _noting(self, send: Send, owner: str | None) -> Send:
-        """Note the paths of an upload as this owner's."""
+    def _noting(self, send: Send, owners: set[str | None]) -> Send:
+        """Note the paths of an upload as these owners': of who has no cookie yet, with and without the one they get."""
         body = bytearray()
 
         async def noting(message: Message) -> None:
@@ -75,7 +76,8 @@ class Guard:
                 body.extend(message.get("body", b"")[: WHOLE - len(body)])
                 if not message.get("more_body"):
                     for each in _paths(bytes(body)):
-                        self.sessions.uploaded(each, owner)
+                        for owner in owners:
+                            self.sessions.uploaded(each, owner)
             await send(message)
 
         return noting

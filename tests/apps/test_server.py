@@ -139,10 +139,9 @@ def test_segment_by_curl_without_a_cookie(application):
 
 def test_the_examples_of_the_api_run(application, tmp_path):
     shutil.copy(FILES[0], tmp_path / "photo.jpg")
-    python, shell = re.findall(r"(?:^    .*\n|^\n)+", api.__doc__, re.MULTILINE)
-    python, shell = (
-        textwrap.dedent(each).replace("http://127.0.0.1:7860", application.url[:-1]) for each in (python, shell)
-    )
+    said = api.__doc__.replace("http://127.0.0.1:7860", application.url[:-1])
+    found = re.findall(r"(?:^    .*\n|^\n)+", said, re.MULTILINE)
+    python, shell = (textwrap.dedent(each) for each in found if each.strip())
     run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     done = run([sys.executable, "-c", python + "\nprint(len(found['segments']))"])
     assert done.stdout.strip().splitlines()[-1] == "6", done.stderr

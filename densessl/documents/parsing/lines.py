@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from densessl.documents.parsing.model import Box, Line, Word
-from densessl.documents.parsing.text import is_cjk, is_marker
+from densessl.documents.parsing.text import is_cjk, is_marker, number_of
 
 REACH = 2.5  # ems between words of a line of a page; a tabulator is more
 OVERLAP = 0.45  # of the lower of two words' heights, which a raised figure has with its word
@@ -28,6 +28,7 @@ ALIGNED = 0.4  # ems that their beginnings may differ by
 NEARBY = 8  # ems above and below in which they are looked for
 SMALL = 0.85  # of the size of a line's letters: raised and lowered words are less
 STEEPEST = math.tan(math.radians(3))
+LEADERS = ".·…_"
 CHUNK = 256
 
 
@@ -203,7 +204,7 @@ def _cut(chains: list[list[int]], boxes: np.ndarray, sizes: np.ndarray, words: S
         start = 0
         for place, space in enumerate(spaces, 1):
             smaller = min(sizes[chain[place]], sizes[chain[place - 1]])
-            if space < WIDE * smaller or is_marker(" ".join(words[each].text for each in chain[start:place])):
+            if space < WIDE * smaller or _belongs(chain[start : place + 1], sizes, words):
                 continue
             others = np.delete(spaces, place - 1)
             usual = np.median(others) if len(others) else 0.3 * smaller
@@ -212,6 +213,17 @@ def _cut(chains: list[list[int]], boxes: np.ndarray, sizes: np.ndarray, words: S
                 start = place
         parted.append(chain[start:])
     return parted
+
+
+def _belongs(chain: list[int], sizes: np.ndarray, words: Sequence[Word]) -> bool:
+    """Whether the last of these words goes with those before whatever space there is: an item with its marker, a title
+    with its number of the same size, the number of a page with dots that lead to it."""
+    *before, word = chain
+    text = " ".join(words[place].text for place in before)
+    dots = [place for place in (before[-1], word) if not words[place].text.strip(LEADERS)]
+    if dots or is_marker(text):
+        return True
+    return bool(number_of(text)) and len(before) == 1 and abs(sizes[before[0]] - sizes[word]) <= 0.05 * sizes[word]
 
 
 def _gutter(word: int, boxes: np.ndarray, size: float, before: np.ndarray, beside: np.ndarray) -> bool:

@@ -19,8 +19,11 @@ EDGE = 0.09  # of the page's height, in which running headers and footers stand
 SHORT = 0.75  # of a text's width: a line that is no longer ends its paragraph
 LARGER, SMALLER = 1.12, 0.92  # of the size of most of the page: headings, footnotes
 SCATTERED = 12  # letters of a piece of a formula or of what a drawing says, at most
+WORD = 5  # letters of most of them, at most: headings of a table of contents are more
 CLOSE = 1.5  # ems between such pieces
 FORMULA = 6  # times as high as its letters, at most
+SIGN = re.compile("[=+\u2212\u00d7<>\u2264\u2265\u2211\u222b\u221a\u03b1-\u03c9\U0001d400-\U0001d7ff]")
+NUMBERED = 5  # lines that are numbered in the margin, at least
 CAPTION = re.compile(
     r"(fig(ure|\.)?|table|abb(ildung|\.)?|tab(elle|leau|ela|ella|la|\.)?|figur[ae]?|рис(\.|унок)?|таблица|εικόνα|σχήμα|πίνακας|"
     r"rys(\.|unek)?|tabela|scheme|chart|plate|listing)\s*[\dIVXA-Z]+([.\-]\d+)*(\s*[.:–—|]|\s*$)",
@@ -56,29 +59,52 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     return -size / 2 <= box[1] - added[3] <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
 
 
-def clusters(groups: Sequence[list[Line]]) -> tuple[list[tuple[str, list[Line]]], list[list[Line]]]:
+def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str, list[Line]]], list[list[Line]]]:
     """What lies scattered in small pieces close to each other, three or more, with its type, and the other groups.
 
-    It is a formula when it is no higher than `FORMULA` lines, else of a drawing that was not found, "other".
+    It is a formula when it has a sign that formulas have and is no higher than `FORMULA` lines, else "other": of a
+    drawing that was not found, or the numbers of lines in the margin. body: the page's `body_size`.
     """
     small = [sum(len(word.text) for line in group for word in line.words) <= SCATTERED for group in groups]
     boxes = [union(line.bbox for line in group) for group in groups]
     reach = [CLOSE * max(em(line) for line in group) for group in groups]
-    left = [place for place, each in enumerate(small) if each]
     found, taken = [], set()
+    tiny = [place for place, group in enumerate(groups) if em(group[0]) <= SMALLER * body]
+    numbers = _line_numbers(tiny, groups)
+    if numbers:
+        found.append(("other", [line for place in numbers for line in groups[place]]))
+        taken.update(numbers)
+    left = [place for place, each in enumerate(small) if each and place not in taken]
     while left:
         cluster = [left.pop(0)]
         for at in cluster:  # it grows meanwhile
             near = [each for each in left if _close(boxes[at], boxes[each], max(reach[at], reach[each]))]
             cluster += near
             left = [each for each in left if each not in near]
-        if len(cluster) >= 3:
+        letters = [len(line.text) for place in cluster for line in groups[place]]
+        if len(cluster) >= 3 and median(letters) <= WORD:
             lines = in_rows([line for place in cluster for line in groups[place]])
             box = union(line.bbox for line in lines)
-            high = box[3] - box[1] > FORMULA * median(em(line) for line in lines)
-            found.append(("other" if high else "formula", lines))
+            low = box[3] - box[1] <= FORMULA * median(em(line) for line in lines)
+            found.append(("formula" if low and any(SIGN.search(line.text) for line in lines) else "other", lines))
             taken.update(cluster)
     return found, [group for place, group in enumerate(groups) if place not in taken]
+
+
+def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
+    """Of groups of a word in each line, those that count the lines of a page, from top to bottom."""
+    counting = [
+        place for place in places if all(len(line.words) == 1 and line.text.isdecimal() for line in groups[place])
+    ]
+    best: list[int] = []
+    for first in counting:
+        edge, size = groups[first][0].bbox[2], em(groups[first][0])
+        column = [each for each in counting if all(abs(line.bbox[2] - edge) <= size / 2 for line in groups[each])]
+        values = [int(line.text) for place in column for line in groups[place]]
+        rising = [below - above for above, below in zip(values, values[1:], strict=False)]
+        if len(values) >= NUMBERED and len(set(rising)) == 1 and rising[0] > 0 and len(column) > len(best):
+            best = column
+    return best
 
 
 def _close(a: tuple[float, ...], b: tuple[float, ...], reach: float) -> bool:

@@ -174,17 +174,13 @@ def _goes_on(
     columns = _columns([block for each in [*group, strip] for block in each], boxes)
     if len(columns) < 2:
         return False
-    for strips in (group, [strip]):
-        own = _columns([block for each in strips for block in each], boxes)
-        if len(own) > len(columns):  # it has gutters that end here
-            return False
-    sides = [
-        (min(each), max(each)) for each in ([x for i in column for x in _shrunk(boxes[i], 0)] for column in columns)
-    ]
-    between = [(left[1], right[0]) for left, right in zip(sides, sides[1:], strict=False)]
-    if gutters and not any(a < d and c < b for a, b in between for c, d in gutters):
-        return False
-    return not _are_rows(columns, boxes)
+    if gutters:
+        sides = [[edge for block in column for edge in _shrunk(boxes[block], 0)] for column in columns]
+        between = [(max(left), min(right)) for left, right in zip(sides, sides[1:], strict=False)]
+        fine = any(a < d and c < b for a, b in between for c, d in gutters)
+    else:  # none of theirs may end here
+        fine = all(len(_columns(each, boxes)) <= len(columns) for each in (sum(group, []), strip))
+    return fine and not _are_rows(columns, boxes)
 
 
 def _gutters(blocks: list[int], boxes: Sequence[Box]) -> list[tuple[float, float]]:

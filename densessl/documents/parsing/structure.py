@@ -134,7 +134,7 @@ def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float)
     tops = [piece.bbox[1] for piece in pieces if piece.type != "page_header"]
     bottoms = [piece.bbox[3] for piece in pieces if piece.type != "page_footer"]
     highest, lowest = min(tops, default=math.inf), max(bottoms, default=-math.inf)
-    scattered, rest = clusters(rest)
+    scattered, rest = clusters(rest, body)
     found = [_Piece(kind, group, boxed(group)) for kind, group in scattered]
     for group in rest:
         box = boxed(group)

@@ -58,12 +58,14 @@ class Whole:
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str, int], _Run] = {}
         self._depths: dict[float, Counter[int]] = defaultdict(Counter)  # size of headings -> depths of their numbers
-        self._titles: Counter[float] = Counter()  # sizes
+        self._titles: dict[float, Counter[int]] = defaultdict(Counter)  # the same of what the detector calls titles
+        self._first: int | None = None  # the first page
         self._levels: dict[float, int] | None = None
 
     def look(self, page: Page) -> None:
         """The first pass."""
         self._levels = None
+        self._first = page.number if self._first is None else self._first
         for side, block in _edges(page):
             for key in _keys(side, block, page):
                 if key in self._runs:
@@ -73,10 +75,9 @@ class Whole:
         if len(self._runs) > STRINGS:
             self._forget(page.number)
         for block in page.blocks:
-            if block.type == "title":
-                self._titles[_size(block)] += 1
             if block.type in ("title", "heading"):
-                self._depths[_size(block)][_depth(block)] += 1
+                kept = self._titles if block.type == "title" else self._depths
+                kept[_size(block)][_depth(block)] += 1
 
     def settle(self, page: Page) -> Page:
         """The second pass: the same page with levels of headings, headers and footers named and in their places,
@@ -90,12 +91,9 @@ class Whole:
             before, after = ([page.blocks[at] for at, kind in enumerate(kinds) if kind == side] for side in FURNITURE)
             page.blocks = [*before, *middle, *after]
         for block in page.blocks:
-            if block.type == "title" and not self._is_title(block):
-                block.type = "heading"
-            if block.type == "title":
-                block.level = 1
-            elif block.type == "heading":
-                block.level = self._level(block)
+            if block.type in ("title", "heading"):
+                block.type = "title" if self._is_title(block, page.number) else "heading"
+                block.level = 1 if block.type == "title" else self._level(block)
         return page
 
     def _repeated(self, side: str, block: Block, page: Page) -> bool:
@@ -117,10 +115,31 @@ class Whole:
         """Leave out what was seen too seldom and can be seen no more."""
         self._runs = {key: run for key, run in self._runs.items() if run.longest >= REPEATS or page - run.last <= EVERY}
 
-    def _is_title(self, block: Block) -> bool:
-        if _size(block) < NEARLY * max(self._titles, default=0.0):
+    def _is_title(self, block: Block, page: int) -> bool:
+        """Where there is no title, the one heading of the first page that is larger than all others is it."""
+        size, depth = _size(block), _depth(block)
+        if block.type == "title":
+            return self._stays(size, depth)
+        lone = sum(self._depths[size].values()) == 1 and len(self._depths) > 1 and size == max(self._depths)
+        return not self._titles and page == self._first and not depth and lone
+
+    def _stays(self, size: float, depth: int) -> bool:
+        """Whether what the detector calls a title is one."""
+        if size < NEARLY * max(self._titles, default=0.0):
             return False
-        return not (_depth(block) and sum(sum(each.values()) - each[0] for each in self._depths.values()) > 1)
+        kinds = (*self._depths.values(), *self._titles.values())
+        return not depth or sum(sum(each.values()) - each[0] for each in kinds) < 2
+
+    def _headings(self) -> dict[float, Counter[int]]:
+        """Size of headings -> depths of their numbers, with titles that are none."""
+        found = {size: Counter(depths) for size, depths in self._depths.items()}
+        for size, depths in self._titles.items():
+            for depth, count in depths.items():
+                if not self._stays(size, depth):
+                    found.setdefault(size, Counter())[depth] += count
+        if not self._titles and len(found) > 1 and sum(found[max(found)].values()) == 1:
+            del found[max(found)]  # the title
+        return found
 
     def _level(self, block: Block) -> int:
         depth = _depth(block)
@@ -132,10 +151,11 @@ class Whole:
 
     def _by_size(self) -> dict[float, int]:
         """The level of headings without a number, of each size."""
-        classes = _classes(self._depths)
+        headings = self._headings()
+        classes = _classes(headings)
         numbered: list[int | None] = []
         for sizes in classes:
-            depths: Counter[int] = sum((self._depths[size] for size in sizes), Counter())
+            depths: Counter[int] = sum((headings[size] for size in sizes), Counter())
             del depths[0]
             numbered.append(min(depths, key=lambda depth: (-depths[depth], depth)) + 1 if depths else None)
         levels, above = {}, 1

@@ -210,3 +210,20 @@ def test_a_text_whose_words_a_better_one_took_is_dropped():
     thin = Region((45, 95, 400, 118), "Text", 0.5)
     assert len(parsed([region(words), thin], words)) <= 2
     assert len(parsed([region(words, by=1), Region((30, 60, 420, 200), "Text", 0.5)], words)) == 1
+
+
+def test_the_numbers_of_lines_in_the_margin_are_one_block_beside_the_text():
+    words = column([f"{each} {each}" for each in PROSE], 100, 100)
+    numbers = [word for row in range(5) for word in line(str(row + 9), 75 - 3 * (row > 0), 102 + 12 * row, size=6)]
+    text, counted = parsed([region(words)], words + numbers)
+    assert (text.type, counted.type, counted.text) == ("text", "other", "9 10 11 12 13")
+
+
+def test_a_line_of_contents_keeps_its_number_and_the_page_that_dots_lead_to():
+    words = []
+    for row in range(5):
+        number, name = line(str(row + 1), 50, 100 + 14 * row), line("Part of it", 70, 100 + 14 * row)
+        dots, page = line(". . . .", 128, 100 + 14 * row), line(str(3 * row), 170, 100 + 14 * row)
+        words += number + name + dots + page
+    texts = [each.text for block in parsed([], words) for each in block.lines]
+    assert texts == [f"{row + 1} Part of it . . . . {3 * row}" for row in range(5)]

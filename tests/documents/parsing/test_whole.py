@@ -39,8 +39,15 @@ def test_headings_without_a_number_have_the_level_of_numbered_ones_of_their_size
 
 
 def test_without_any_number_sizes_tell_the_level():
-    sizes = [20, 12, 16, 12]
-    assert levels(*[block("heading", "Some words", size=size) for size in sizes]) == [2, 4, 3, 4]
+    sizes = [16, 12, 16, 14, 12]
+    assert levels(*[block("heading", "Some words", size=size) for size in sizes]) == [2, 4, 2, 3, 4]
+    assert levels(block("title", "A title", size=20), block("heading", "Some words", size=16)) == [1, 2]
+
+
+def test_without_a_title_the_largest_heading_of_the_first_page_is_it():
+    first = block("heading", "What it is about", size=20)
+    pages = settled([first], [block("heading", "Words", size=14)], [block("heading", "More", size=14)])
+    assert [(page[0].type, page[0].level) for page in pages] == [("title", 1), ("heading", 2), ("heading", 2)]
 
 
 def test_of_titles_the_largest_stays_and_the_others_are_headings():
