@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "Backbone": "densessl.backbones",
+    "ParseConfig": "densessl.documents.parsing",
     "SegmentConfig": "densessl.segmentation",
     "ViewSpec": "densessl.data.views",
     "classify": "densessl.classification",
@@ -20,6 +21,7 @@ _HOMES = {
     "load_classifier": "densessl.classification",
     "methods": "densessl.methods",
     "open_source": "densessl.data.sources",
+    "parse": "densessl.documents.parsing",
     "pretrain": "densessl.training",
     "save_backbone": "densessl.backbones",
     "segment": "densessl.segmentation.run",

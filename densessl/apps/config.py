@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from densessl import config as configs
 from densessl.errors import UserError, above_0, at_least
@@ -30,6 +29,7 @@ class AppConfig:
         chosen. runs: a folder of runs of `densessl pretrain`, each of which may be chosen. models: networks that stay
         loaded, those that were not used for longest making room.
     detector: of documents, as of `densessl detect predict`. devices: auto, cpu or gpu.
+    demo: the folder of a `densessl demo`, which is shown in a tab of its own.
     folder: where uploads and results lie, in a folder of a random name that is removed at the end; None for the
         system's folder of temporary files.
     """
@@ -51,8 +51,9 @@ class AppConfig:
     backbones: list[str] = field(default_factory=list)
     runs: str | None = None
     models: int = 3
-    detector: Any = "box"
+    detector: str = "box"
     devices: str = "auto"
+    demo: str | None = None
     folder: str | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class AppConfig:
         at_least(64, "app", self, "side")
         if self.workers is not None:
             at_least(1, "app", self, "workers")
-        for key in ("runs", "folder"):
+        for key in ("runs", "demo", "folder"):
             place = getattr(self, key)
             if place is not None and not Path(place).expanduser().is_dir():
                 raise UserError(f"{key}={place} is no folder: give one that is there, or leave it out.")

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from densessl.apps.config import AppConfig
+from densessl.backbones.load import BOX
+from densessl.documents.detection.detector import Detector, load_detector
 from densessl.segmentation import Extractor, SegmentConfig, extractor_of
 from densessl.segmentation.checks import device_of
 
@@ -40,6 +43,7 @@ class Engine:
         self.config, self.device = config, device_of(config.devices)
         self.precision = "bf16" if self.device == "cuda" else "32"
         self._extractors: OrderedDict[str, dict[int, Extractor]] = OrderedDict()
+        self._detector: Detector | None = None
         self._loading, self._changed = threading.Lock(), threading.Condition()
         self._requests: deque[_Request] = deque()
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -75,6 +79,15 @@ class Engine:
             while len(self._extractors) > self.config.models:
                 self._extractors.popitem(last=False)
             return kept[window]
+
+    def detector(self) -> Detector:
+        """The detector of documents, which stays loaded; raises `UserError` when it cannot be loaded."""
+        with self._loading:
+            if self._detector is None:
+                name = self.config.detector
+                place = BOX if name == "box" else Path(name).expanduser()
+                self._detector = load_detector(place).to(self.device)
+            return self._detector
 
     def maps(
         self,

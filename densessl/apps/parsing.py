@@ -7,6 +7,7 @@ process of `densessl.data.pages` reads, or pictures written anew.
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,13 @@ from typing import Any
 
 import cv2
 
+from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage, decode, read_image
 from densessl.data.pages import pdf, tiff
 from densessl.data.resize import resize
+from densessl.documents.detection.detector import Detector
+from densessl.documents.parsing import ParseConfig, parse
+from densessl.documents.parsing.records import FOLDER as RECORDS
 from densessl.errors import UserError
 from densessl.files import write_image, writing
 from densessl.progress import Report
@@ -85,16 +90,29 @@ class Parsed:
 
 
 def parse_document(
-    source: Path, name: str, count: int, out: Path, formats: Sequence[str], pages: str, engine: str, progress: Report
+    source: Path,
+    name: str,
+    count: int,
+    out: Path,
+    formats: Sequence[str],
+    pages: str,
+    engine: str,
+    detector: Detector,
+    config: AppConfig,
+    progress: Report,
 ) -> Parsed:
     """Parse a safe file into the folder `out`; raises `UserError` for what the user can mend."""
-    try:
-        from densessl.documents.parsing.config import ParseConfig
-        from densessl.documents.parsing.run import parse
-    except ImportError:
-        raise UserError("This release of densessl does not parse documents yet.") from None
-    wanted = list(dict.fromkeys(["json", *formats]))  # what is shown is read from the JSON
-    parse(ParseConfig(documents=[str(source)], out=str(out), formats=wanted, pages=pages, ocr=engine), progress)
+    wanted = ParseConfig(
+        documents=[str(source)],
+        out=str(out),
+        formats=list(dict.fromkeys(["json", *formats])),  # what is shown is read from the JSON
+        pages=pages,
+        model=config.detector,
+        ocr=engine,
+        devices=config.devices,
+    )
+    parse(wanted, progress, detector)
+    shutil.rmtree(out / RECORDS, ignore_errors=True)  # no run goes on from them
     return read_parsed(source, name, count, out)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import webbrowser
 from collections.abc import Callable
 
 from densessl.apps.config import AppConfig
@@ -24,11 +25,13 @@ def serve(
     port: int | None = 7860,
     share: bool = False,
     say: Callable[[str], None] = print,
+    show: bool = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, and leave nothing behind.
 
     port: None takes a free one. share: also by an address of the internet that Gradio lends for some days, which needs
-    a network connection. Raises `UserError` when the port is taken or a backbone cannot be loaded.
+    a network connection. show: open it in a browser. Raises `UserError` when the port is taken or a backbone cannot be
+    loaded.
     """
     ended = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -36,6 +39,8 @@ def serve(
     application = Application(config, host, port, share)
     try:
         say(f"densessl serves on {application.url} ({application.service.engine.description}). Ctrl-C ends it.")
+        if show:
+            webbrowser.open(application.url)
         if application.shared:
             say(f"For some days also on {application.shared}, for everyone who knows this address.")
         ended.wait()

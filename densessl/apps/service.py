@@ -162,7 +162,18 @@ class Service:
                 job(done / max(1, total), f"{stage}, {done} of {total} pages")
 
             with self.engine.turn():
-                found = parse_document(source, document.name, there, out, formats, wanted, engine, progress)
+                found = parse_document(
+                    source,
+                    document.name,
+                    there,
+                    out,
+                    formats,
+                    wanted,
+                    engine,
+                    self.engine.detector(),
+                    self.config,
+                    progress,
+                )
             if not (pages or "").strip() and there > self.config.pages:
                 found.notes.append(f"The document has {there} pages; these are the first {self.config.pages}.")
             self.sessions.hold(entry, found, 0)

@@ -287,14 +287,20 @@ def serve(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures and run.")] = Path("densessl-demo"),
+    opens: Annotated[bool, typer.Option("--app/--no-app", help="Open the application with the results.")] = True,
 ) -> None:
-    """Pretrain and segment on what the package ships: minutes, and nothing is downloaded.
+    """Pretrain and segment on what the package ships, and show it: minutes, and nothing is downloaded.
 
     densessl demo --out densessl-demo
     """
     from densessl.demo import demo as run
 
     run(out)
+    if opens:
+        from densessl.apps.config import AppConfig
+        from densessl.apps.run import serve
+
+        serve(AppConfig(runs=str(out), demo=str(out)), port=None, show=True)
 
 
 def _refuse_missing(overrides: list[str]) -> None:

@@ -6,10 +6,12 @@ Gradio has the frame (tabs, uploads, buttons, progress, queue); what is looked a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 
 from densessl import __version__
-from densessl.apps.page import api, backbones, correspond, parse, segment
+from densessl.apps.page import api, backbones, correspond, demo, parse, segment
 from densessl.apps.page.shared import page_of
 from densessl.apps.service import Service
 
@@ -30,6 +32,9 @@ def build(service: Service) -> gr.Blocks:
         )
         # What the user chose under Backbones is that of their page alone.
         chosen = gr.State(service.backbones.choice(None).name)
+        if service.config.demo is not None:
+            with gr.Tab("Demo", id="demo"):
+                demo.build(Path(service.config.demo))
         with gr.Tab("Segment", id="segment"):
             segment.build(service, chosen)
         with gr.Tab("Correspond", id="correspond"):
