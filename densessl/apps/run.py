@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -41,6 +42,10 @@ def serve(
         ended.wait()
     finally:
         application.close()
+    # All is closed and removed; threads of the web server would wait on for browsers that hold a connection open.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class Application:
