@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -24,7 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = functools.partial(print, flush=True),
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, and leave nothing behind.
 
