@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -24,7 +26,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = functools.partial(print, flush=True),
     show: bool = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, and leave nothing behind.
@@ -46,6 +48,10 @@ def serve(
         ended.wait()
     finally:
         application.close()
+    # All is closed and removed; threads of the web server would wait on for browsers that hold a connection open.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class Application:
