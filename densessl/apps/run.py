@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import signal
@@ -21,12 +20,16 @@ FIXED = ("ui-monospace", "SFMono-Regular", "DejaVu Sans Mono", "monospace")
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
+def _printed(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
 def serve(
     config: AppConfig,
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
-    say: Callable[[str], None] = functools.partial(print, flush=True),
+    say: Callable[[str], None] = _printed,
     show: bool = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, and leave nothing behind.
@@ -62,9 +65,8 @@ class Application:
     ) -> None:
         self.service = Service(config)
         try:
-            self.service.engine.extractor(
-                config.backbone
-            )  # what is wrong with it is said now; the first user waits less
+            # What is wrong with it is said now, and the first user waits less.
+            self.service.engine.extractor(config.backbone)
             self._launch(host, port, share)
         except BaseException:
             self.service.close()

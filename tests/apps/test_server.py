@@ -20,15 +20,13 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from reportlab.pdfgen.canvas import Canvas
 
-import densessl.apps.service
 from densessl.apps.config import resolve
 from densessl.apps.page import api
 from densessl.apps.run import Application
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
-from tests.apps.serving import SCRIPT, start, written
+from tests.apps.serving import ROWS, SCRIPT, lakes, start
 
 FILES = [str(PHOTOGRAPHS / name) for name in ("cat.jpg", "temple.jpg")]
 
@@ -86,19 +84,20 @@ def test_correspond_by_the_client(client):
     assert found["backbone"] == "colour"
 
 
-def test_parse_by_the_client(application, client, monkeypatch, tmp_path):
-    monkeypatch.setattr(densessl.apps.service, "parse_document", written)
-    canvas = Canvas(str(tmp_path / "lakes.pdf"))
-    canvas.drawString(72, 720, "On lakes")
-    canvas.showPage()
-    canvas.drawString(72, 720, "More")
-    canvas.save()
-    found = client.predict(handle_file(str(tmp_path / "lakes.pdf")), "", ["json", "html"], "auto", api_name="/parse")
+def test_parse_by_the_client(application, client, tmp_path):
+    document = handle_file(str(lakes(tmp_path / "lakes.pdf")))
+    found = client.predict(document, "", ["json", "md", "html"], "auto", api_name="/parse")
     assert (found["name"], found["count"], [each["number"] for each in found["pages"]]) == ("lakes.pdf", 2, [1, 2])
-    assert found["notes"] == ["A figure has no caption. (2 pages)"]
+    assert set(found["files"]) == {"lakes.json", "lakes.md", "lakes.html"}
+    for number, page in enumerate(found["pages"], 1):
+        said = " ".join(block.get("text", "") for block in page["blocks"])
+        assert "On lakes" in said and f"on page {number}." in said and SCRIPT in said
+        (table,) = (block["table"] for block in page["blocks"] if block["type"] == "table")
+        texts = {(cell["row"], cell["column"]): cell.get("text") for cell in table["cells"]}
+        assert texts == {(row, column): text for row, cells in enumerate(ROWS) for column, text in enumerate(cells)}
     answer = httpx.get(application.url + found["files"]["lakes.html"], cookies=client.cookies)
     # What a document brings is handed out as text to be kept, not as a page to be shown.
-    assert SCRIPT in answer.text and answer.headers["content-type"].startswith("text/plain")
+    assert "<script>" not in answer.text and answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["content-disposition"].startswith("attachment")
     assert "sandbox" in answer.headers["content-security-policy"]
     page = httpx.get(f"{application.url}files/{found['token']}/page/1.jpg", cookies=client.cookies)
@@ -106,7 +105,7 @@ def test_parse_by_the_client(application, client, monkeypatch, tmp_path):
     for path in ("page/3.jpg", "out/../../x", "out/%2e%2e/%2e%2e/lakes.pdf", "figure/lakes.pdf"):
         assert httpx.get(f"{application.url}files/{found['token']}/{path}", cookies=client.cookies).status_code == 404
     with pytest.raises(AppError, match="There is no page 7: the document has 2"):
-        client.predict(handle_file(str(tmp_path / "lakes.pdf")), "7", ["json"], "auto", api_name="/parse")
+        client.predict(document, "7", ["json"], "auto", api_name="/parse")
 
 
 def test_the_calls_are_described(client):
