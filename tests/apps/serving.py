@@ -12,12 +12,8 @@ from densessl.apps.config import AppConfig
 from densessl.apps.run import Application
 
 SCRIPT = "<img src=x onerror='window.harmed = true'><script>window.harmed = true</script>"
-ROWS = [
-    ["lake", "area", "depth"],
-    ["Baikal", "31,722", "1,642"],
-    ["Tanganyika", "32,900", "1,470"],
-    ["<b>x</b>", "1", "2"],
-]
+ROWS = [["lake", "area", "depth"], ["Baikal", "31,722", "1,642"], ["Tana", "2,156", "15"], ["<b>x</b>", "1", "2"]]
+LINES = [("GRID", (0, 0), (-1, -1), 0.7, "black"), ("FONTNAME", (0, 0), (-1, 0), "Helvetica-Bold")]
 
 
 def start(**settings: object) -> Application:
@@ -33,9 +29,7 @@ def lakes(path: Path) -> Path:
         canvas.drawString(75, 755, "On lakes")
         canvas.setFont("Times-Roman", 11)
         for line in range(6):
-            canvas.drawString(
-                75, 715 - 14 * line, f"Water lies in hollows that ice has left, on page {number}."
-            )
+            canvas.drawString(75, 715 - 14 * line, f"Water lies in hollows that ice has left, on page {number}.")
         for line in range(4):
             canvas.drawString(75, 610 - 14 * line, SCRIPT)
         table = Table(ROWS, colWidths=120, rowHeights=22)

@@ -226,15 +226,15 @@ def test_edits_by_the_page(application, client):
 
 
 def test_what_is_old_is_removed(photographs):
-    application = start(keep=0.02, backbone="colour")
+    application = start(backbone="colour")
     try:
         path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
         _, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
         sessions = application.service.sessions
         assert Path(path).is_file() and (sessions.results / found[0]["token"]).is_dir()
-        deadline = time.monotonic() + 60
-        while (Path(path).exists() or any(sessions.results.iterdir())) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        time.sleep(0.2)
+        application.service.config.keep = 0.1 / 60
+        sessions.clean()
         assert not Path(path).exists() and not any(sessions.results.iterdir())
         assert httpx.get(application.url + found[0]["coco"]).status_code == 404
         event, answer = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
