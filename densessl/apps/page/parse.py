@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import gradio as gr
 
+from densessl.apps.example import write_example
 from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopper, uploads, view
 from densessl.apps.parsing import ENGINES, FORMATS, Parsed
 from densessl.apps.service import Service
@@ -22,6 +24,7 @@ def build(service: Service) -> None:
         with gr.Column(scale=1, elem_classes="controls"):
             gr.Markdown("Read a document: what stands where, in reading order.", elem_classes="lead")
             file = drop(file_types=[".pdf", *PICTURES], label="Document", height=120, elem_id="parse-file")
+            example = gr.Button("Take an example", size="sm")
             pages = gr.Textbox("", label="Pages", placeholder="all, or 1-3,7", max_lines=1)
             engine = gr.Radio([(title, name) for name, title in ENGINES.items()], value="auto", label="OCR")
             formats = gr.CheckboxGroup([(title, name) for name, title in FORMATS.items()], value=USUAL, label="Formats")
@@ -46,6 +49,13 @@ def build(service: Service) -> None:
             entry = service.parse(given[0], pages, formats, engine, owner(request), job)
         return value(entry)
 
+    def take(request: gr.Request) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "example.pdf"
+            write_example(path)
+            return service.sessions.adopt(path, owner(request))
+
+    example.click(take, None, file, api_visibility="private")
     start.click(
         read,
         [file, pages, engine, formats],

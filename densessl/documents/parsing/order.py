@@ -185,23 +185,25 @@ def _goes_on(
 
 def _gutters(blocks: list[int], boxes: Sequence[Box]) -> list[tuple[float, float]]:
     """The gutters of most of these blocks, as (left, right): those that few reach over and that have many on each side,
-    in points of height."""
+    in points of height. Of neighbours the one that fewest reach over, since one column may be ragged."""
     edges = sorted({edge for block in blocks for edge in _shrunk(boxes[block], 0)})
     whole = _covered(blocks, boxes)
-    found: list[tuple[float, float]] = []
+    runs: list[list[tuple[float, float, float]]] = []  # (points that are reached over, left, right), side by side
     for left, right in zip(edges, edges[1:], strict=False):
         over = [each for each in blocks if _shrunk(boxes[each], 0)[0] <= left and _shrunk(boxes[each], 0)[1] >= right]
-        if _covered(over, boxes) > OVER * whole:
+        reached = _covered(over, boxes)
+        if reached > OVER * whole:
             continue
         before = [each for each in blocks if _shrunk(boxes[each], 0)[1] <= left]
         behind = [each for each in blocks if _shrunk(boxes[each], 0)[0] >= right]
         if min(_covered(before, boxes), _covered(behind, boxes)) < BESIDE * whole:
             continue
-        if found and found[-1][1] == left:
-            found[-1] = (found[-1][0], right)
+        if runs and runs[-1][-1][2] == left:
+            runs[-1].append((reached, left, right))
         else:
-            found.append((left, right))
-    return [(left, right) for left, right in found if right - left >= GUTTER]
+            runs.append([(reached, left, right)])
+    wide = [[each for each in run if each[2] - each[1] >= GUTTER] for run in runs]
+    return [min(run)[1:] for run in wide if run]
 
 
 def _covered(blocks: list[int], boxes: Sequence[Box]) -> float:

@@ -15,18 +15,29 @@ import numpy as np
 
 from densessl.documents.parsing.lines import em, lines_of, union
 from densessl.documents.parsing.links import link
-from densessl.documents.parsing.missed import CAPTION, body_size, clusters, continued, guessed
+from densessl.documents.parsing.missed import (
+    CAPTION,
+    EDGE,
+    NOTE,
+    SCATTERED,
+    SMALLER,
+    body_size,
+    clusters,
+    continued,
+    guessed,
+)
 from densessl.documents.parsing.model import Block, Box, Line, Word
 from densessl.documents.parsing.order import by_columns, reading_order
-from densessl.documents.parsing.paragraphs import boxed, grouped, items, paragraphs
+from densessl.documents.parsing.paragraphs import SIZES, boxed, grouped, items, paragraphs
 from densessl.documents.parsing.regions import HOLDERS, Region, held, owners, settled, type_of
-from densessl.documents.parsing.text import joined, vocabulary
+from densessl.documents.parsing.text import joined, marker_of, vocabulary
 
 __all__ = ["Region", "blocks_of", "type_of"]
 
 DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
 LISTED = ("text", "list_item")
 NEAR = 2.5  # ems between a table or figure and a text that is its caption
+AXIS = 4.0  # ems between a figure and what its axes say
 APART = 3.0  # ems between words of a text that are of one line
 
 
@@ -60,8 +71,12 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
             pieces += _pieces(region, own, parts[place], lost)
         elif region.type in DRAWN or not holds[place].any():
             pieces.append(_Piece(region.type, [], region.bbox, region))
-    pieces += _missed(parts[-1], pieces, body_size(words), height)
+    body = body_size(words)
+    pieces += _missed(_unlabelled(parts[-1], pieces, body), pieces, body, height)
+    _away_from_the_edge(pieces, body, height)
+    _introductions(pieces, body)
     _captions(pieces)
+    _counted(pieces)
     order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
     known = vocabulary(lines)
     blocks = [_block(f"p{page}b{number}", pieces[place], known) for number, place in enumerate(order, 1)]
@@ -141,6 +156,53 @@ def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float)
         kind = guessed(group, body, height, outermost=box[3] <= highest or box[1] >= lowest)
         found += _divided("text", group, None) if kind in LISTED else [_Piece(kind, group, box)]
     return found
+
+
+def _unlabelled(lines: list[Line], pieces: Sequence[_Piece], body: float) -> list[Line]:
+    """Lines that no region has, but for small ones of few letters beside a figure, such as the numbers of its axes:
+    they are the figure's."""
+    figures = [piece for piece in pieces if piece.type == "figure"]
+    rest = []
+    for line in lines:
+        reach = AXIS * em(line)
+        short = sum(len(word.text) for word in line.words) <= SCATTERED and em(line) <= SMALLER * body
+        near = (each for each in figures if all(_gap(line.bbox, each.bbox, axis) <= reach for axis in (0, 1)))
+        figure = next(near, None) if short else None
+        if figure is None:
+            rest.append(line)
+        else:
+            figure.lines = [*figure.lines, line]
+            figure.bbox = union([figure.bbox, line.bbox])
+    return rest
+
+
+def _away_from_the_edge(pieces: Sequence[_Piece], body: float, height: float) -> None:
+    """What the detector takes for a header or footer in the middle of a page is a footnote or a text."""
+    for piece in pieces:
+        footer = piece.type == "page_footer" and piece.bbox[3] < (1 - 2 * EDGE) * height
+        header = piece.type == "page_header" and piece.bbox[1] > 2 * EDGE * height
+        if (footer or header) and piece.lines:
+            note = footer and em(piece.lines[0]) <= body and NOTE.match(piece.lines[0].text)
+            piece.type = "footnote" if note else "text"
+
+
+def _introductions(pieces: Sequence[_Piece], body: float) -> None:
+    """A heading that looks like the text around it and ends with a colon or comma leads to what follows: a text."""
+    for piece in pieces:
+        if piece.type == "heading" and piece.lines and piece.lines[-1].text.rstrip().endswith((":", ",", ";")):
+            words = [word for line in piece.lines for word in line.words]
+            if not any(word.bold for word in words) and em(piece.lines[0]) <= SIZES * body:
+                piece.type = "text"
+
+
+def _counted(pieces: Sequence[_Piece]) -> None:
+    """Texts that begin with markers which count on from one to the other are items of a list."""
+    texts = [piece for piece in pieces if piece.type == "text" and piece.lines and marker_of(piece.lines[0].text)]
+    texts.sort(key=lambda piece: piece.bbox[1])
+    starts = {id(part[0]): marker for marker, part in items([each.lines[0] for each in texts], listed=False) if marker}
+    for piece in texts:
+        if id(piece.lines[0]) in starts:
+            piece.type, piece.marker = "list_item", starts[id(piece.lines[0])]
 
 
 def _captions(pieces: Sequence[_Piece]) -> None:

@@ -120,3 +120,11 @@ def test_kendalls_tau_is_that_of_scipy():
         order = shuffled(list(range(9)), seed)
         assert tau(order) == pytest.approx(stats.kendalltau(range(9), order).statistic)
     assert tau([0]) == 1.0
+
+
+def test_a_title_that_ends_over_the_gutter_stands_above_both_columns():
+    title, chart = (57, 82, 312, 102), (326, 158, 494, 273)
+    left = [(57, 154, 139, 163), (56, 173, 288, 245), (56, 255, 135, 264), (56, 274, 288, 344)]
+    right = [(307, 288, 538, 307), (308, 320, 414, 329), (308, 339, 539, 411)]
+    types = ["title", "heading", "text", "heading", "text", "figure", "caption", "heading", "text"]
+    assert reading_order([title, *left, chart, *right], types, 595) == list(range(9))

@@ -227,3 +227,51 @@ def test_a_line_of_contents_keeps_its_number_and_the_page_that_dots_lead_to():
         words += number + name + dots + page
     texts = [each.text for block in parsed([], words) for each in block.lines]
     assert texts == [f"{row + 1} Part of it . . . . {3 * row}" for row in range(5)]
+
+
+def test_lines_set_apart_that_count_on_are_a_list_though_nothing_found_them():
+    words = column(PROSE[:4], 60, 100)
+    steps = ["1. find the blocks,", "2. find the words,", "3. put them in order."]
+    for row, text in enumerate(steps):
+        words += line(text, 64, 180 + 24 * row)
+    blocks = parsed([region(column(PROSE[:4], 60, 100))], words)
+    listed = [block for block in blocks if block.type == "list_item"]
+    assert [(block.marker, block.text) for block in listed] == [
+        ("1.", "find the blocks,"),
+        ("2.", "find the words,"),
+        ("3.", "put them in order."),
+    ]
+
+
+def test_a_number_beside_a_figure_is_of_its_axis_and_a_line_of_text_there_is_not():
+    text, tick, beside = (
+        column(PROSE[:5], 60, 100),
+        line("60", 420, 380, size=7),
+        line("A remark that is longer", 60, 430),
+    )
+    figure = Region((100, 200, 400, 400), "Picture", 0.9)
+    blocks = parsed([region(text), figure], text + tick + beside)
+    (found,) = (block for block in blocks if block.type == "figure")
+    assert found.text == "60" and found.bbox[2] >= 427
+    assert any("remark" in block.text and block.type != "figure" for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "text, top, kind",
+    [
+        ("1 A note to what is said above it", 560, "footnote"),
+        ("Nothing that is a note", 560, "text"),
+        ("Printed in the year of the flood", 770, "page_footer"),
+    ],
+)
+def test_a_footer_in_the_middle_of_a_page_is_a_note_or_a_text(text, top, kind):
+    prose, words = column(PROSE[:4], 60, 100), line(text, 60, top, size=8)
+    blocks = parsed([region(prose), region(words, "Page-footer")], prose + words)
+    assert blocks[-1].type == kind
+
+
+@pytest.mark.parametrize("bold, kind", [(False, "text"), (True, "heading")])
+def test_a_heading_that_looks_like_text_and_ends_with_a_colon_is_text(bold, kind):
+    prose, words = column(PROSE[:4], 60, 100), line("Four steps lead there:", 60, 200, bold=bold)
+    blocks = parsed([region(prose), region(words, "Section-header")], prose + words)
+    assert blocks[-1].type == kind
