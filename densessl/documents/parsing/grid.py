@@ -14,9 +14,20 @@ from densessl.documents.parsing.model import Box, Cell, Table, Word
 from densessl.documents.parsing.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.rules import Rule, Rules
 from densessl.documents.parsing.spans import place, rectangles, span_headers
-from densessl.documents.parsing.textrows import DIVIDED, Block, Facts, Placed, Rows, as_one_row, facts_of, rows_of
+from densessl.documents.parsing.textrows import (
+    DIVIDED,
+    Block,
+    Facts,
+    Placed,
+    Rows,
+    as_one_row,
+    facts_of,
+    rows_of,
+    several,
+)
 
 EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
+MIXED = 0.15  # of the bands between lines may hold several rows beyond doubt
 DRAWN = 0.45  # of a cell's side: a border that is drawn less is open
 
 
@@ -45,7 +56,8 @@ class Grid:
         cuts, upright = _cuts(phrases, left, right, inner)
         phrases = [part for phrase in phrases for part in _split(phrase, phrases, cuts, words, boxes, high)]
         placed = place(phrases, cuts, high)
-        across = [rule for rule in rules.across if rule.length >= 2 * high and not _struck(rule, phrases)]
+        across = [rule for rule in rules.across if _plausible(rule, rules.fills, right - left, high)]
+        across = [rule for rule in across if not _struck(rule, phrases)]
         if not upright:
             span_headers(placed, len(cuts) + 1, [rule for rule in across if rule.length < 0.9 * (right - left)], cuts)
         lines = _borders(across, rules.fills, phrases, right - left)
@@ -133,6 +145,13 @@ def _aligned(word: np.ndarray, phrases: Sequence[Phrase], phrase: Phrase, high: 
     return max(starts, ends) >= 2
 
 
+def _plausible(rule: Rule, fills: Sequence[float], width: float, high: float) -> bool:
+    """Whether a line is long enough; bits of one at the edge of a background are what letters and the edge make up."""
+    if rule.length < 0.6 * width and any(abs(rule.at - y) < 2.8 for y in fills):
+        return False
+    return max(end - start for start, end in rule.parts) >= 2 * high
+
+
 def _struck(rule: Rule, phrases: Sequence[Phrase]) -> bool:
     """Whether a line runs through words, or under one phrase alone: a stroke of letters, or an underlining."""
     through = 0.0
@@ -197,7 +216,8 @@ def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Ro
     made = [rows_of(band.placed, facts) for band in bands]
     counted = [rows.count for rows in made if rows.count]
     least = 2 if uprights else 3
-    if len(counted) >= least and len(counted) >= EACH * sum(counted):
+    sure = sum(several(rows) for rows in made) <= MIXED * len(counted)
+    if sure and len(counted) >= least and len(counted) >= EACH * sum(counted):
         # Only upright lines, or a line below them, part the rows of a header; without, cells that span do.
         head = next(number for number, rows in enumerate(made) if rows.count)
         spanned = not uprights and any(each.first != each.last for each in bands[head].placed)

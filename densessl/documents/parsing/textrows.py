@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -87,10 +88,14 @@ class Rows:
 def facts_of(placed: Sequence[Placed], columns: int, high: float) -> Facts:
     widths, seconds = [0.0] * columns, [0.0] * columns
     distances: list[float] = []
+    lines = np.sort([each.phrase.middle for each in placed])
     for column, own in _by_column(placed).items():
         seconds[column], widths[column] = sorted([0.0, *(each.phrase.width for each in own)])[-2:]
-        middles = sorted(each.phrase.middle for each in own)
-        distances += [b - a for a, b in zip(middles[:-1], middles[1:], strict=True) if b - a > 0.6 * high]
+        middles = np.sort([each.phrase.middle for each in own])
+        # A distance over lines of other columns is that to the next cell but one.
+        between = np.searchsorted(lines, middles[1:] - 0.45 * high) - np.searchsorted(lines, middles[:-1] + 0.45 * high)
+        apart = np.diff(middles)
+        distances += apart[(between <= 0) & (apart > 0.6 * high)].tolist()
     if len(distances) < 2:
         return Facts(widths, seconds, distances[0] if distances else 1.25 * high, False, 0.28 * high)
     pitch = float(np.percentile(distances, 4))
@@ -106,6 +111,15 @@ def rows_of(placed: Sequence[Placed], facts: Facts) -> Rows:
     rows = _seeded(blocks)
     rows = _merged_where_spanned(rows, facts)
     return _continued(rows, facts)
+
+
+def several(rows: Rows) -> bool:
+    """Whether these are more rows than one beyond doubt: two next ones have numbers in a column they share."""
+    numbers: list[set[int]] = [set() for _ in range(rows.count)]
+    for block in rows.blocks:
+        if block.number and block.low == block.high and block.first > 0:
+            numbers[block.low].add(block.first)
+    return any(one & other for one, other in pairwise(numbers))
 
 
 def as_one_row(placed: Sequence[Placed]) -> Rows:
@@ -280,6 +294,12 @@ def _continued(rows: Rows, facts: Facts) -> Rows:
     return _joined(rows, merge)
 
 
+def _outdented(above: Phrase, below: Phrase) -> bool:
+    """Whether a line begins farther left than the one before, and is not centred below it."""
+    left, right = above.bbox[0] - below.bbox[0], below.bbox[2] - above.bbox[2]
+    return left > 0.4 * above.height and abs(left - right) > 0.6 * above.height
+
+
 def _goes_on(above: list[Block], below: list[Block], facts: Facts) -> bool:
     if not above or not below or any(each.first != each.last for each in (*above, *below)):
         return False
@@ -292,13 +312,15 @@ def _goes_on(above: list[Block], below: list[Block], facts: Facts) -> bool:
         return False
     if any(each.number for each in fewer.values()):
         return False
-    if len(lower) > len(upper) and (set(upper) != {min(lower)} or any(each.bold for each in upper.values())):
-        return False
+    if len(lower) > len(upper) and (set(upper) != {min(lower)} or lower[min(lower)].text[:1].isupper()):
+        return False  # rather a heading of what follows
     for column in fewer:
         distance = lower[column].middle - upper[column].middle
         if distance > CLOSE * 1.05 * facts.pitch or upper[column].bold != lower[column].bold:
             return False
         if not could_wrap(upper[column], lower[column], facts.widths[column], facts.space):
+            return False
+        if column == 0 and _outdented(upper[column], lower[column]):
             return False
         # The one widest line of a column had as much room as it wanted, and a capital may begin something new.
         if lower[column].text[:1].isupper() and upper[column].width > 1.03 * facts.seconds[column]:
