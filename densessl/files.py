@@ -173,7 +173,7 @@ def _claim(lock: Path) -> int:
         except OSError as error:
             raise _explain(lock, error) from error
         try:
-            if _locked(handle) and os.fstat(handle).st_nlink:
+            if locked(handle) and os.fstat(handle).st_nlink:
                 return handle
         except BaseException:
             os.close(handle)
@@ -187,7 +187,8 @@ def _claim(lock: Path) -> int:
         time.sleep(0.1)
 
 
-def _locked(handle: int) -> bool:
+def locked(handle: int) -> bool:
+    """Lock an open file for this process, unless another has; on systems without locks it always succeeds."""
     try:
         import fcntl
     except ImportError:

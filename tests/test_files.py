@@ -173,17 +173,17 @@ def test_a_folder_is_for_one_command_at_a_time_and_free_again_when_that_is_kille
 def test_who_waited_for_a_lock_that_was_taken_away_does_not_hold_it(tmp_path, monkeypatch):
     """The file that is locked is the one that the next command finds."""
     monkeypatch.setattr(files, "WAIT", 5.0)
-    locked, plain = [], files._locked
+    given, plain = [], files.locked
 
     def late(handle: int) -> bool:
-        if not locked:
+        if not given:
             (tmp_path / files.LOCK).unlink()  # the one that had it ends between opening and locking
-        locked.append(handle)
+        given.append(handle)
         return plain(handle)
 
-    monkeypatch.setattr(files, "_locked", late)
+    monkeypatch.setattr(files, "locked", late)
     with claimed(tmp_path):
         monkeypatch.setattr(files, "WAIT", 0.0)
         with pytest.raises(UserError, match="at work"), claimed(tmp_path):
             pass
-    assert len(locked) == 3
+    assert len(given) == 3

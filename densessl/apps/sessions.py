@@ -20,8 +20,10 @@ from typing import Any
 
 from densessl.apps.config import AppConfig
 from densessl.errors import UserError
+from densessl.files import locked
 
 COOKIE = "densessl"
+PREFIX, LOCK = "densessl-app-", "lock"
 LOOK = 15.0  # seconds between two looks for what is old
 
 
@@ -46,7 +48,10 @@ class Sessions:
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config
-        self.root = Path(tempfile.mkdtemp(prefix="densessl-app-", dir=config.folder))
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=config.folder))
+        self._handle = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        locked(self._handle)
+        _remove_left(self.root.parent)
         self.uploads, self.results = self.root / "uploads", self.root / "results"
         self.uploads.mkdir()
         self.results.mkdir()
@@ -146,7 +151,20 @@ class Sessions:
         with self._lock:
             self._entries.clear()
         shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._handle)
 
     def _watch(self) -> None:
         while not self._ended.wait(min(LOOK, self.config.keep * 60 / 4)):
             self.clean()
+
+
+def _remove_left(parent: Path) -> None:
+    """Remove the folders of applications that were killed: those whose lock nobody holds."""
+    for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(OSError):  # another user's, or removed meanwhile
+            handle = os.open(lock, os.O_RDWR)
+            try:
+                if locked(handle):
+                    shutil.rmtree(lock.parent, ignore_errors=True)
+            finally:
+                os.close(handle)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco_masks
 
+from densessl.apps.config import AppConfig
 from densessl.apps.jobs import Job, Stopped
 from densessl.apps.service import Service, Upload
-from densessl.apps.sessions import Gone
+from densessl.apps.sessions import Gone, Sessions
 from densessl.errors import UserError
 from densessl.segmentation import SegmentConfig, extractor_of, segment
 from tests.apps.conftest import PHOTOGRAPHS
@@ -190,3 +193,18 @@ def test_archives_have_each_name_once(service, photographs):
 
 def test_examples_are_there():
     assert (PHOTOGRAPHS / "LICENSES.md").is_file()
+
+
+def test_what_an_application_left_that_was_killed_is_removed_by_the_next_and_a_living_one_keeps_its_own(tmp_path):
+    script = (
+        "import os, signal\nfrom densessl.apps.config import AppConfig\nfrom densessl.apps.sessions import Sessions\n"
+        f"Sessions(AppConfig(folder={str(tmp_path)!r}))\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = tmp_path.iterdir()
+    living = Sessions(AppConfig(folder=str(tmp_path)))
+    other = Sessions(AppConfig(folder=str(tmp_path)))
+    assert not left.exists() and living.root.is_dir() and other.root.is_dir()
+    living.close()
+    other.close()
+    assert not any(tmp_path.iterdir())
