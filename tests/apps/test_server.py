@@ -24,6 +24,7 @@ from gradio_client.exceptions import AppError
 from densessl.apps.config import resolve
 from densessl.apps.page import api
 from densessl.apps.run import Application
+from densessl.demo.run import ROWS as ROWS_OF_DEMO
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
 from tests.apps.serving import ROWS, SCRIPT, lakes, start
@@ -264,3 +265,16 @@ def test_a_disk_that_is_full_takes_no_uploads(application, monkeypatch):
     (application.service.sessions.uploads / "filler").write_bytes(bytes(100))
     answer = upload(application.url, b"x", "z.jpg")
     assert answer.status_code == 507 and "no room" in answer.text
+
+
+def test_a_demo_has_a_tab_with_its_figures_and_its_sheet(tmp_path):
+    figures = {name: [0.25, 0.5] for name in ROWS_OF_DEMO}
+    (tmp_path / "figures.json").write_text(json.dumps(figures))
+    cv2.imwrite(str(tmp_path / "demo.png"), np.full((1000, 2000, 3), 90, np.uint8))
+    application = start(demo=str(tmp_path), backbone="colour")
+    try:
+        shown = json.dumps(httpx.get(application.url + "config").json())
+        assert all(title in shown for title in ROWS_OF_DEMO.values()) and "25.0%" in shown
+        assert "data:image/jpeg;base64," in shown
+    finally:
+        application.close()

@@ -35,12 +35,12 @@ def build(folder: Path) -> None:
 def _figures(folder: Path) -> str:
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     rows = "".join(
-        f"<tr><th scope='row' style='text-align:left'>{html.escape(title)}</th>"
+        f"<tr><th scope='row'>{html.escape(title)}</th>"
         f"<td>{figures[name][0]:.1%}</td><td>{figures[name][1]:.1%}</td></tr>"
         for name, title in ROWS.items()
     )
     return (
-        "<table><thead><tr><th scope='col' style='text-align:left'>Features</th><th scope='col'>mIoU</th>"
+        "<table class='figures'><thead><tr><th scope='col'>Features</th><th scope='col'>mIoU</th>"
         f"<th scope='col'>accuracy</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
