@@ -276,7 +276,7 @@ def serve(
 
     Nothing is downloaded and no file leaves the machine, unless --share is given. Settings: file_size, pages, pictures,
     pixels, side, seconds, queue, workers, memory, open_seconds, keep, held, disk, backbone, backbones, runs, models,
-    detector, devices, folder.
+    detector, devices, demo, folder.
     """
     from densessl.apps.config import resolve
     from densessl.apps.run import serve as run
