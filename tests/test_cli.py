@@ -23,6 +23,7 @@ from densessl.data.synthetic import write_scenes
 from densessl.data.synthetic.pages import PagesConfig
 from densessl.documents.detection.config import DetectConfig
 from densessl.documents.detection.predict import PredictConfig
+from densessl.documents.parsing import ParseConfig
 from densessl.errors import RunStopped, UserError
 from densessl.evaluation.finetune import FinetuneProtocol
 from densessl.evaluation.knn import KnnConfig
@@ -64,6 +65,7 @@ def test_every_command_has_help_with_an_example(tmp_path):
         "methods",
         "pages",
         "detect",
+        "parse",
         "app",
         "demo",
     ):
@@ -76,6 +78,12 @@ def test_evaluate_says_what_can_be_set():
     known = {field.name for config in (KnnConfig, LinearConfig, FinetuneProtocol) for field in fields(config)}
     said = set(re.findall(r"\w+", text[text.index("Settings of knn") :]))
     assert known - {"backbone", "data"} <= said
+
+
+def test_parse_says_what_can_be_set():
+    text = " ".join(cli.parse.__doc__.split())
+    said = set(re.findall(r"\w+", text[text.index("Settings") :]))
+    assert {field.name for field in fields(ParseConfig)} - {"documents", "out", "formats"} == said - {"Settings"}
 
 
 def test_app_says_what_can_be_set():
