@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +35,8 @@ class Files:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        # Their own places: whoever downloads does not wait for documents of others, which take minutes.
+        self._places = threading.Semaphore(service.engine.cores)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -111,7 +114,7 @@ class Files:
     def _made(self, entry: Entry, name: str, write: Callable[[Path], None]) -> Response:
         """A file that is made for this request alone."""
         path = entry.folder / f"asked-{np.random.default_rng().integers(1 << 62):x}{Path(name).suffix}"
-        with self.service.engine.turn():
+        with self._places:
             write(path)
         try:
             data = path.read_bytes()

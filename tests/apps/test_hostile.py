@@ -85,6 +85,18 @@ def test_a_process_that_takes_too_long_or_too_much_is_lost_and_replaced(tmp_path
         worker.close()
 
 
+def test_a_process_that_is_killed_while_it_waits_costs_no_upload(photographs):
+    worker = Worker(AppConfig(), processes=1)
+    try:
+        worker.picture(photographs[0].path, "x")
+        waiting = worker._idle.queue[0].process
+        waiting.kill()
+        waiting.wait()
+        assert worker.picture(photographs[0].path, "x").image.any()
+    finally:
+        worker.close()
+
+
 def test_decoding_is_bounded_in_memory(tmp_path):
     worker = Worker(AppConfig(memory=0.7, pixels=400), processes=1)
     try:
