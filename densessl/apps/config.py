@@ -66,6 +66,8 @@ class AppConfig:
             place = getattr(self, key)
             if place is not None and not Path(place).expanduser().is_dir():
                 raise UserError(f"{key}={place} is no folder: give one that is there, or leave it out.")
+        if self.demo is not None and not (Path(self.demo).expanduser() / "demo.png").is_file():
+            raise UserError(f"demo={self.demo} is no folder of a densessl demo that is done: it has no demo.png.")
 
 
 def resolve(overrides: Sequence[str]) -> AppConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +35,8 @@ class Files:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        # Their own places: whoever downloads does not wait for documents of others, which take minutes.
+        self._places = threading.Semaphore(service.engine.cores)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -74,7 +77,7 @@ class Files:
         if what == "edits" and body is not None:
             try:
                 edits = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise UserError("Edits are a list of objects with name, colour and into, as JSON.") from None
             found.edit(edits)
             return JSONResponse(found.record()["segments"])
@@ -104,14 +107,16 @@ class Files:
         name = what.removeprefix("out/")
         if what.startswith("out/") and name in files:
             return _download(files[name], Path(name).name)
-        if what.startswith("figure/") and (name := what.removeprefix("figure/")) in files:
+        name = what.removeprefix("figure/")
+        # Nothing else that was written of a document is shown: it could be a page with a script.
+        if what.startswith("figure/") and name in files and re.search(r"-figures/[^/]+\.(png|jpg)$", name):
             return FileResponse(files[name], headers=SHOWN)
         return _nothing()
 
     def _made(self, entry: Entry, name: str, write: Callable[[Path], None]) -> Response:
         """A file that is made for this request alone."""
         path = entry.folder / f"asked-{np.random.default_rng().integers(1 << 62):x}{Path(name).suffix}"
-        with self.service.engine.turn():
+        with self._places:
             write(path)
         try:
             data = path.read_bytes()

@@ -24,7 +24,7 @@ from densessl.apps.service import Service
 from densessl.apps.sessions import COOKIE
 
 CLOSED = re.compile(
-    r"/(proxy=|stream/|process_recording|vibe-|undo-vibe|monitoring|dev/|deep_link|gradio_api/deep_link|component_server"
+    r"(/gradio_api)?/(proxy=|stream/|process_recording|vibe-|undo-vibe|monitoring|dev/|deep_link|component_server"
     r"|custom_component|runs)"
 )
 FILE = re.compile(r"/file[=/](?P<path>.*)")
@@ -52,7 +52,7 @@ class Guard:
         send = _answering(send, fresh)
         if path.startswith("/files/"):
             await self.files(scope, receive, send)
-        elif CLOSED.search(path) or not self._may_have(path, owner):
+        elif CLOSED.match(path) or not self._may_have(path, owner):
             await PlainTextResponse("There is nothing here.", 404)(scope, receive, send)
         elif path.rstrip("/").endswith("/upload") and scope["method"] == "POST":
             if self.sessions.full():

@@ -13,11 +13,13 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from densessl.data import images
 from densessl.data.images import TooLarge, UnreadableImage
@@ -27,6 +29,7 @@ from densessl.data.resize import resize
 
 PDF_WITHIN = 1024  # bytes from the start in which a PDF says that it is one
 LONGEST_REASON = 200
+MOST_WRITTEN = 3_000_000_000  # bytes of a TIFF that is written anew, of the 4 GiB that one can have
 
 
 def serve(shared: int, memory: int, pixels: int) -> None:
@@ -92,16 +95,35 @@ class Opener:
         frames = tiff.count(path)
         if frames == 1:
             _check(path)
-        pictures = (_frame(path, frames, number) for number in range(min(frames, most)))
-        first, dots = next(pictures), _dots(path)
-        suffix, more = (".png", {}) if frames == 1 else (".tif", {"save_all": True, "append_images": pictures})
-        first.save(target + suffix, dpi=dots, **more) if dots else first.save(target + suffix, **more)
-        return {"path": target + suffix, "frames": frames}
+        dots = _dots(path)
+        more = {"dpi": dots} if dots else {}
+        if frames == 1:
+            target += ".png"
+            _frame(path, frames, 0).save(target, **more)
+        else:
+            target += ".tif"
+            _write_tiff(target, (_frame(path, frames, number) for number in range(min(frames, most))), more)
+        return {"path": target, "frames": frames}
 
 
 def _frame(path: str, frames: int, number: int) -> Image.Image:
+    """A picture, in grey where it has no colour: scans are so a third as large."""
     data = images.read_bytes(path) if frames == 1 else tiff.read_page(path, number)
-    return Image.fromarray(images.decode(data))
+    image = images.decode(data)
+    red, green, blue = (image[:, :, channel] for channel in range(3))
+    return Image.fromarray(red if np.array_equal(red, green) and np.array_equal(green, blue) else image)
+
+
+def _write_tiff(target: str, pictures: Iterable[Image.Image], settings: dict) -> None:
+    """A TIFF of these, of which one at a time is in memory: `save_all` of Pillow would hold them all."""
+    size = 0
+    with AppendingTiffWriter(target, new=True) as file:
+        for picture in pictures:
+            size += picture.width * picture.height * len(picture.getbands())
+            if size > MOST_WRITTEN:
+                raise TooLarge(f"its pages have more than {MOST_WRITTEN / 1e9:g} GB of pixels")
+            picture.save(file, "TIFF", **settings)
+            file.newFrame()
 
 
 def _dots(path: str) -> tuple[float, float] | None:

@@ -37,6 +37,7 @@ FORMATS = {
     "page": "PAGE 2019",
 }
 ENGINES = {"auto": "as needed", "tesseract": "Tesseract", "rapidocr": "RapidOCR", "none": "none"}
+LONGEST = 500  # letters of a range of pages
 SHOWN = 1400  # pixels of the longest side of a page as it is shown
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 
@@ -145,6 +146,8 @@ def selected(given: str | None, there: int, most: int) -> str:
     """
     if not (given or "").strip():
         return f"1-{min(there, most)}"
+    if len(given) > LONGEST:
+        raise UserError(f"This range of pages has {len(given):,} letters: write one as 1-3,7.")
     chosen: set[int] = set()
     for part in given.replace(" ", "").split(","):
         first, dash, last = part.partition("-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -16,12 +17,9 @@ from densessl.errors import UserError
 
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "DejaVu Sans", "sans-serif")
 FIXED = ("ui-monospace", "SFMono-Regular", "DejaVu Sans Mono", "monospace")
+SAY = functools.partial(print, flush=True)
 # Gradio reads these when it is imported.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-
-
-def _printed(sentence: str) -> None:
-    print(sentence, flush=True)
 
 
 def serve(
@@ -29,7 +27,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
-    say: Callable[[str], None] = _printed,
+    say: Callable[[str], None] = SAY,
     show: bool = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, and leave nothing behind.

@@ -228,7 +228,7 @@ def _segments(given: int | str) -> int | str:
 
 
 def _known(what: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
+    if not isinstance(given, str) or given not in known:
         raise UserError(
             f"There is no {what} {str(given)[:40]!r}{nearest(str(given), known)} Known: {', '.join(known)}."
         )

@@ -89,6 +89,9 @@ class Worker:
 
     def _ask(self, name: str, what: str, *about: object) -> tuple:
         with self._own() as own:
+            if own.process and own.process.ended:  # killed while it waited: the upload to come has no part in that
+                own.process.end()
+                own.process = None
             own.process = own.process or _Process(self.config)
             try:
                 return own.process.ask(self.config.open_seconds, what, *about)
@@ -185,6 +188,11 @@ class _Process:
         length = height * width * 3
         pixels = np.frombuffer(self._canvas.room(length), np.uint8, length)
         return found, pixels.reshape(height, width, 3).copy()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self.process.poll() is not None
 
     def end(self, kill: bool = False) -> int:
         """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densessl.apps import opener
 from densessl.apps.config import AppConfig
 from densessl.apps.service import Upload
 from densessl.apps.worker import Worker, stem
+from densessl.data.images import UnreadableImage
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
 
@@ -85,6 +87,18 @@ def test_a_process_that_takes_too_long_or_too_much_is_lost_and_replaced(tmp_path
         worker.close()
 
 
+def test_a_process_that_is_killed_while_it_waits_costs_no_upload(photographs):
+    worker = Worker(AppConfig(), processes=1)
+    try:
+        worker.picture(photographs[0].path, "x")
+        waiting = worker._idle.queue[0].process
+        waiting.kill()
+        waiting.wait()
+        assert worker.picture(photographs[0].path, "x").image.any()
+    finally:
+        worker.close()
+
+
 def test_decoding_is_bounded_in_memory(tmp_path):
     worker = Worker(AppConfig(memory=0.7, pixels=400), processes=1)
     try:
@@ -129,6 +143,24 @@ def test_documents_stay_in_their_folder_and_are_written_anew(service, tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(path)), service.worker.picture(str(tmp_path / "photo.jpg"), "x").image
     )
+
+
+def test_a_long_scan_is_written_anew_in_flat_memory(tmp_path, monkeypatch):
+    page = Image.new("1", (2480, 3508), 1)
+    page.paste(0, (300, 400, 900, 500))
+    page.save(tmp_path / "scan.tif", save_all=True, append_images=[page] * 23, compression="group4")
+    worker = Worker(AppConfig(memory=1.0), processes=1)  # Pillow's pixels of all pages would take 0.8 GB of that
+    try:
+        path, count = worker.document(str(tmp_path / "scan.tif"), "scan.tif", tmp_path.parent)
+    finally:
+        worker.close()
+    with Image.open(path) as clean:
+        assert count == clean.n_frames == 24
+        clean.seek(23)
+        np.testing.assert_array_equal(np.asarray(clean.convert("1")), np.asarray(page))
+    monkeypatch.setattr(opener, "MOST_WRITTEN", 20_000_000)
+    with pytest.raises(UnreadableImage, match="more than 0.02 GB"):
+        opener.Opener(None).clean(str(tmp_path / "scan.tif"), str(tmp_path / "again"), 24)
 
 
 def test_very_narrow_pictures_are_segmented(service, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -224,6 +225,15 @@ def test_edits_by_the_page(application, client):
         "scores-0.npy",
     ):
         assert httpx.get(f"{place}/{wrong}", cookies=client.cookies).status_code == 404
+
+
+def test_downloads_do_not_wait_for_long_work(application, client):
+    found = client.predict([handle_file(FILES[0])], "2", "kmeans", "", api_name="/segment")
+    with contextlib.ExitStack() as long:
+        for _ in range(application.service.engine.cores):
+            long.enter_context(application.service.engine.turn())
+        mask = httpx.get(application.url + found["pictures"][0]["mask"], cookies=client.cookies, timeout=60)
+    assert mask.status_code == 200
 
 
 def test_what_is_old_is_removed(photographs):

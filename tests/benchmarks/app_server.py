@@ -17,17 +17,7 @@ from types import TracebackType
 import httpx
 
 # Parts of what is said that only a programmer understands.
-INNER = (
-    "Traceback",
-    'File "',
-    "Something went wrong",
-    "Error:",
-    "<class '",
-    " object at 0x",
-    "site-packages",
-    ".py",
-    "/tmp/",
-)
+INNER = ("Traceback", 'File "', "Something went wrong", "Error:", "<class '", " object at 0x", ".py", "/tmp/")
 LOOK = 0.5  # seconds between two looks at memory
 
 

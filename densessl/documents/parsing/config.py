@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
-from densessl.errors import from_0_to_1, require
+from densessl.errors import UserError, from_0_to_1, require
 
 FORMATS = ("json", "md", "html", "coco", "hocr", "alto", "page")
 ENGINES = ("auto", "tesseract", "rapidocr", "none")
-_RANGE = re.compile(r"(\d+)(-(\d*))?")
+_RANGE = re.compile(r"(\d{1,9})(-(\d{0,9}))?", re.ASCII)
 
 
 @dataclass
@@ -29,7 +30,8 @@ class ParseConfig:
     model: a detector of layout, by the folder of its run or its detector.safetensors; None is the one that the package
         brings. score: what it finds with less is left out.
     ocr: what reads pages that have no text of their own: tesseract, rapidocr (the extra `ocr`) or none; auto takes the
-        first that is installed. languages: of tesseract, by its own names. reread: read pages that have text, too.
+        first that is installed. languages: of tesseract, by its own names; English where none is given. reread: read
+        pages that have text, too.
     furniture: headers and footers of pages in Markdown and HTML too. words: lines and words with their places in JSON.
     figures: write the picture of each figure beside the document. join_tables: make one of the parts of a table that
         goes on over the end of a page.
@@ -45,7 +47,7 @@ class ParseConfig:
     model: str | None = None
     score: float = 0.35
     ocr: str = "auto"
-    languages: list[str] = field(default_factory=lambda: ["eng"])
+    languages: list[str] = field(default_factory=list)
     reread: bool = False
     furniture: bool = False
     words: bool = False
@@ -70,23 +72,31 @@ class ParseConfig:
             require(256 <= value <= 10_000, f"{key}={value} must be from 256 to 10000 pixels.")
         fine = self.workers is None or self.workers >= 1
         require(fine, f"workers={self.workers} must be 1 or more.")
-        require(len(self.languages) > 0, "languages=[] reads nothing: give one or more, such as [eng].")
         self.wanted(1)
 
     def wanted(self, page: int) -> bool:
         """Whether `pages` has the page of this number, from 1; raises `UserError` where it cannot be understood."""
         if self.pages is None:
             return True
-        for part in str(self.pages).split(","):
-            match = _RANGE.fullmatch(part.strip())
-            require(match is not None, f"pages={self.pages} cannot be understood: give some such as 1-3,7 or 5-.")
-            first = int(match[1])
-            last = first if match[2] is None else int(match[3] or page)
-            require(first >= 1, f"pages={self.pages} begins before page 1.")
-            require(match[3] in (None, "") or last >= first, f"pages={self.pages} runs backwards.")
-            if first <= page <= last:
-                return True
-        return False
+        return any(first <= page <= (last or page) for first, last in _ranges(str(self.pages)))
+
+
+@cache
+def _ranges(pages: str) -> list[tuple[int, int | None]]:
+    """First and last page of each part, None for a part without an end."""
+    found = []
+    for part in pages.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise UserError(f"pages={pages[:60]} cannot be understood: give some such as 1-3,7 or 5-.")
+        first = int(match[1])
+        last = first if match[2] is None else int(match[3]) if match[3] else None
+        if first < 1:
+            raise UserError(f"pages={pages[:60]} begins before page 1.")
+        if last is not None and last < first:
+            raise UserError(f"pages={pages[:60]} runs backwards.")
+        found.append((first, last))
+    return found
 
 
 def resolve(documents: Sequence[str], out: str | Path, formats: Sequence[str], overrides: Sequence[str]) -> ParseConfig:

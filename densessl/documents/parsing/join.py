@@ -8,7 +8,6 @@ a heading begins something new. A header that is repeated is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import replace
 
 from densessl.documents.parsing.model import FURNITURE, Block, Cell, Page, Table
@@ -19,6 +18,8 @@ OFF = 0.025  # of the page's width: how far the borders of columns may be apart
 
 def goes_on(before: Page, after: Page) -> tuple[Block, Block] | None:
     """The last table of a page and the first of the next, if they are parts of one; None otherwise."""
+    if after.number != before.number + 1:
+        return None
     last, first = _edge(reversed(before.blocks)), _edge(after.blocks)
     if last is None or first is None or not _alike(last.table, first.table, before.width, after.width):
         return None
@@ -27,28 +28,28 @@ def goes_on(before: Page, after: Page) -> tuple[Block, Block] | None:
     return None if first.id in named else (last, first)
 
 
-def linked(pages: Iterable[Page]) -> Iterator[Page]:
-    """The pages with the parts of tables told: `joined` is set, and the header that a part repeats left out of it.
-
-    Cells stay on their pages; writers put the rows of parts one under another.
-    """
+def linked(pages: Iterable[Page]) -> Iterator[tuple[Page, Page]]:
+    """Each page as it is, and as it reads when parts of tables are put together: `joined` is set on a part, whose rows
+    are no header any more, and the header that it repeats is left out."""
     before, head = None, None
     for page in pages:
         parts = goes_on(before, page) if before is not None else None
-        before = copy(page)
+        before = together = page
         if parts is not None:
             last, first = parts
             head = head if last.joined else last.table
-            part = replace(first, joined=last.id, table=without(first.table, repeated(head, first.table)))
-            before.blocks = [replace(first, joined=last.id) if block is first else block for block in page.blocks]
-            page.blocks = [part if block is first else block for block in page.blocks]
-        yield page
+            part = replace(first, joined=last.id)
+            before = _with(page, first, part)
+            together = _with(page, first, replace(part, table=without(first.table, repeated(head, first.table))))
+        yield page, together
+
+
+def _with(page: Page, block: Block, other: Block) -> Page:
+    return replace(page, blocks=[other if each is block else each for each in page.blocks])
 
 
 def without(table: Table, rows: int) -> Table:
-    """The table without its first rows."""
-    if not rows:
-        return table
+    """The table without its first rows, and with no header."""
     cells = [replace(cell, row=cell.row - rows, header=False) for cell in table.cells if cell.row >= rows]
     return replace(table, rows=table.rows - rows, cells=cells)
 

@@ -17,11 +17,13 @@ from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
 from densessl.documents.parsing.ocr import Engine
 from densessl.documents.parsing.resolution import resolution
-from densessl.documents.parsing.structure import Region, blocks_of
+from densessl.documents.parsing.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.tables import read_table
 from densessl.documents.parsing.words import words_of
 
 LEAST = 32  # pixels of a side below which there is no page
+TABLE = 0.5  # least score of a table
+LEADERS, DOTTED = set(".·…_ "), 0.25  # what leads to page numbers; the share of such words that makes a table contents
 MOST = 40_000  # words of a page that are looked at
 
 
@@ -52,7 +54,7 @@ class Looker:
         words = self._words(source, index, picture, page)
         with self._lock:
             found = self.detector.find(picture)
-        regions = _regions(found, self.detector.classes, scale)
+        regions = [each for each in _regions(found, self.detector.classes, scale) if _stands(each, words)]
         page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
         for block in page.blocks:
             if block.type == "table":
@@ -76,6 +78,21 @@ class Looker:
         if len(words) > MOST:
             page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
         return words[:MOST]
+
+
+def _stands(region: Region, words: Sequence[Word]) -> bool:
+    """Whether to believe a region: a table that is none tears its text apart, so it takes more, and lines of contents,
+    which dots lead to their numbers, are none."""
+    if type_of(region.label) != "table":
+        return True
+    x0, y0, x1, y1 = region.bbox
+    own = [word for word in words if x0 <= _middle(word, 0) <= x1 and y0 <= _middle(word, 1) <= y1]
+    dotted = sum(set(word.text) <= LEADERS for word in own)
+    return region.score >= TABLE and dotted <= DOTTED * len(own)
+
+
+def _middle(word: Word, axis: int) -> float:
+    return (word.bbox[axis] + word.bbox[axis + 2]) / 2
 
 
 def _within(picture: np.ndarray, side: int) -> np.ndarray:

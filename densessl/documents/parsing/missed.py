@@ -21,6 +21,7 @@ LARGER, SMALLER = 1.12, 0.92  # of the size of most of the page: headings, footn
 SCATTERED = 12  # letters of a piece of a formula or of what a drawing says, at most
 WORD = 5  # letters of most of them, at most: headings of a table of contents are more
 CLOSE = 1.5  # ems between such pieces
+CROWDED = 500  # small pieces of a page, above which nobody asks which are close to which
 FORMULA = 6  # times as high as its letters, at most
 SIGN = re.compile("[=+\u2212\u00d7<>\u2264\u2265\u2211\u222b\u221a\u03b1-\u03c9\U0001d400-\U0001d7ff]")
 NUMBERED = 5  # lines that are numbered in the margin, at least
@@ -75,6 +76,10 @@ def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str,
         found.append(("other", [line for place in numbers for line in groups[place]]))
         taken.update(numbers)
     left = [place for place, each in enumerate(small) if each and place not in taken]
+    if len(left) > CROWDED:  # a map, or a drawing that says much
+        found.append(("other", in_rows([line for place in left for line in groups[place]])))
+        taken.update(left)
+        left = []
     while left:
         cluster = [left.pop(0)]
         for at in cluster:  # it grows meanwhile

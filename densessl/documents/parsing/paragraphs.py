@@ -23,12 +23,16 @@ def grouped(lines: Sequence[Line]) -> list[list[Line]]:
     """Lines from anywhere on a page as paragraphs: each line goes on with the one right above it that is as large, as
     bold and as closely above as lines of a paragraph are. From top to bottom."""
     groups: list[list[Line]] = []
+    open_: list[list[Line]] = []  # those that are near enough still
+    reach = LEADING * max(map(em, lines), default=0.0)
     for line in sorted(lines, key=lambda each: (each.bbox[1], each.bbox[0])):
-        fitting = [group for group in groups if _goes_on(group[-1], line)]
+        open_ = [group for group in open_ if line.bbox[1] - group[-1].bbox[3] <= reach]
+        fitting = [group for group in open_ if _goes_on(group[-1], line)]
         if fitting:
             max(fitting, key=lambda group: group[-1].bbox[3]).append(line)
         else:
             groups.append([line])
+            open_.append(groups[-1])
     return [part for group in groups for part in paragraphs(group)]
 
 

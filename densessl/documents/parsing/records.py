@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from densessl.data.sources.base import digest
 from densessl.documents.parsing.model import Page, from_dict, to_dict
 from densessl.files import write_bytes, write_text
 
@@ -16,18 +17,20 @@ FOLDER = "records"
 
 
 class Records:
-    """Of one document, in `FOLDER`/STEM below the folder of a run.
+    """Of one document, in `FOLDER` below the folder of a run.
 
-    made_by: a hash of all that decides what a record holds, but for the page. Records by another are removed, and so is
-    `figures`, the folder of the pictures that were cut out with them.
+    made_by: a hash of all that decides what a record holds, but for the page. Records by another are removed, and so
+    are the pictures in the folder `figures` that were cut out with them.
     """
 
     def __init__(self, folder: Path, stem: str, made_by: str, figures: Path) -> None:
-        self._folder = folder / FOLDER / stem / made_by
+        # The stems of documents may lie in each other, as x and x/y do; their folders here do not.
+        self._folder = folder / FOLDER / f"{Path(stem).name[:60]}-{digest([stem])[:8]}" / made_by
         for other in _folders(self._folder.parent):
             if other.name != made_by:
                 shutil.rmtree(other, ignore_errors=True)
-                shutil.rmtree(figures, ignore_errors=True)
+                for picture in figures.glob("p*b*.*"):
+                    picture.unlink(missing_ok=True)
 
     def has(self, number: int) -> bool:
         """Whether there is one of the page of this number, from 1."""

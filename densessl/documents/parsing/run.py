@@ -2,8 +2,8 @@
 
 Pages are looked at one by one, several at once, and each leaves a record of all that was found, words too (`records`).
 When a document's pages are all there, what only the whole of it tells (levels of headings, headers and footers that
-come again) is found in its records, and its files are written from them, page by page: memory grows neither with the
-pages nor with the documents. The same command again looks only at pages without a record, and with other formats it
+come again) is found in its records, and its files are written from them, page by page: memory does not grow with the
+contents of pages or documents. The same command again looks only at pages without a record, and with other formats it
 writes those without looking at any.
 """
 
@@ -43,6 +43,8 @@ from densessl.progress import Progress, Report
 
 # The number that goes up when the same settings would find something else on a page.
 VERSION = 1
+# Formats that are read, rather than laid over the picture of the page, where words stay where they are.
+READ = ("json", "md", "html")
 # Settings that change nothing of what is found on a page.
 LATER = ("documents", "out", "formats", "pages", "furniture", "words", "join_tables", "workers", "devices")
 
@@ -232,9 +234,9 @@ class Run:
                 stack.enter_context(WRITERS[name](path, document, options))
                 for name, path in zip(config.formats, outputs, strict=True)
             ]
-            for page in linked(pages) if config.join_tables else pages:
-                for write in writers:
-                    write(page)
+            for page, together in linked(pages) if config.join_tables else ((page, page) for page in pages):
+                for name, write in zip(config.formats, writers, strict=True):
+                    write(together if name in READ else page)
         return dict(sources)
 
 

@@ -84,6 +84,8 @@ class Whole:
         changed in place. Ids stay what they were."""
         running = [(side, block) for side, block in _edges(page) if self._repeated(side, block, page)]
         for side, block in running:
+            if block.marker:
+                block.text = f"{block.marker} {block.text}"
             block.type, block.marker = side, None
         if running:
             kinds = [block.type for block in page.blocks]

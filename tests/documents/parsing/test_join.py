@@ -36,7 +36,7 @@ BARE = table([["c", "5", "6"], ["d", "7", "8"]], header=0)
 def parts(*tables):
     """The tables as parts of one, each on a page of its own, as `linked` leaves them."""
     pages = [page(number, block("table", f"t{number}", each)) for number, each in enumerate(tables, 1)]
-    return [each.blocks[0] for each in linked(pages)]
+    return [together.blocks[0] for _, together in linked(pages)]
 
 
 def test_a_repeated_header_is_left_out_and_parts_say_what_they_go_on_with():
@@ -96,3 +96,21 @@ def test_columns_are_compared_within_the_width_of_each_page():
     half = table([["c", "5", "6"]], (25, 75, 150, 200), 0)
     after = Page(2, 300, 400, 72, [block("table", "t2", half)])
     assert goes_on(page(1, block("table", "t1", FIRST)), after) is not None
+
+
+def test_the_first_row_of_a_part_is_no_header_though_it_looks_like_one():
+    _, second = parts(FIRST, table([["c", "5", "6"], ["d", "7", "8"]], header=1))
+    assert second.table.grid() == [["c", "5", "6"], ["d", "7", "8"]]
+    assert not any(cell.header for cell in second.table.cells)
+
+
+def test_pages_that_do_not_follow_each_other_share_no_table():
+    pages = [page(1, block("table", "t1", FIRST)), page(7, block("table", "t7", AGAIN))]
+    assert [together.blocks[0].joined for _, together in linked(pages)] == [None, None]
+
+
+def test_pages_stay_as_they_are_beside_what_is_put_together():
+    pages = [page(1, block("table", "t1", FIRST)), page(2, block("table", "t2", AGAIN))]
+    for before, (alone, _) in zip(pages, linked(pages), strict=True):
+        assert alone is before and alone.blocks[0].joined is None
+    assert pages[1].blocks[0].table == AGAIN

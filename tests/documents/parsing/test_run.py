@@ -17,9 +17,11 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from densessl.documents.parsing.config import ParseConfig, resolve
-from densessl.documents.parsing.model import Page, from_dict
+from densessl.documents.parsing.look import _stands
+from densessl.documents.parsing.model import Page, Word, from_dict
 from densessl.documents.parsing.resolution import declared
 from densessl.documents.parsing.run import parse
+from densessl.documents.parsing.structure import Region, blocks_of
 from densessl.documents.parsing.writers import read
 from densessl.errors import UserError
 from densessl.progress import silent
@@ -272,3 +274,31 @@ def test_the_command_ends_with_a_sentence_whatever_is_wrong(tmp_path):
     for arguments in ([str(tmp_path / "nothing.pdf")], ["pages=3"], [str(tmp_path), "ocr=nobody"]):
         ended = run(*arguments)
         assert ended.returncode == 2 and "Traceback" not in ended.stderr and ended.stderr.strip()
+
+
+def test_documents_whose_names_lie_in_each_other_keep_their_records_apart(tmp_path):
+    folder = tmp_path / "in"
+    write_pdf(folder / "x.pdf", 1)
+    write_pdf(folder / "x" / "y.pdf", 1, seed=3)
+    for before in (0, 2):
+        assert parse(config(folder, tmp_path / "out"), silent).before == before
+
+
+def test_a_range_of_pages_of_any_length_is_understood_at_once(article, tmp_path):
+    summary = parse(config(article[0], tmp_path, pages="2," * 50_000 + "2"), silent)
+    assert summary.pages == 1
+
+
+def test_many_scattered_words_are_in_blocks_all_of_them():
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, [580, 780], (4000, 2)).round(1).tolist()
+    words = [Word(f"w{number}", (x, y, x + 9, y + 5), 5.0) for number, (x, y) in enumerate(places)]
+    blocks = blocks_of([], words, 595, 842, 1)
+    assert sum(len(line.words) for block in blocks for line in block.lines) == 4000
+
+
+def test_a_table_needs_evidence_and_lines_that_dots_lead_through_are_none():
+    words = [Word(text, (20.0 * place, 10.0, 20.0 * place + 15, 20.0), 10.0) for place, text in enumerate("ab...7")]
+    area = (0.0, 0.0, 200.0, 40.0)
+    assert not _stands(Region(area, "Table", 0.9), words) and _stands(Region(area, "Text", 0.4), words)
+    assert _stands(Region(area, "Table", 0.9), words[:2]) and not _stands(Region(area, "Table", 0.4), words[:2])

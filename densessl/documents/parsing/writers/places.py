@@ -53,12 +53,14 @@ def lines_by_cell(block: Block, table: Table) -> list[list[Line]]:
 
 
 def _owner(word: Word, cells: Sequence[Cell]) -> int | None:
+    """The cell that has the middle of a word, else the nearest; None where there are no cells."""
     x, y = (word.bbox[0] + word.bbox[2]) / 2, (word.bbox[1] + word.bbox[3]) / 2
-    for number, cell in enumerate(cells):
+
+    def away(cell: Cell) -> float:
         x0, y0, x1, y1 = cell.bbox
-        if x0 <= x < x1 and y0 <= y < y1:
-            return number
-    return None
+        return max(x0 - x, x - x1, 0.0) + max(y0 - y, y - y1, 0.0)
+
+    return min(range(len(cells)), key=lambda number: away(cells[number]), default=None)
 
 
 def _around(words: Sequence[Word]) -> Box:
