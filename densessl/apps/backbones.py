@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -48,7 +49,7 @@ class Backbones:
     def choices(self) -> list[Choice]:
         """All of them, the one that is used unless another is chosen first."""
         given = list(dict.fromkeys([self.config.backbone, *self.config.backbones, *BUILT_IN]))
-        found = [self._given(spec) for spec in given]
+        found = _distinct([self._given(spec) for spec in given])
         for path in sorted(self.runs.glob(f"**/{WEIGHTS}"))[:200] if self.runs else ():
             if self.runs in path.resolve().parents and (path.parent / DESCRIPTION).is_file():
                 name = str(path.parent.relative_to(self.runs))
@@ -73,6 +74,12 @@ class Backbones:
         if path.is_dir():
             return Choice(path.name, "run", _about(path), spec, path)
         return Choice(path.name if path.exists() else spec, "file", "Named when the application was started.", spec)
+
+
+def _distinct(choices: list[Choice]) -> list[Choice]:
+    """The same, no two with one name: files of several runs are called alike, and are told by their folders."""
+    counts = Counter(each.name for each in choices)
+    return [replace(each, name=each.spec) if counts[each.name] > 1 else each for each in choices]
 
 
 def curves(folder: Path) -> dict[str, list[tuple[float, float]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class Service:
             name = Path(path).name
             if not self.sessions.may_read(path, owner) or not os.path.isfile(path):
                 raise UserError(f"{name} is no longer kept: upload it again.")
+            with suppress(FileNotFoundError):
+                os.utime(path)  # the time of its last use
             found.append(Upload(path, name))
         return found
 

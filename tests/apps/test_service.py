@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco_masks
 
+from densessl import box
+from densessl.apps.backbones import Backbones
 from densessl.apps.config import AppConfig
 from densessl.apps.jobs import Job, Stopped
 from densessl.apps.service import Service, Upload
@@ -208,3 +212,24 @@ def test_what_an_application_left_that_was_killed_is_removed_by_the_next_and_a_l
     living.close()
     other.close()
     assert not any(tmp_path.iterdir())
+
+
+def test_backbones_whose_files_are_called_alike_are_told_apart(tmp_path):
+    folder = Path(box.__file__).parent
+    specs = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for file in ("backbone.safetensors", "backbone.json"):
+            shutil.copy(folder / file, tmp_path / name / file)
+        specs.append(str(tmp_path / name / "backbone.safetensors"))
+    backbones = Backbones(AppConfig(backbones=specs))
+    assert [backbones.choice(spec).spec for spec in specs] == specs
+
+
+def test_a_use_of_an_upload_keeps_it(service, tmp_path):
+    (tmp_path / "a.jpg").write_bytes((PHOTOGRAPHS / "koala.jpg").read_bytes())
+    path = service.sessions.adopt(tmp_path / "a.jpg", "me")
+    os.utime(path, (0, 0))
+    service.uploads([path], "me")
+    service.sessions.clean()
+    assert Path(path).is_file()

@@ -55,5 +55,5 @@ def _footer(service: Service) -> str:
     kept = f"{service.config.keep:g} minute{'' if service.config.keep == 1 else 's'}"
     return (
         f"densessl {__version__} on {service.engine.description}. Uploads stay on this machine, are shown to nobody "
-        f"else and are removed {kept} after their last upload."
+        f"else and are removed {kept} after their last use."
     )

@@ -100,3 +100,21 @@ def test_what_is_kept_of_a_long_document_is_bounded():
         ]
         whole.look(Page(number, 600, 800, 72, texts))
     assert len(whole._runs) <= STRINGS
+
+
+def test_a_header_that_looked_like_a_list_item_keeps_its_number():
+    pages = [
+        Page(
+            number,
+            600,
+            800,
+            72,
+            [block("list_item", "Methods", y=20, marker="3."), block("text", f"Page {number} says.")],
+        )
+        for number in range(1, 6)
+    ]
+    whole = Whole()
+    for page in pages:
+        whole.look(page)
+    first = whole.settle(pages[2]).blocks[0]
+    assert (first.type, first.marker, first.text) == ("page_header", None, "3. Methods")
