@@ -17,10 +17,10 @@ from densessl.documents.parsing.spans import place, rectangles, span_headers
 from densessl.documents.parsing.textrows import (
     DIVIDED,
     Block,
-    Facts,
     Placed,
     Rows,
     as_one_row,
+    doubtful,
     facts_of,
     rows_of,
     several,
@@ -63,8 +63,7 @@ class Grid:
         lines = _borders(across, rules.fills, phrases, right - left)
         top, bottom, between = _outer(lines, phrases, (1, 3), bbox)
         bands = _bands(placed, [top, *between, bottom], uprights, high)
-        facts = facts_of(placed, len(cuts) + 1, high)
-        made, each = _rows(bands, facts, bool(uprights))
+        made, each = _rows(bands, len(cuts) + 1, high, bool(uprights))
         edges, blocks = _stacked(bands, made, top, bottom)
         rules = Rules(across, uprights, rules.fills)
         return cls([left, *cuts, right], edges, blocks, rules, upright, each, _head(bands, made, rules, left, right))
@@ -211,12 +210,13 @@ def _bands(placed: Sequence[Placed], edges: Sequence[float], uprights: Sequence[
     return bands or [_Band(edges[0], edges[-1], list(placed), [])]
 
 
-def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Rows], bool]:
+def _rows(bands: Sequence[_Band], columns: int, high: float, uprights: bool) -> tuple[list[Rows], bool]:
     """The rows in each band, and whether each band is one."""
-    made = [rows_of(band.placed, facts) for band in bands]
+    whole = facts_of([[each for band in bands for each in band.placed]], columns, high)
+    made = [rows_of(band.placed, whole) for band in bands]
     counted = [rows.count for rows in made if rows.count]
     least = 2 if uprights else 3
-    sure = sum(several(rows) for rows in made) <= MIXED * len(counted)
+    sure = sum(map(several, made)) <= MIXED * len(counted) and 2 * sum(map(doubtful, made)) <= len(counted)
     if sure and len(counted) >= least and len(counted) >= EACH * sum(counted):
         # Only upright lines, or a line below them, part the rows of a header; without, cells that span do.
         head = next(number for number, rows in enumerate(made) if rows.count)
@@ -224,6 +224,8 @@ def _rows(bands: Sequence[_Band], facts: Facts, uprights: bool) -> tuple[list[Ro
         ones = [as_one_row(band.placed) for band in bands]
         ones[head] = _header(bands[head].placed, made[head]) if spanned and made[head].count > 1 else ones[head]
         return ones, True
+    facts = facts_of([band.placed for band in bands], columns, high)
+    made = [rows_of(band.placed, facts) for band in bands]
     if len(bands) > 1 and bands[0].placed and made[0].count > 1 and made[0].count <= 4:
         made[0] = _header(bands[0].placed, made[0])
     return made, False

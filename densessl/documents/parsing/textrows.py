@@ -18,6 +18,7 @@ from densessl.documents.parsing.phrases import Phrase
 
 DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")  # a line that ends within a word
 CLOSE = 1.13  # of the smallest distance: lines that are farther apart are no lines of one cell
+LOOSE = 0.04  # of all distances are larger where rows are farther apart than lines of one cell
 BESIDE = 0.35  # of the lower one's height that two cells of a row share
 
 
@@ -85,22 +86,30 @@ class Rows:
         return len(self.tops)
 
 
-def facts_of(placed: Sequence[Placed], columns: int, high: float) -> Facts:
+def facts_of(bands: Sequence[Sequence[Placed]], columns: int, high: float) -> Facts:
+    """bands: what stands between two lines. A distance over a line says nothing, since one leaves room around it."""
     widths, seconds = [0.0] * columns, [0.0] * columns
-    distances: list[float] = []
-    lines = np.sort([each.phrase.middle for each in placed])
-    for column, own in _by_column(placed).items():
+    for column, own in _by_column(each for band in bands for each in band).items():
         seconds[column], widths[column] = sorted([0.0, *(each.phrase.width for each in own)])[-2:]
-        middles = np.sort([each.phrase.middle for each in own])
-        # A distance over lines of other columns is that to the next cell but one.
-        between = np.searchsorted(lines, middles[1:] - 0.45 * high) - np.searchsorted(lines, middles[:-1] + 0.45 * high)
-        apart = np.diff(middles)
-        distances += apart[(between <= 0) & (apart > 0.6 * high)].tolist()
+    found = [_distances(band, high) for band in bands]
+    distances = np.concatenate(found) if found else np.zeros(0)
     if len(distances) < 2:
-        return Facts(widths, seconds, distances[0] if distances else 1.25 * high, False, 0.28 * high)
+        return Facts(widths, seconds, float(distances[0]) if len(distances) else 1.25 * high, False, 0.28 * high)
     pitch = float(np.percentile(distances, 4))
-    loose = float(np.mean(np.array(distances) > CLOSE * 1.02 * pitch)) > 0.2
+    loose = float(np.mean(distances > 1.05 * CLOSE * pitch)) > LOOSE
     return Facts(widths, seconds, pitch, loose, 0.28 * high)
+
+
+def _distances(placed: Sequence[Placed], high: float) -> np.ndarray:
+    """Between the lines of each column; one over lines of other columns is that to the next cell but one."""
+    lines = np.sort([each.phrase.middle for each in placed])
+    found = [np.zeros(0)]
+    for own in _by_column(placed).values():
+        middles = np.sort([each.phrase.middle for each in own])
+        apart = np.diff(middles)
+        between = np.searchsorted(lines, middles[1:] - 0.45 * high) - np.searchsorted(lines, middles[:-1] + 0.45 * high)
+        found.append(apart[(between <= 0) & (apart > 0.6 * high)])
+    return np.concatenate(found)
 
 
 def rows_of(placed: Sequence[Placed], facts: Facts) -> Rows:
@@ -120,6 +129,12 @@ def several(rows: Rows) -> bool:
         if block.number and block.low == block.high and block.first > 0:
             numbers[block.low].add(block.first)
     return any(one & other for one, other in pairwise(numbers))
+
+
+def doubtful(rows: Rows) -> bool:
+    """Whether it is one row only because all its cells have the same lines, which rows of their own have too."""
+    lines = {tuple(each.phrase.line for each in block.parts) for block in rows.blocks}
+    return rows.count == 1 and len(rows.blocks) > 1 and len(lines) == 1 and len(lines.pop()) > 1
 
 
 def as_one_row(placed: Sequence[Placed]) -> Rows:
