@@ -236,12 +236,16 @@ def parse(
     furniture, words, figures, join_tables, page_side, ocr_side, workers, devices.
     """
     from densessl.documents.parsing.config import resolve
-    from densessl.documents.parsing.run import parse as run
 
     places, overrides = parted(documents)
     if not places:
         raise UserError("There is nothing to parse: name PDFs, pictures or folders of them.")
-    print(run(resolve(places, out, formats.split(","), overrides)))
+    config = resolve(places, out, formats.split(","), overrides)
+    for place in places:
+        _refuse_missing([f"data={place}"])
+    from densessl.documents.parsing.run import parse as run
+
+    print(run(config))
 
 
 @app.command()

@@ -63,7 +63,7 @@ class ParseConfig:
         from_0_to_1("densessl parse", self, "score")
         require(len(self.formats) > 0, f"formats=[] writes nothing: give some of {', '.join(FORMATS)}.")
         for each in self.formats:
-            known = nearest(each, FORMATS)
+            known = "; did you mean 'md'?" if each == "markdown" else nearest(each, FORMATS)
             require(each in FORMATS, f"There is no format {each!r} among {', '.join(FORMATS)}{known}")
         meant = nearest(self.ocr, ENGINES)
         require(self.ocr in ENGINES, f"ocr={self.ocr} is not one of: {', '.join(ENGINES)}{meant}")
