@@ -236,6 +236,24 @@ def test_downloads_do_not_wait_for_long_work(application, client):
     assert mask.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["runs-2024.jpg", "monitoring.jpg", "dev.jpg"])
+def test_uploads_may_be_called_as_closed_routes_are(application, name):
+    cookies = {"densessl": "c" * 32}
+    path = upload(application.url, Path(FILES[0]).read_bytes(), name, cookies).json()[0]
+    assert httpx.get(f"{application.url}gradio_api/file={quote(path)}", cookies=cookies).status_code == 200
+
+
+def test_edits_of_any_depth_and_formats_of_any_kind_get_a_sentence(application):
+    path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
+    event, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+    assert event == "complete", found
+    answer = httpx.post(f"{application.url}files/{found[0]['token']}/edits", content=b"[" * 60_000)
+    assert answer.status_code == 400 and "Edits are a list" in answer.text
+    event, said = call(application.url, "parse", [file_data(path), "", [["json"]], "auto"])
+    assert event == "error" and "There is no format" in json.dumps(said)
+
+
+# Each application takes the folder of uploads that Gradio knows, of which a process has one: those below come last.
 def test_what_is_old_is_removed(photographs):
     application = start(backbone="colour")
     try:
@@ -288,19 +306,3 @@ def test_a_demo_has_a_tab_with_its_figures_and_its_sheet(tmp_path):
         assert "data:image/jpeg;base64," in shown
     finally:
         application.close()
-
-
-@pytest.mark.parametrize("name", ["runs-2024.jpg", "monitoring.jpg", "dev.jpg"])
-def test_uploads_may_be_called_as_closed_routes_are(application, name):
-    cookies = {"densessl": "c" * 32}
-    path = upload(application.url, Path(FILES[0]).read_bytes(), name, cookies).json()[0]
-    assert httpx.get(f"{application.url}gradio_api/file={quote(path)}", cookies=cookies).status_code == 200
-
-
-def test_edits_of_any_depth_and_formats_of_any_kind_get_a_sentence(application):
-    path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
-    _, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
-    answer = httpx.post(f"{application.url}files/{found[0]['token']}/edits", content=b"[" * 60_000)
-    assert answer.status_code == 400 and "Edits are a list" in answer.text
-    event, said = call(application.url, "parse", [file_data(path), "", [["json"]], "auto"])
-    assert event == "error" and "There is no format" in json.dumps(said)
