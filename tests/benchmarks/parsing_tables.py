@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import time
 import warnings
@@ -168,14 +169,19 @@ def _shared(box: Box, other, factor: float) -> float:
 
 
 def from_rows(rows: list[list[str | None]] | None) -> Table | None:
+    """None is blank. Words that a line's end divides are joined as in the truth and by ours."""
     if not rows:
         return None
     cells = [
-        Cell(row, column, (0, 0, 0, 0), " ".join((text or "").split()))
+        Cell(row, column, (0, 0, 0, 0), _joined(text) if isinstance(text, str) else "")
         for row, texts in enumerate(rows)
         for column, text in enumerate(texts)
     ]
     return Table(len(rows), max(map(len, rows)), cells)
+
+
+def _joined(text: str) -> str:
+    return " ".join(re.sub(r"(?<=[^\W\d_]{2})[-\u00ad\u2010]\s*\n\s*(?=[^\W\d_])", "", text).split())
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 from densessl.documents.parsing.model import Box
 
 THICK = 2.6  # points: what is thicker is a background, no line
-LONG = 9.0  # points: what is shorter may be a part of a letter
+LONG, UNREAD = 9.0, 30.0  # points: what is shorter may be a part of a letter; where nobody knows where words are
 BREAK = 5.0  # points of a line that may be missing
 NEAR = 1.8  # points between the lines of a double rule, which is one
 CONTRAST = 14  # of 255, at least, between a line and what is around it
@@ -101,7 +101,12 @@ def find_rules(view: View, words: np.ndarray, bbox: Box) -> Rules:
     dark, light = _thin(view, words)
     across = _lines(dark[0] | light[0], view, words, upright=False)
     upright = _lines(dark[1] | light[1], view, words, upright=True)
-    return Rules(across, upright, _fills(view, words, bbox))
+    if len(words):
+        return Rules(across, upright, _fills(view, words, bbox))
+    # Nobody knows where words are: a line of letters could pass for a short line, and for the edge of a background.
+    width, height = bbox[2] - bbox[0], bbox[3] - bbox[1]
+    long = [rule for rule in across if rule.length > 0.4 * width]
+    return Rules(long, [rule for rule in upright if rule.length > max(UNREAD, 0.3 * height)])
 
 
 def drawn_slope(view: View, words: np.ndarray) -> float | None:
@@ -145,7 +150,7 @@ def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
             mask = ((hat > least) & ~lines).astype(np.uint8)
             if operation == cv2.MORPH_TOPHAT:
                 mask &= around < 235  # the blank between two lines of words is thin and light as well
-            long = max(5, round(LONG * (1.0 if len(words) else 2.0) * view.scale))
+            long = max(5, round((LONG if len(words) else UNREAD) * view.scale))
             along, close = ((1, long), (1, 3)) if upright else ((long, 1), (3, 1))
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones(close[::-1], np.uint8))
             pair.append(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones(along[::-1], np.uint8)))
@@ -212,7 +217,8 @@ def _rule(at: np.ndarray, low: np.ndarray, high: np.ndarray, words: np.ndarray, 
     parts: list[list[float]] = []
     for each in np.argsort(low).tolist():
         start, end = float(low[each]), float(high[each])
-        if parts and start - parts[-1][1] <= BREAK + _hidden(crossing, along, parts[-1][1], start):
+        most = BREAK if len(words) else BREAK / 3
+        if parts and start - parts[-1][1] <= most + _hidden(crossing, along, parts[-1][1], start):
             parts[-1][1] = max(parts[-1][1], end)
         else:
             parts.append([start, end])
