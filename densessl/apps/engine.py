@@ -1,4 +1,4 @@
-"""The one place that runs networks: loaded once and kept, on a GPU where there is one, for all who wait at a time.
+"""The one place that loads networks, and runs backbones, for all who wait at a time, on a GPU where there is one.
 
 Requests put pictures in; one thread takes them out, the next picture of each request in turn, so that one of many
 pictures keeps nobody waiting, and as many of the same network at a time as the device takes: on a GPU 32, of several
@@ -8,7 +8,6 @@ users, in half precision; on a CPU one, since there a picture takes all threads 
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor
 from densessl.apps.config import AppConfig
 from densessl.backbones.load import BOX
 from densessl.documents.detection.detector import Detector, load_detector
+from densessl.hardware import cores
 from densessl.segmentation import Extractor, SegmentConfig, extractor_of
 from densessl.segmentation.checks import device_of
 
@@ -46,7 +46,7 @@ class Engine:
         self._detector: Detector | None = None
         self._loading, self._changed = threading.Lock(), threading.Condition()
         self._requests: deque[_Request] = deque()
-        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cores = cores()
         self._places = threading.Semaphore(self.cores)
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="networks", daemon=True)

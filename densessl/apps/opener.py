@@ -1,20 +1,14 @@
 """The process in which uploads are opened, and what it answers; `densessl.apps.worker` starts, asks and replaces it.
 
 What strangers upload reaches no decoder but here and in the process of `densessl.data.pages`, which draws pages of
-PDFs. A request is one message of JSON, [seconds, what, ...]; an answer is one, {"found": ...} or {"reason": ...}, a
-short reason such as "it is truncated". Pixels come in memory that both processes share. A request that takes more than
-`seconds` of processor time ends the process by SIGPROF, and one that wants more memory than it may have ends or is told
-so, whatever the decoder is doing.
+PDFs. How it is asked, and ended where an upload takes too long, stands in `densessl.data.isolated.serving`; one that
+wants more memory than it may have is told so, or ends it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import signal
 from collections.abc import Iterable
-from multiprocessing.connection import Connection
 
 import cv2
 import numpy as np
@@ -23,8 +17,9 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from densessl.data import images
 from densessl.data.images import TooLarge, UnreadableImage
+from densessl.data.isolated import serving
+from densessl.data.isolated.serving import Canvas, limit
 from densessl.data.pages import tiff
-from densessl.data.pages.renderer import READY, Canvas
 from densessl.data.resize import resize
 
 PDF_WITHIN = 1024  # bytes from the start in which a PDF says that it is one
@@ -33,32 +28,21 @@ MOST_WRITTEN = 3_000_000_000  # bytes of a TIFF that is written anew, of the 4 G
 
 
 def serve(shared: int, memory: int, pixels: int) -> None:
-    """Answer requests from standard input on standard output until there are no more.
+    """Answer requests until there are no more.
 
     shared: the number of an open file, whose memory gets the pixels. memory: bytes of address space. pixels: that a
     picture may declare.
     """
-    requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)  # what libraries print goes elsewhere
-    _limit(memory)
+    limit(memory)
     cv2.setNumThreads(1)
     images.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = pixels
-    opener = Opener(Canvas(shared))
-    answers.send_bytes(READY)
-    while True:
-        try:
-            seconds, what, *about = json.loads(requests.recv_bytes())
-        except (EOFError, OSError):  # whoever asked has ended
-            return
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        try:
-            answer = {"found": getattr(opener, what)(*about)}
-        except UnreadableImage as error:
-            answer = {"reason": str(error)[:LONGEST_REASON]}
-        except MemoryError:
-            answer = {"reason": "it needs more memory than uploads may have"}
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        answers.send_bytes(json.dumps(answer).encode())
+    serving.serve(lambda: Opener(Canvas(shared)), _reason)
+
+
+def _reason(error: Exception) -> str | None:
+    if isinstance(error, UnreadableImage):
+        return str(error)[:LONGEST_REASON]
+    return "it needs more memory than uploads may have" if isinstance(error, MemoryError) else None
 
 
 class Opener:
@@ -95,8 +79,8 @@ class Opener:
         frames = tiff.count(path)
         if frames == 1:
             _check(path)
-        dots = _dots(path)
-        more = {"dpi": dots} if dots else {}
+        dpi = images.resolution(images.read_bytes(path))
+        more = {} if dpi is None else {"dpi": (dpi, dpi)}
         if frames == 1:
             target += ".png"
             _frame(path, frames, 0).save(target, **more)
@@ -126,27 +110,8 @@ def _write_tiff(target: str, pictures: Iterable[Image.Image], settings: dict) ->
             file.newFrame()
 
 
-def _dots(path: str) -> tuple[float, float] | None:
-    """Dots an inch in both directions, as the file says."""
-    try:
-        with Image.open(path, formats=images.FORMATS) as picture:
-            dots = tuple(float(each) for each in picture.info.get("dpi", ()))
-    except Exception:  # a picture that Pillow does not know, or says nonsense
-        return None
-    return dots if len(dots) == 2 and all(10 <= each <= 10_000 for each in dots) else None
-
-
 def _check(path: str) -> None:
     """Refuse by the header what is too large to be decoded, which decoders themselves do too, but later."""
     height, width = images.read_size(path)
     if height * width > images.MAX_PIXELS:
         raise TooLarge(f"it is {width:,} x {height:,} pixels, more than the {images.MAX_PIXELS / 1e6:g} million taken")
-
-
-def _limit(memory: int) -> None:
-    """No core, and no more address space than this."""
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
-    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -7,28 +7,24 @@ the whole package draws them with, `densessl.data.pages.pdf`.
 
 from __future__ import annotations
 
-import json
-import os
 import queue
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage
+from densessl.data.isolated.process import Isolated, NotStarted
 from densessl.data.pages import pdf
-from densessl.data.pages.renderer import READY, Canvas
 from densessl.errors import UserError
 
 START = 120  # seconds for a process to begin, on a machine that is busy
+# One thread: those of a linear algebra library would take address space, and nothing here needs them.
+SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PATIENCE = 6  # times the processor time of a request that its answer is waited for
 
 
@@ -94,7 +90,7 @@ class Worker:
                 own.process = None
             own.process = own.process or _Process(self.config)
             try:
-                return own.process.ask(self.config.open_seconds, what, *about)
+                return own.process.open(self.config.open_seconds, what, *about)
             except UnreadableImage as error:
                 raise UserError(_unreadable(name, error)) from None
             except BaseException as error:
@@ -134,73 +130,22 @@ class _Place:
     process: _Process | None
 
 
-class _Process:
+class _Process(Isolated):
     """One process; raises `UserError` when it cannot be started."""
 
     def __init__(self, config: AppConfig) -> None:
-        self._shared = os.fdopen(os.memfd_create("upload"), "r+b")
-        shared = self._shared.fileno()
-        self._canvas = Canvas(shared)
-        numbers = f"{shared}, {int(config.memory * 1e9)}, {int(config.pixels * 1e6)}"
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        # One thread: threads of a linear algebra library would take address space, and nothing here needs them.
-        single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
-        with tempfile.TemporaryFile() as complaints:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from densessl.apps.opener import serve; serve({numbers})"],
-                pass_fds=[shared],
-                env={**os.environ, **single},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C in the terminal ends the server, which ends it
-            )
-            self._requests = Connection(os.dup(self.process.stdin.fileno()), readable=False)
-            self._answers = Connection(os.dup(self.process.stdout.fileno()), writable=False)
-            self.process.stdin.close()
-            self.process.stdout.close()
-            try:
-                ready = self._answers.poll(START) and self._answers.recv_bytes() == READY
-            except (EOFError, OSError):
-                ready = False
-            if not ready:
-                self.end(kill=True)
-                complaints.seek(0)
-                last = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-                raise UserError(
-                    f"The process that opens uploads cannot be started ({''.join(last) or 'it says nothing'}): "
-                    "start densessl app with more memory=GB."
-                )
+        numbers = f"{{shared}}, {int(config.memory * 1e9)}, {int(config.pixels * 1e6)}"
+        try:
+            super().__init__(f"from densessl.apps.opener import serve; serve({numbers})", START, SINGLE, apart=True)
+        except NotStarted as error:
+            raise UserError(
+                f"The process that opens uploads cannot be started ({error}): start densessl app with more memory=GB."
+            ) from None
 
-    def ask(self, seconds: float, *request: object) -> tuple:
+    def open(self, seconds: float, *request: object) -> tuple:
         """What was found, and pixels (h, w, 3) where it has a shape; raises `UnreadableImage` with its reason."""
-        self._requests.send_bytes(json.dumps([seconds, *request]).encode())
-        if not self._answers.poll(PATIENCE * seconds):
-            raise TimeoutError
-        answer = json.loads(self._answers.recv_bytes())
+        answer = self.ask([seconds, *request], PATIENCE * seconds)
         if "reason" in answer:
             raise UnreadableImage(answer["reason"])
         found = answer["found"]
-        if not (isinstance(found, dict) and "shape" in found):
-            return found, None
-        height, width = found["shape"]
-        length = height * width * 3
-        pixels = np.frombuffer(self._canvas.room(length), np.uint8, length)
-        return found, pixels.reshape(height, width, 3).copy()
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is gone."""
-        return self.process.poll() is not None
-
-    def end(self, kill: bool = False) -> int:
-        """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""
-        self._requests.close()
-        self._answers.close()
-        self._shared.close()
-        try:
-            return self.process.wait(0.2 if kill else 2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return found, self.pixels(*found["shape"]) if isinstance(found, dict) and "shape" in found else None

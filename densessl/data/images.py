@@ -34,6 +34,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 178_956_970  # where Pillow's own limit lies; half a gigabyte of RGB
 MAX_BYTES = 1 << 31
+LIKELY = (50.0, 1_200.0)  # pixels an inch that scanners have; programs write 1 or 65,535 where they mean nothing
 # Not all that Pillow knows: EPS starts Ghostscript, and TGA, without a signature, claims text files.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "SGI", "QOI")
 SUFFIXES = (
@@ -119,6 +120,17 @@ def decode_values(data: bytes) -> np.ndarray:
         raise
     except Exception as error:  # decoders raise whatever the broken bytes lead them to
         raise _unreadable(data, error) from None
+
+
+def resolution(data: bytes) -> float | None:
+    """Pixels an inch that the file of a picture declares; None for nothing, nonsense, or pixels that are not square."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
+            x, y = (float(each) for each in picture.info["dpi"])
+    except Exception:  # decoders raise whatever broken bytes lead them to; pixels are read, and judged, elsewhere
+        return None
+    least, most = LIKELY
+    return x if least <= x <= most and abs(x - y) <= 0.01 * x else None
 
 
 def frame(data: bytes | BinaryIO) -> tuple[int, int, int]:

@@ -7,23 +7,17 @@ helper; a helper ends with the process that it belongs to.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from densessl.data.images import UnreadableImage
-from densessl.data.pages.renderer import MEMORY, READY, Canvas
+from densessl.data.isolated.process import Isolated, NotStarted
+from densessl.data.pages.renderer import MEMORY
 from densessl.errors import UserError
 
 SECONDS = 10  # of processor time for one page, or for opening a document and counting its pages
@@ -102,81 +96,23 @@ def text(path: str, number: int) -> Text:
     return Text(**{**found, "size": tuple(found["size"]), "words": tuple(map(tuple, found["words"]))})
 
 
-class Helper:
+class Helper(Isolated):
     """A process that runs PDFium. Raises `UserError` when it cannot be started."""
 
     def __init__(self) -> None:
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        self._shared = _memory()
-        shared = self._shared.fileno()
-        self._canvas = Canvas(shared)
-        with tempfile.TemporaryFile() as complaints, _blocked(signal.SIGINT, signal.SIGTERM):
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from densessl.data.pages.renderer import serve; serve({shared})"],
-                pass_fds=[shared],
-                env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                bufsize=0,  # nothing that a forked process could send again
-            )
-            self.answered = 0
-            self._requests = Connection(os.dup(self.process.stdin.fileno()), readable=False)
-            self._answers = Connection(os.dup(self.process.stdout.fileno()), writable=False)
-            self.process.stdin.close()
-            self.process.stdout.close()
-            try:
-                ready = self._answers.poll(WAIT) and self._answers.recv_bytes() == READY
-            except (EOFError, OSError):
-                ready = False
-            if not ready:
-                self.end()
-                complaints.seek(0)
-                last = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-                raise UserError(f"PDFium cannot be started ({''.join(last) or 'it says nothing'}): install pypdfium2.")
+        try:
+            super().__init__("from densessl.data.pages.renderer import serve; serve({shared})", WAIT)
+        except NotStarted as error:
+            raise UserError(f"PDFium cannot be started ({error}): install pypdfium2.") from None
+        self.answered = 0
 
     def ask(self, request: list[Any]) -> dict[str, Any]:
         """The answer; raises `EOFError` or `OSError` when the helper has died, `TimeoutError` when it has not."""
-        self._requests.send_bytes(json.dumps(request).encode())
-        if not self._answers.poll(WAIT):
-            raise TimeoutError
-        answer = json.loads(self._answers.recv_bytes())
+        answer = super().ask(request, WAIT)
         self.answered += 1
         if request[1] == "render" and "found" in answer:
-            answer["found"] = self._pixels(*answer["found"])
+            answer["found"] = self.pixels(*answer["found"])
         return answer
-
-    def _pixels(self, height: int, width: int) -> np.ndarray:
-        length = height * width * 3
-        return np.frombuffer(self._canvas.room(length), np.uint8, length).reshape(height, width, 3).copy()
-
-    def end(self) -> int:
-        """End it, and say how it ended: as `subprocess` has it, the negative number of a signal."""
-        self._requests.close()
-        self._answers.close()
-        self._shared.close()
-        try:
-            return self.process.wait(1)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
-
-@contextmanager
-def _blocked(*signals: signal.Signals) -> Iterator[None]:
-    """Signals that wait, and never reach a process that is started meanwhile: a terminal sends them to all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _memory() -> BinaryIO:
-    """A file that lies in memory, where the system has such a thing."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("page"), "r+b")
-    return tempfile.TemporaryFile()
 
 
 class _Own:

@@ -4,26 +4,22 @@ PDFium is a library in C++ that reads whatever strangers wrote: it can crash, or
 stopped from within the process that called it. So it runs in this one, which `densessl.data.pages.pdf` starts, asks
 and replaces. It imports nothing but the standard library and pypdfium2, so that it starts in a tenth of a second.
 
-A request is one message of JSON, [seconds, what, path, ...]; an answer is one, {"reason": ...} or {"found":
-..., "resident": bytes of memory in use}. Pixels are drawn into memory that both processes share. A request that takes
-more than the `seconds` of processor time ends the process by SIGPROF, whatever the library is doing: processor time, so
-that a busy machine makes no page unreadable. One that would take more memory than `MEMORY` ends it too.
+How it is asked, and ended where a page takes too long, stands in `densessl.data.isolated.serving`; one that takes more
+memory than `MEMORY` ends it too.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
-import mmap
 import os
-import signal
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from multiprocessing.connection import Connection
 
+from densessl.data.isolated import serving
+from densessl.data.isolated.serving import Canvas, limit
 from densessl.data.pages import words
 
 MEMORY = 1 << 30  # bytes of address space
@@ -32,7 +28,6 @@ MOST_PAGES = 100_000  # of one document; one that claims more is a lie, or a pag
 DPI = 300  # of a small page, which is not blown up to the longest side
 NARROWEST = 8  # pixels
 ANNOTATIONS = 1_000  # of a page that are looked at
-READY = b"ready"
 
 
 class Refused(Exception):
@@ -40,43 +35,9 @@ class Refused(Exception):
 
 
 def serve(shared: int) -> None:
-    """Answer requests from standard input on standard output until there are no more.
-
-    shared: the number of an open file, whose memory gets the pixels.
-    """
-    _protect()
-    # The library may print; what is left for it to print on is the standard error.
-    requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)
-    documents = Documents(Canvas(shared))
-    answers.send_bytes(READY)
-    while True:
-        try:
-            seconds, what, *about = json.loads(requests.recv_bytes())
-        except (EOFError, OSError):  # whoever asked has ended
-            return
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        try:
-            answer = {"found": getattr(documents, what)(*about)}
-        except Refused as error:
-            answer = {"reason": str(error)}
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        answers.send_bytes(json.dumps(answer | {"resident": _resident()}).encode())
-
-
-class Canvas:
-    """Memory that is a file's, and so that of every process which has it open."""
-
-    def __init__(self, file: int) -> None:
-        self._file, self._map = file, b""
-
-    def room(self, length: int) -> mmap.mmap:
-        """So many bytes of it, or more."""
-        if length > len(self._map):
-            if os.fstat(self._file).st_size < length:
-                os.ftruncate(self._file, length)
-            self._map = mmap.mmap(self._file, length)
-        return self._map
+    """Answer requests until there are no more; shared: the number of an open file, whose memory gets the pixels."""
+    limit(MEMORY)
+    serving.serve(lambda: Documents(Canvas(shared)), lambda error: str(error) if isinstance(error, Refused) else None)
 
 
 class Documents:
@@ -228,26 +189,3 @@ def _reason(path: str, size: int, code: int) -> str:
             return "it is damaged" if b"%PDF-" in file.read(1024) else "it is not a PDF"
     except OSError as error:
         return (error.strerror or str(error)).lower()
-
-
-def _protect() -> None:
-    """See that the process ends where a request takes too long, or too much memory, and leaves no core behind."""
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
-    try:
-        import resource
-
-        for kind, limit in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
-            _, hard = resource.getrlimit(kind)
-            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-    except (ImportError, ValueError, OSError):
-        pass  # a system that knows no such limit
-
-
-def _resident() -> int:
-    """Bytes of memory that the process has now; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from densessl.data.images import UnreadableImage
+from densessl.data.images import UnreadableImage, resolution
 from densessl.data.resize import resize
 from densessl.data.sources import Source
 from densessl.documents.detection.detector import Detector
@@ -16,11 +16,11 @@ from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
 from densessl.documents.parsing.ocr import Engine
-from densessl.documents.parsing.resolution import resolution
 from densessl.documents.parsing.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.tables import read_table
 from densessl.documents.parsing.words import words_of
 
+PLAIN = 72.0  # pixels an inch at which a pixel is a point
 LEAST = 32  # pixels of a side below which there is no page
 TABLE = 0.5  # least score of a table
 LEADERS, DOTTED = set(".·…_ "), 0.25  # what leads to page numbers; the share of such words that makes a table contents
@@ -45,7 +45,8 @@ class Looker:
         height, width = picture.shape[:2]
         if min(height, width) < LEAST:
             raise UnreadableImage(f"it is {width} x {height} pixels, which is no page")
-        dpi, told = resolution(source, index)
+        told = source.dpi(index) or resolution(source.read_bytes(index))
+        dpi = told or PLAIN
         points = source.points(index) or (width * 72 / dpi, height * 72 / dpi)
         page = Page(source.page(index), *points, dpi)
         scale = width / points[0], height / points[1]

@@ -16,10 +16,10 @@ from PIL import Image
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from densessl.data.images import resolution
 from densessl.documents.parsing.config import ParseConfig, resolve
 from densessl.documents.parsing.look import _stands
 from densessl.documents.parsing.model import Page, Word, from_dict
-from densessl.documents.parsing.resolution import declared
 from densessl.documents.parsing.run import parse
 from densessl.documents.parsing.structure import Region, blocks_of
 from densessl.documents.parsing.writers import read
@@ -243,7 +243,7 @@ def test_of_a_picture_without_a_resolution_a_pixel_is_a_point_and_it_says_so(tmp
 def test_the_resolution_of_a_picture_is_believed_where_it_can_be_right(given, told):
     file = io.BytesIO()
     Image.new("RGB", (20, 20)).save(file, "TIFF", **({"dpi": given} if given else {}))
-    assert declared(file.getvalue()) == told
+    assert resolution(file.getvalue()) == told
 
 
 def test_figures_are_cut_out_and_named(tmp_path):
