@@ -94,9 +94,8 @@ class Files:
         return _nothing()
 
     def _parsed(self, entry: Entry, found: Parsed, what: str) -> Response:
-        numbers = {each["number"] for each in found.pages}
         page = re.fullmatch(r"page/(\d{1,6})\.jpg", what)
-        if page and int(page[1]) in numbers:
+        if page and int(page[1]) in found.numbers:
             path = entry.folder / f"page-{int(page[1])}.jpg"
             if not path.is_file():
                 found.write_page(path, int(page[1]))

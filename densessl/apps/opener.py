@@ -20,7 +20,7 @@ from densessl.data.images import TooLarge, UnreadableImage
 from densessl.data.isolated import serving
 from densessl.data.isolated.serving import Canvas, limit
 from densessl.data.pages import tiff
-from densessl.data.resize import resize
+from densessl.data.resize import within
 
 PDF_WITHIN = 1024  # bytes from the start in which a PDF says that it is one
 LONGEST_REASON = 200
@@ -65,8 +65,7 @@ class Opener:
         _check(path)
         image = images.read_image(path)
         size = image.shape[:2]
-        scale = min(1.0, side / max(size))
-        small = resize(image, *(max(1, round(each * scale)) for each in size))
+        small = within(image, side)
         self._canvas.room(small.size)[: small.size] = np.ascontiguousarray(small).tobytes()
         return {"size": size, "shape": small.shape[:2]}
 

@@ -19,7 +19,7 @@ import cv2
 from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage, decode, read_image
 from densessl.data.pages import pdf, tiff
-from densessl.data.resize import resize
+from densessl.data.resize import within
 from densessl.documents.detection.detector import Detector
 from densessl.documents.parsing import ParseConfig, parse
 from densessl.documents.parsing.records import FOLDER as RECORDS
@@ -46,21 +46,21 @@ JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 class Parsed:
     """A document.
 
-    name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. record: the
-    JSON that was.
+    name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. numbers: of
+    the pages that were parsed. Their contents stay in its JSON, and are read when they are asked for.
     """
 
     name: str
     source: Path
     count: int
     out: Path
-    record: Mapping[str, Any]
+    numbers: frozenset[int]
     notes: list[str] = field(default_factory=list)
 
     @property
     def pages(self) -> list[dict]:
         """The pages that were parsed, as `densessl.documents.parsing.model.to_dict` makes them."""
-        return list(self.record["pages"])
+        return _pages(self.out / f"{self.source.stem}.json")
 
     def files(self) -> dict[str, Path]:
         """What was written, by its name below the folder, figures included."""
@@ -73,8 +73,7 @@ class Parsed:
             image = self._page(number - 1)
         except UnreadableImage as error:
             raise UserError(f"Page {number} of {self.name} cannot be drawn: {error}.") from None
-        scale = min(1.0, SHOWN / max(image.shape[:2]))
-        write_image(path, resize(image, *(max(1, round(side * scale)) for side in image.shape[:2])), JPEG)
+        write_image(path, within(image, SHOWN), JPEG)
 
     def write_zip(self, path: Path) -> None:
         """All that was written."""
@@ -120,11 +119,14 @@ def parse_document(
 def read_parsed(source: Path, name: str, count: int, out: Path) -> Parsed:
     """What was written of a document; raises `UserError` where there is nothing to be read."""
     try:
-        record = json.loads((out / f"{source.stem}.json").read_text(encoding="utf-8"))
-        pages = record["pages"]
+        pages = _pages(out / f"{source.stem}.json")
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{name} could not be parsed: no page of it can be read.") from None
-    return Parsed(name, source, count, out, record, list(_notes(pages)))
+    return Parsed(name, source, count, out, frozenset(each["number"] for each in pages), list(_notes(pages)))
+
+
+def _pages(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["pages"]
 
 
 def _notes(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from densessl.apps.segments import JPEG, SHOWN
+from densessl.data.resize import within
 from densessl.errors import UserError
 from densessl.files import write_image
 
@@ -62,10 +62,8 @@ class Resemblance:
     def add(self, name: str, image: np.ndarray, size: tuple[int, int], map_: Tensor) -> None:
         """A picture (h, w, 3) uint8 RGB of an upload of this size (height, width), with its map (C, h, w)."""
         number = len(self.pictures)
-        scale = min(1.0, SHOWN / max(image.shape[:2]))
-        wide, high = (max(1, round(side * scale)) for side in image.shape[1::-1])
         shown = f"shown-{number}.jpg"
-        write_image(self.folder / shown, cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA), JPEG)
+        write_image(self.folder / shown, within(image, SHOWN), JPEG)
         self.pictures.append(Shown(name, size[1], size[0], shown))
         self.maps.append(F.normalize(map_.float(), dim=0).half())
 

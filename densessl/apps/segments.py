@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densessl.data.resize import within
 from densessl.errors import UserError
 from densessl.files import stems, write_image, writing
 from densessl.segmentation import Classes, overlay, palette, segment_labels, write_coco
@@ -80,12 +81,11 @@ class Segmentation:
     def add(self, name: str, image: np.ndarray, size: tuple[int, int], scores: Tensor) -> None:
         """A picture (h, w, 3) uint8 RGB of an upload of this size (height, width), with scores (K, h, w)."""
         number = len(self.pictures)
-        scale = min(1.0, SHOWN / max(image.shape[:2]))
-        wide, high = (max(1, round(side * scale)) for side in image.shape[1::-1])
-        labels = segment_labels(scores, (high, wide), self.least_area)
+        small = within(image, SHOWN)
+        labels = segment_labels(scores, small.shape[:2], self.least_area)
         counts = np.bincount(labels.reshape(-1), minlength=len(self.segments)) / labels.size
         shown, map_ = f"shown-{number}.jpg", f"map-{number}.png"
-        write_image(self.folder / shown, cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA), JPEG)
+        write_image(self.folder / shown, small, JPEG)
         write_image(self.folder / map_, labels)
         np.save(self.folder / f"scores-{number}.npy", scores.numpy().astype(np.float32))
         self.pictures.append(Segmented(name, size[1], size[0], shown, map_, tuple(map(float, counts))))

@@ -21,6 +21,13 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image
 
 
+def within(image: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, C) with a longest side of `side` pixels at most, in its proportions; a smaller one is left as it is."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    return image if scale >= 1 else resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
 def fit(height: int, width: int, image_size: int, stride: int, longest: float) -> tuple[int, int]:
     """The (height, width) in pixels at which a network of this stride is shown a whole image of this size.
 

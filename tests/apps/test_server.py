@@ -179,12 +179,12 @@ def test_no_other_file_or_address_is_read(application, path):
     assert httpx.get(f"{application.url}gradio_api/proxy=https://x.hf.space/").status_code == 404
 
 
-def test_names_with_folders_are_kept_without_them(application):
-    for name in ("../../../../evil.jpg", "..\\..\\evil.jpg", "/tmp/evil.jpg", "a\x00b.jpg"):
-        answer = upload(application.url, Path(FILES[0]).read_bytes(), name)
-        if answer.status_code == 200:
-            kept = Path(answer.json()[0]).resolve()
-            assert application.service.sessions.uploads in kept.parents and kept.is_file()
+@pytest.mark.parametrize("name", ["../../../../evil.jpg", "..\\..\\evil.jpg", "/tmp/evil.jpg"])
+def test_names_with_folders_are_kept_without_them(application, name):
+    answer = upload(application.url, Path(FILES[0]).read_bytes(), name)
+    assert answer.status_code == 200
+    kept = Path(answer.json()[0]).resolve()
+    assert application.service.sessions.uploads in kept.parents and kept.is_file()
 
 
 def test_limits_on_uploads(application, client, tmp_path):

@@ -19,11 +19,16 @@ import torch.nn.functional as F
 from pycocotools import mask as coco_masks
 
 from densessl import box
+from densessl.apps import parsing
 from densessl.apps.backbones import Backbones
 from densessl.apps.config import AppConfig
 from densessl.apps.jobs import Job, Stopped
+from densessl.apps.page import correspond as correspond_tab
+from densessl.apps.page import segment as segment_tab
 from densessl.apps.service import Service, Upload
 from densessl.apps.sessions import Gone, Sessions
+from densessl.documents.parsing.config import ENGINES, FORMATS
+from densessl.documents.parsing.writers import WRITERS
 from densessl.errors import UserError
 from densessl.segmentation import SegmentConfig, extractor_of, segment
 from tests.apps.conftest import PHOTOGRAPHS
@@ -196,7 +201,13 @@ def test_archives_have_each_name_once(service, photographs):
 
 
 def test_examples_are_there():
-    assert (PHOTOGRAPHS / "LICENSES.md").is_file()
+    names = [name for tab in (segment_tab, correspond_tab) for names in tab.EXAMPLES.values() for name in names]
+    assert names and all((PHOTOGRAPHS / name).is_file() for name in names)
+
+
+def test_the_page_offers_the_formats_and_engines_that_there_are():
+    assert set(parsing.FORMATS) == set(FORMATS) == set(WRITERS)
+    assert set(parsing.ENGINES) == set(ENGINES)
 
 
 def test_what_an_application_left_that_was_killed_is_removed_by_the_next_and_a_living_one_keeps_its_own(tmp_path):

@@ -11,7 +11,7 @@ import cv2
 import gradio as gr
 
 from densessl.data.images import read_image
-from densessl.data.resize import resize
+from densessl.data.resize import within
 from densessl.demo.run import ROWS
 
 SHOWN = 1600  # pixels of the longest side of the sheet
@@ -46,8 +46,5 @@ def _figures(folder: Path) -> str:
 
 
 def _sheet(path: Path) -> str:
-    sheet = read_image(path)
-    scale = min(1.0, SHOWN / max(sheet.shape[:2]))
-    small = resize(sheet, *(round(side * scale) for side in sheet.shape[:2]))
-    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    _, data = cv2.imencode(".jpg", within(read_image(path), SHOWN)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return base64.b64encode(data.tobytes()).decode("ascii")

@@ -1,8 +1,8 @@
 """The side that works: requests answered one by one, within limits.
 
 A request is one message of JSON, [seconds, what, *arguments]; an answer is one, {"found": ...} or {"reason": ...}.
-Pixels are written into memory that both processes share. A request that takes more than `seconds` of processor time ends
-the process by SIGPROF, whatever a library is doing there: processor time, so that a busy machine ends none.
+Pixels are written into memory that both processes share. A request that takes more than `seconds` of processor time
+ends the process by SIGPROF, whatever a library is doing there: processor time, so that a busy machine ends none.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from omegaconf import MISSING, OmegaConf
 
 from densessl import config as configs
 from densessl.config import nearest
+from densessl.documents.parsing.ocr import ENGINES
 from densessl.errors import UserError, from_0_to_1, require
 
 FORMATS = ("json", "md", "html", "coco", "hocr", "alto", "page")
-ENGINES = ("auto", "tesseract", "rapidocr", "none")
 _RANGE = re.compile(r"(\d{1,9})(-(\d{0,9}))?", re.ASCII)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 import numpy as np
@@ -64,10 +64,20 @@ def in_rows(lines: Sequence[Line]) -> list[Line]:
     return [line for row in rows for line in sorted(row, key=lambda each: each.bbox[0])]
 
 
-def union(boxes) -> Box:
+def union(boxes: Iterable[Box]) -> Box:
     """The box around boxes."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)
+
+
+def boxed(lines: Iterable[Line]) -> Box:
+    """The box around lines."""
+    return union(line.bbox for line in lines)
+
+
+def gap(a: Box, b: Box, axis: int) -> float:
+    """Points between two boxes across (0) or down (1), below 0 where they overlap there."""
+    return max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2])
 
 
 def em(line: Line) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.lines import em, gap
 from densessl.documents.parsing.model import Block, Box
 
 FAR = 0.12  # of the page's height, that a caption is from its table or figure at most
@@ -49,8 +49,7 @@ def _mismatch(caption: Block, other: Block) -> bool:
 
 def _distance(a: Box, b: Box) -> float:
     """Points between two boxes that are beside or above each other; far more when neither."""
-    across = max(a[0], b[0]) - min(a[2], b[2])
-    down = max(a[1], b[1]) - min(a[3], b[3])
+    across, down = gap(a, b, 0), gap(a, b, 1)
     if across < 0:
         return max(down, 0.0)
     return across + 1.0 if down < 0 else across + down + 72.0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from densessl.data.images import UnreadableImage, resolution
-from densessl.data.resize import resize
+from densessl.data.resize import within
 from densessl.data.sources import Source
 from densessl.documents.detection.detector import Detector
 from densessl.documents.detection.objects import Found
@@ -71,7 +71,7 @@ class Looker:
         elif self.engine is not None:
             page.source = self.engine.name
             shown = self.sharp(index) if source.dpi(index) is not None else picture
-            shown = _within(shown, self.config.ocr_side)
+            shown = within(shown, self.config.ocr_side)
             words = self.engine.read(shown, 72 * shown.shape[1] / page.width)
         else:
             page.source, words = NO_TEXT, []
@@ -94,13 +94,6 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
 
 def _middle(word: Word, axis: int) -> float:
     return (word.bbox[axis] + word.bbox[axis + 2]) / 2
-
-
-def _within(picture: np.ndarray, side: int) -> np.ndarray:
-    """The picture, made smaller where its longest side is more than `side` pixels."""
-    height, width = picture.shape[:2]
-    share = side / max(height, width)
-    return picture if share >= 1 else resize(picture, max(1, round(height * share)), max(1, round(width * share)))
 
 
 def _regions(found: Found, classes: Sequence[str], scale: tuple[float, float]) -> list[Region]:

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import em, in_rows, union
-from densessl.documents.parsing.model import Line, Word
+from densessl.documents.parsing.lines import boxed, em, gap, in_rows
+from densessl.documents.parsing.model import Box, Line, Word
 from densessl.documents.parsing.paragraphs import LEADING, SIZES, items
 from densessl.documents.parsing.text import number_of
 
@@ -50,7 +50,7 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     size, own = median(em(line) for line in text), median(em(line) for line in group)
     if max(size, own) > SIZES * min(size, own):
         return False
-    box, added = union(line.bbox for line in text), union(line.bbox for line in group)
+    box, added = boxed(text), boxed(group)
     if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size or len(items(group, listed=False)) > 1:
         return False
     if added[1] >= text[-1].bbox[1] + size / 2:
@@ -67,7 +67,7 @@ def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str,
     drawing that was not found, or the numbers of lines in the margin. body: the page's `body_size`.
     """
     small = [sum(len(word.text) for line in group for word in line.words) <= SCATTERED for group in groups]
-    boxes = [union(line.bbox for line in group) for group in groups]
+    boxes = [boxed(group) for group in groups]
     reach = [CLOSE * max(em(line) for line in group) for group in groups]
     found, taken = [], set()
     tiny = [place for place, group in enumerate(groups) if em(group[0]) <= SMALLER * body]
@@ -83,13 +83,13 @@ def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str,
     while left:
         cluster = [left.pop(0)]
         for at in cluster:  # it grows meanwhile
-            near = [each for each in left if _close(boxes[at], boxes[each], max(reach[at], reach[each]))]
+            near = [each for each in left if _apart(boxes[at], boxes[each]) <= max(reach[at], reach[each])]
             cluster += near
             left = [each for each in left if each not in near]
         letters = [len(line.text) for place in cluster for line in groups[place]]
         if len(cluster) >= 3 and median(letters) <= WORD:
             lines = in_rows([line for place in cluster for line in groups[place]])
-            box = union(line.bbox for line in lines)
+            box = boxed(lines)
             low = box[3] - box[1] <= FORMULA * median(em(line) for line in lines)
             found.append(("formula" if low and any(SIGN.search(line.text) for line in lines) else "other", lines))
             taken.update(cluster)
@@ -112,14 +112,14 @@ def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
     return best
 
 
-def _close(a: tuple[float, ...], b: tuple[float, ...], reach: float) -> bool:
-    return all(max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2]) <= reach for axis in (0, 1))
+def _apart(a: Box, b: Box) -> float:
+    return max(gap(a, b, 0), gap(a, b, 1))
 
 
 def guessed(group: Sequence[Line], body: float, height: float, outermost: bool) -> str:
     """The type of lines outside of all regions. body: the page's `body_size`. height: of the page, in points.
     outermost: nothing but such lines is above them, or nothing below."""
-    box = union(line.bbox for line in group)
+    box = boxed(group)
     size = median(em(line) for line in group)
     text = group[0].text
     if box[3] - box[1] > 4 * (box[2] - box[0]) and len(group[0].words) > 1:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import em, union
+from densessl.documents.parsing.lines import em
 from densessl.documents.parsing.model import Line
 from densessl.documents.parsing.text import HYPHENS, counted, marker_of
 
@@ -134,8 +134,3 @@ def _values(marker: str) -> set[int]:
 
 def _is_bullet(marker: str) -> bool:
     return not any(letter.isalnum() for letter in marker) and marker not in "*·–—-"
-
-
-def boxed(lines: Sequence[Line]) -> tuple[float, float, float, float]:
-    """The box around lines."""
-    return union(line.bbox for line in lines)

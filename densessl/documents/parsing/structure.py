@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from densessl.documents.parsing.lines import em, lines_of, union
+from densessl.documents.parsing.lines import boxed, em, gap, lines_of, union
 from densessl.documents.parsing.links import link
 from densessl.documents.parsing.missed import (
     CAPTION,
@@ -28,7 +28,7 @@ from densessl.documents.parsing.missed import (
 )
 from densessl.documents.parsing.model import Block, Box, Line, Word
 from densessl.documents.parsing.order import by_columns, reading_order
-from densessl.documents.parsing.paragraphs import SIZES, boxed, grouped, items, paragraphs
+from densessl.documents.parsing.paragraphs import SIZES, grouped, items, paragraphs
 from densessl.documents.parsing.regions import HOLDERS, Region, held, owners, settled, type_of
 from densessl.documents.parsing.text import joined, marker_of, vocabulary
 
@@ -166,7 +166,7 @@ def _unlabelled(lines: list[Line], pieces: Sequence[_Piece], body: float) -> lis
     for line in lines:
         reach = AXIS * em(line)
         short = sum(len(word.text) for word in line.words) <= SCATTERED and em(line) <= SMALLER * body
-        near = (each for each in figures if all(_gap(line.bbox, each.bbox, axis) <= reach for axis in (0, 1)))
+        near = (each for each in figures if all(gap(line.bbox, each.bbox, axis) <= reach for axis in (0, 1)))
         figure = next(near, None) if short else None
         if figure is None:
             rest.append(line)
@@ -211,12 +211,8 @@ def _captions(pieces: Sequence[_Piece]) -> None:
     for piece in pieces:
         if piece.type in ("heading", "text") and 0 < len(piece.lines) <= 4 and CAPTION.match(piece.lines[0].text):
             reach = NEAR * em(piece.lines[0])
-            if any(_gap(piece.bbox, box, 0) <= 0 and _gap(piece.bbox, box, 1) <= reach for box in shown):
+            if any(gap(piece.bbox, box, 0) <= 0 and gap(piece.bbox, box, 1) <= reach for box in shown):
                 piece.type = "caption"
-
-
-def _gap(a: Box, b: Box, axis: int) -> float:
-    return max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2])
 
 
 def columns_first(lines: Sequence[Line]) -> list[Line]:

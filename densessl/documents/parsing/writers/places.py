@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from densessl.documents.parsing.lines import union
 from densessl.documents.parsing.model import Block, Box, Cell, Line, Page, Table, Word
 
 POINTS = 72  # of an inch
@@ -47,7 +48,7 @@ def lines_by_cell(block: Block, table: Table) -> list[list[Line]]:
         owners = [_owner(word, table.cells) for word in line.words]
         for cell in dict.fromkeys(owner for owner in owners if owner is not None):
             words = [word for word, owner in zip(line.words, owners, strict=True) if owner == cell]
-            shares[cell].append(Line(words, _around(words)))
+            shares[cell].append(Line(words, union(word.bbox for word in words)))
     pairs = zip(shares, table.cells, strict=True)
     return [lines or spelled(cell.text, cell.bbox) for lines, cell in pairs]
 
@@ -61,8 +62,3 @@ def _owner(word: Word, cells: Sequence[Cell]) -> int | None:
         return max(x0 - x, x - x1, 0.0) + max(y0 - y, y - y1, 0.0)
 
     return min(range(len(cells)), key=lambda number: away(cells[number]), default=None)
-
-
-def _around(words: Sequence[Word]) -> Box:
-    x0s, y0s, x1s, y1s = zip(*(word.bbox for word in words), strict=True)
-    return min(x0s), min(y0s), max(x1s), max(y1s)
