@@ -50,8 +50,8 @@ class Sessions:
         self.config = config
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=config.folder))
         self._handle = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        locked(self._handle)
-        _remove_left(self.root.parent)
+        if locked(self._handle) and not _is_free(self.root / LOCK):  # else locks mean nothing on this disk
+            _remove_left(self.root.parent)
         self.uploads, self.results = self.root / "uploads", self.root / "results"
         self.uploads.mkdir()
         self.results.mkdir()
@@ -61,7 +61,9 @@ class Sessions:
         threading.Thread(target=self._watch, name="removal", daemon=True).start()
 
     def begin(self, owner: str | None) -> Entry:
-        """A result to be filled, with an empty folder."""
+        """A result to be filled, with an empty folder; raises `UserError` when the disk has no room for more."""
+        if self.full():
+            raise UserError("There is no room for results at the moment: try again in some minutes.")
         token = secrets.token_hex(16)
         folder = self.results / token
         folder.mkdir()
@@ -158,13 +160,18 @@ class Sessions:
             self.clean()
 
 
+def _is_free(lock: Path) -> bool:
+    """Whether nobody holds a lock."""
+    handle = os.open(lock, os.O_RDWR)
+    try:
+        return locked(handle)
+    finally:
+        os.close(handle)
+
+
 def _remove_left(parent: Path) -> None:
     """Remove the folders of applications that were killed: those whose lock nobody holds."""
     for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
         with suppress(OSError):  # another user's, or removed meanwhile
-            handle = os.open(lock, os.O_RDWR)
-            try:
-                if locked(handle):
-                    shutil.rmtree(lock.parent, ignore_errors=True)
-            finally:
-                os.close(handle)
+            if _is_free(lock):
+                shutil.rmtree(lock.parent, ignore_errors=True)

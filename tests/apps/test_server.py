@@ -293,6 +293,8 @@ def test_a_disk_that_is_full_takes_no_uploads(application, monkeypatch):
     (application.service.sessions.uploads / "filler").write_bytes(bytes(100))
     answer = upload(application.url, b"x", "z.jpg")
     assert answer.status_code == 507 and "no room" in answer.text
+    with pytest.raises(UserError, match="no room for results"):
+        application.service.sessions.begin("me")
 
 
 def test_a_demo_has_a_tab_with_its_figures_and_its_sheet(tmp_path):

@@ -55,7 +55,11 @@ class Looker:
         words = self._words(source, index, picture, page)
         with self._lock:
             found = self.detector.find(picture)
-        regions = [each for each in _regions(found, self.detector.classes, scale) if _stands(each, words)]
+        regions = [
+            each
+            for each in _regions(found, self.detector.classes, scale)
+            if each.score >= self.config.score and _stands(each, words)
+        ]
         page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
         for block in page.blocks:
             if block.type == "table":

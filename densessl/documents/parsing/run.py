@@ -15,8 +15,9 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import densessl
@@ -99,7 +100,7 @@ def parse(config: ParseConfig, report: Report | None = None, detector: Detector 
     folder = Path(config.out).expanduser()
     check_apart(config.documents, folder)
     place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
-    detector = _telling(detector or load_detector(place), config.score)
+    detector = detector or load_detector(place)
     weights = place / DETECTOR if place.is_dir() else place
     with claimed(folder):
         remove_leftovers(folder)
@@ -146,9 +147,16 @@ class Run:
         self.summary.pages = sum(len(job.pages) for job in jobs)
         if not jobs:
             raise UserError(f"pages={self.config.pages} are pages that no document has.")
-        for job in jobs:
-            self._parse(job)
-            self.summary.documents.append(job.stem)
+        self.done = self.summary.before = self.summary.pages - sum(len(job.missing) for job in jobs)
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                looked = _ahead(pool, self._keep, ((job, index) for job in jobs for index in job.missing), self.workers)
+                for job in jobs:
+                    self._finish(job, self._broken(job, looked))
+                    self.summary.documents.append(job.stem)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         self.report("Parsing", self.summary.pages, self.summary.pages, "")
         self.unreadable.write(self.folder)
         self.summary.unreadable = len(self.unreadable)
@@ -167,51 +175,44 @@ class Run:
         for first, name, stem in zip(firsts, names, stems(names), strict=True):
             pages = [each for each in range(first, source.after(first)) if self.config.wanted(source.page(each))]
             if pages:
-                yield _Job(name, stem, pages)
+                figures = self.folder / f"{stem}-figures"
+                made_by = digest([self.made_by, source.state(first)])[:16]
+                records = Records(self.folder, stem, made_by, figures)
+                missing = [each for each in pages if not records.has(source.page(each))]
+                yield _Job(name, stem, pages, missing, records, figures)
 
-    def _parse(self, job: _Job) -> None:
-        figures = self.folder / f"{job.stem}-figures"
-        made_by = digest([self.made_by, self.source.state(job.pages[0])])[:16]
-        records = Records(self.folder, job.stem, made_by, figures)
-        missing = [index for index in job.pages if not records.has(self.source.page(index))]
-        there = len(job.pages) - len(missing)
-        self.summary.before += there
-        self.done += there
-        broken = self._look(records, missing, figures)
+    def _keep(self, job: _Job, index: int) -> None:
+        """Look at a page and keep its record; raises `UnreadableImage`."""
+        page, picture = self.look(self.source, index)
+        if self.config.figures:
+            write_figures(page, picture, job.figures)
+        job.records.keep(page)
+
+    def _broken(self, job: _Job, looked: Iterator[tuple[tuple[_Job, int], Future[None]]]) -> dict[int, str]:
+        """Wait for the pages of a document that were missing; of those that cannot be read, by number, why."""
+        broken: dict[int, str] = {}
+        for (_, index), future in islice(looked, len(job.missing)):
+            self.report("Parsing", self.done, self.summary.pages, self.source.name(index))
+            try:
+                future.result()
+            except UnreadableImage as error:
+                broken[self.source.page(index)] = str(error)
+                self.unreadable.add(self.source.name(index), str(error))
+            self.done += 1
+        return broken
+
+    def _finish(self, job: _Job, broken: Mapping[int, str]) -> None:
+        """Write the files of a document, unless the same ones are there."""
         outputs = [self.folder / f"{job.stem}{WRITERS[name].suffix}" for name in self.config.formats]
         numbers = [self.source.page(index) for index in job.pages]
         written = digest([self.config.furniture, self.config.words, self.config.join_tables, numbers])
-        sources = None if missing else records.noted(written, outputs)
+        sources = None if job.missing else job.records.noted(written, outputs)
         if sources is None:
-            sources = self._write(Document(job.name, len(numbers), self.about), records, numbers, broken, outputs)
+            document = Document(job.name, len(numbers), self.about)
+            sources = self._write(document, job.records, numbers, broken, outputs)
             if not broken:
-                records.note(written, outputs, sources)
+                job.records.note(written, outputs, sources)
         self.summary.sources.update(sources)
-
-    def _look(self, records: Records, missing: Sequence[int], figures: Path) -> dict[int, str]:
-        """Look at pages, several at once, and keep their records; of those that cannot be read, by number, why."""
-        broken: dict[int, str] = {}
-
-        def keep(index: int) -> None:
-            page, picture = self.look(self.source, index)
-            if self.config.figures:
-                write_figures(page, picture, figures)
-            records.keep(page)
-
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for index, future in _ahead(pool, keep, missing, 2 * self.workers):
-                    self.report("Parsing", self.done, self.summary.pages, self.source.name(index))
-                    try:
-                        future.result()
-                    except UnreadableImage as error:
-                        broken[self.source.page(index)] = str(error)
-                        self.unreadable.add(self.source.name(index), str(error))
-                    self.done += 1
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        return broken
 
     def _write(
         self,
@@ -242,30 +243,26 @@ class Run:
 
 @dataclass(frozen=True)
 class _Job:
-    """A document: its name, the stem of its files, and the numbers that its pages have in the source."""
+    """A document. stem: of its files. pages: their numbers in the source; missing: of them those without a record."""
 
     name: str
     stem: str
     pages: list[int]
+    missing: list[int]
+    records: Records
+    figures: Path
 
 
 def _ahead(
-    pool: Executor, call: Callable[[int], None], items: Iterable[int], most: int
-) -> Iterator[tuple[int, Future]]:
-    """Items in order with what `call` makes of them, at most so many under way."""
-    waiting: deque[tuple[int, Future]] = deque()
+    pool: Executor, call: Callable[[_Job, int], None], items: Iterable[tuple[_Job, int]], workers: int
+) -> Iterator[tuple[tuple[_Job, int], Future[None]]]:
+    """Items in order with what `call` makes of them, two for each worker under way."""
+    waiting: deque[tuple[tuple[_Job, int], Future[None]]] = deque()
     for item in items:
-        waiting.append((item, pool.submit(call, item)))
-        if len(waiting) >= most:
+        waiting.append((item, pool.submit(call, *item)))
+        if len(waiting) >= 2 * workers:
             yield waiting.popleft()
     yield from waiting
-
-
-def _telling(detector: Detector, score: float) -> Detector:
-    """The detector, of which no object has a lower score."""
-    detector.config = replace(detector.config, score=score)
-    detector.objects.config = detector.config
-    return detector
 
 
 def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:

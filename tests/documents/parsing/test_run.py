@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import LongTable, SimpleDocTemplate, TableStyle
 
 from densessl.data.images import resolution
 from densessl.documents.parsing.config import ParseConfig, resolve
@@ -302,3 +303,28 @@ def test_a_table_needs_evidence_and_lines_that_dots_lead_through_are_none():
     area = (0.0, 0.0, 200.0, 40.0)
     assert not _stands(Region(area, "Table", 0.9), words) and _stands(Region(area, "Text", 0.4), words)
     assert _stands(Region(area, "Table", 0.9), words[:2]) and not _stands(Region(area, "Table", 0.4), words[:2])
+
+
+def test_a_table_over_two_pages_is_one_when_asked_and_the_page_keeps_its_words(tmp_path):
+    rows = [["Number", "Name", "Length"], *([f"{row}", f"river {row}", f"{17 * row}"] for row in range(1, 61))]
+    table = LongTable(rows, colWidths=[80, 220, 120], rowHeights=20, repeatRows=1)
+    table.setStyle(
+        TableStyle([("GRID", (0, 0), (-1, -1), 0.7, "black"), ("FONTNAME", (0, 0), (-1, 0), "Helvetica-Bold")])
+    )
+    SimpleDocTemplate(str(tmp_path / "rivers.pdf"), pagesize=A4).build([table])
+    for joined in (True, False):
+        parse(config(tmp_path / "rivers.pdf", tmp_path / "out", formats=["md", "hocr"], join_tables=joined), silent)
+        text = (tmp_path / "out" / "rivers.md").read_text()
+        assert text.count("| Number | Name | Length |") == (1 if joined else 2)
+        assert all(text.count(f"| river {row} |") == 1 for row in range(1, 61))
+        assert (tmp_path / "out" / "rivers.hocr").read_text().count(">Number<") == 2
+
+
+def test_pages_of_several_documents_are_in_work_at_once_and_each_has_its_own(tmp_path):
+    folder = tmp_path / "in"
+    texts = [write_pdf(folder / f"{number}.pdf", 1, seed=number)[0] for number in range(5)]
+    summary = parse(config(folder, tmp_path / "out", workers=3), silent)
+    assert summary.documents == [str(number) for number in range(5)]
+    for number, text in enumerate(texts):
+        (page,) = pages_of(tmp_path / "out" / f"{number}.json")
+        assert text.split()[-8:] == text_of(page).split()[-8:]
