@@ -65,6 +65,7 @@ class Application:
         try:
             # What is wrong with it is said now, and the first user waits less.
             self.service.engine.extractor(config.backbone)
+            self.service.engine.detector()
             self._launch(host, port, share)
         except BaseException:
             self.service.close()

@@ -285,6 +285,8 @@ def test_settings_that_cannot_be_are_told():
 def test_a_backbone_that_is_not_there_ends_the_start():
     with pytest.raises(UserError, match="no backbone"):
         start(backbone="nowhere.safetensors")
+    with pytest.raises(UserError, match="nowhere"):
+        start(backbone="colour", detector="nowhere")
 
 
 def test_a_disk_that_is_full_takes_no_uploads(application, monkeypatch):

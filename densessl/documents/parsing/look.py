@@ -14,6 +14,7 @@ from densessl.data.sources import Source
 from densessl.documents.detection.detector import Detector
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
+from densessl.documents.parsing.lines import LEADERS
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
 from densessl.documents.parsing.ocr import Engine
 from densessl.documents.parsing.structure import Region, blocks_of, type_of
@@ -23,7 +24,7 @@ from densessl.documents.parsing.words import words_of
 PLAIN = 72.0  # pixels an inch at which a pixel is a point
 LEAST = 32  # pixels of a side below which there is no page
 TABLE = 0.5  # least score of a table
-LEADERS, DOTTED = set(".·…_ "), 0.25  # what leads to page numbers; the share of such words that makes a table contents
+DOTTED = 0.25  # share of words that are dots: what they lead through is no table but contents
 MOST = 40_000  # words of a page that are looked at
 
 
@@ -92,7 +93,7 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
         return True
     x0, y0, x1, y1 = region.bbox
     own = [word for word in words if x0 <= _middle(word, 0) <= x1 and y0 <= _middle(word, 1) <= y1]
-    dotted = sum(set(word.text) <= LEADERS for word in own)
+    dotted = sum(not word.text.strip(LEADERS) for word in own)
     return region.score >= TABLE and dotted <= DOTTED * len(own)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.lines import LEADERS, em
 from densessl.documents.parsing.model import Line
 from densessl.documents.parsing.text import HYPHENS, counted, marker_of
 
@@ -37,8 +37,8 @@ def grouped(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines of one column, from top to bottom, parted where more space than usual lies between them, and where an
-    indented line follows one that ends a sentence."""
+    """Lines of one column, from top to bottom, parted where more space than usual lies between them, where an indented
+    line follows one that ends a sentence, and behind each line of a table of contents."""
     if len(lines) < 2:
         return [list(lines)]
     pitches = [below.bbox[3] - above.bbox[3] for above, below in zip(lines, lines[1:], strict=False)]
@@ -55,10 +55,16 @@ def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
         )
         indented = flush and ended and INDENT[0] * size <= indent <= INDENT[1] * size
         far = len(lines) > 2 and pitch > PITCH * max(usual, size) and pitch > 0
-        if indented or far:
+        if indented or far or _is_of_contents(above):
             parts.append([])
         parts[-1].append(line)
     return parts
+
+
+def _is_of_contents(line: Line) -> bool:
+    """Whether dots lead to the number that the line ends with."""
+    *_, dots, number = ["", "", *(word.text for word in line.words)]
+    return number.isalnum() and counted(number) is not None and bool(dots) and not dots.strip(LEADERS)
 
 
 def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Line]]]:

@@ -54,14 +54,15 @@ LATER = ("documents", "out", "formats", "pages", "furniture", "words", "join_tab
 class Summary:
     """What a run did.
 
-    documents: the stems of their files below `folder`. pages: that were asked for; before: of them those that were
-    looked at by a run before; unreadable: of them. sources: of how many pages the words are from where. notes:
-    sentences on what was left out.
+    documents: the stems of their files below `folder`. first: of them the first with a page that can be read. pages:
+    that were asked for; before: of them those that were looked at by a run before; unreadable: of them. sources: of how
+    many pages the words are from where. notes: sentences on what was left out.
     """
 
     folder: Path
     formats: Sequence[str]
     documents: list[str] = field(default_factory=list)
+    first: str | None = None
     pages: int = 0
     before: int = 0
     unreadable: int = 0
@@ -77,7 +78,7 @@ class Summary:
             told = {"pdf": "from the PDF", "none": "by nothing: there is no engine"}
             read = [f"{count} {told.get(name, f'by {name}')}" for name, count in self.sources.most_common()]
             sentences[-1] += f"; text of pages: {', '.join(read)}"
-        sentences[-1] += f". Look at {self.folder / self.documents[0]}.{self.formats[0]}" if total else ""
+        sentences[-1] += f". Look at {self.folder / self.first}.{self.formats[0]}" if self.first else ""
         sentences[-1] += f" and others in {self.folder}." if total > 1 or len(self.formats) > 1 else "."
         if self.unreadable:
             sentences.append(
@@ -213,6 +214,8 @@ class Run:
             if not broken:
                 job.records.note(written, outputs, sources)
         self.summary.sources.update(sources)
+        if sources and self.summary.first is None:
+            self.summary.first = job.stem
 
     def _write(
         self,

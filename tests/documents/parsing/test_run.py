@@ -206,7 +206,7 @@ def test_what_cannot_be_read_is_listed_and_costs_no_other_document(article, tmp_
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
     Image.new("RGB", (3, 3)).save(folder / "dot.png")
     summary = parse(config(folder, tmp_path / "out"), silent)
-    assert summary.documents == ["dot", "good"] and summary.unreadable == 1
+    assert summary.documents == ["dot", "good"] and summary.first == "good" and summary.unreadable == 1
     assert "broken.pdf" in " ".join(summary.notes)
     listed = (tmp_path / "out" / "unreadable.txt").read_text()
     assert "broken.pdf" in listed and "dot.png\tit is 3 x 3 pixels, which is no page" in listed

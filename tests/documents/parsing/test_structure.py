@@ -275,3 +275,12 @@ def test_a_heading_that_looks_like_text_and_ends_with_a_colon_is_text(bold, kind
     prose, words = column(PROSE[:4], 60, 100), line("Four steps lead there:", 60, 200, bold=bold)
     blocks = parsed([region(prose), region(words, "Section-header")], prose + words)
     assert blocks[-1].type == kind
+
+
+def test_lines_that_dots_lead_through_to_a_number_are_paragraphs_of_their_own():
+    words = column(
+        ["1.1 On rivers . . . . . 6", "1.2 On lakes . . . . . . 7", "What follows is none, it ends with 8"],
+        60,
+        100,
+    )
+    assert [block.text[:6] for block in parsed([region(words)], words)] == ["1.1 On", "1.2 On", "What f"]
