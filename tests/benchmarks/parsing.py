@@ -27,8 +27,8 @@ import numpy as np
 
 from densessl.documents.adjacency import Adjacency, over_tables, relations
 from densessl.documents.parsing.config import ParseConfig
+from densessl.documents.parsing.layout.order import tau
 from densessl.documents.parsing.model import Page, Table
-from densessl.documents.parsing.order import tau
 from densessl.documents.parsing.run import parse
 from densessl.documents.parsing.writers import read
 from densessl.progress import silent

@@ -24,9 +24,9 @@ import numpy as np
 import pdfplumber
 
 from densessl.documents.matching import ious
+from densessl.documents.parsing.layout.order import tau
+from densessl.documents.parsing.layout.structure import Region, blocks_of
 from densessl.documents.parsing.model import Block, Word
-from densessl.documents.parsing.order import tau
-from densessl.documents.parsing.structure import Region, blocks_of
 
 FIT = 0.5  # IoU of a block with the element that it is
 SIDE = 1600  # pixels of a page that the detector sees

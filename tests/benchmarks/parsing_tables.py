@@ -27,7 +27,7 @@ import pdfplumber
 from densessl.data.pages import pdf
 from densessl.documents.adjacency import Adjacency, adjacency, over_tables
 from densessl.documents.parsing.model import Box, Cell, Table, Word
-from densessl.documents.parsing.tables import read_table
+from densessl.documents.parsing.tables.table import read_table
 
 SIDE = 1024  # pixels of a page
 

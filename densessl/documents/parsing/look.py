@@ -14,11 +14,11 @@ from densessl.data.sources import Source
 from densessl.documents.detection.detector import Detector
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
-from densessl.documents.parsing.lines import LEADERS
+from densessl.documents.parsing.layout.lines import LEADERS
+from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
 from densessl.documents.parsing.ocr import Engine
-from densessl.documents.parsing.structure import Region, blocks_of, type_of
-from densessl.documents.parsing.tables import read_table
+from densessl.documents.parsing.tables.table import read_table
 from densessl.documents.parsing.words import words_of
 
 PLAIN = 72.0  # pixels an inch at which a pixel is a point

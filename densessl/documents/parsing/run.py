@@ -30,12 +30,12 @@ from densessl.documents.detection.detector import DETECTOR, Detector, load_detec
 from densessl.documents.detection.evaluate import device_of
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.figures import write_figures
-from densessl.documents.parsing.join import linked
+from densessl.documents.parsing.layout.whole import Whole
 from densessl.documents.parsing.look import Looker
 from densessl.documents.parsing.model import Document
 from densessl.documents.parsing.ocr import Engine, engine
 from densessl.documents.parsing.records import Records
-from densessl.documents.parsing.whole import Whole
+from densessl.documents.parsing.tables.join import linked
 from densessl.documents.parsing.writers import WRITERS, Options
 from densessl.errors import UserError
 from densessl.files import claimed, remove_leftovers, stems

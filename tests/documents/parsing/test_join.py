@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from densessl.documents.parsing.join import goes_on, linked
 from densessl.documents.parsing.model import Block, Cell, Page, Table
+from densessl.documents.parsing.tables.join import goes_on, linked
 
 
 def table(rows, sides=(50, 150, 300, 400), header=1):

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from densessl.documents.parsing.lines import lines_of
+from densessl.documents.parsing.layout.lines import lines_of
 from densessl.documents.parsing.model import Word
 from tests.documents.parsing.setting import PROSE, column, line, shuffled, turned
 

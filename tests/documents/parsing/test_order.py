@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from densessl.documents.parsing.order import by_columns, reading_order, tau
+from densessl.documents.parsing.layout.order import by_columns, reading_order, tau
 from tests.documents.parsing.setting import shuffled
 
 WIDTH, HEIGHT = 600.0, 800.0

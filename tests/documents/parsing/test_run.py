@@ -19,10 +19,10 @@ from reportlab.platypus import LongTable, SimpleDocTemplate, TableStyle
 
 from densessl.data.images import resolution
 from densessl.documents.parsing.config import ParseConfig, resolve
+from densessl.documents.parsing.layout.structure import Region, blocks_of
 from densessl.documents.parsing.look import _stands
 from densessl.documents.parsing.model import Page, Word, from_dict
 from densessl.documents.parsing.run import parse
-from densessl.documents.parsing.structure import Region, blocks_of
 from densessl.documents.parsing.writers import read
 from densessl.errors import UserError
 from densessl.progress import silent

@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
-from densessl.documents.parsing.lines import union
+from densessl.documents.parsing.layout.lines import union
+from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.model import TYPES, Word
-from densessl.documents.parsing.structure import Region, blocks_of, type_of
 from tests.documents.parsing.setting import PROSE, column, line, shuffled
 
 WIDTH, HEIGHT = 600.0, 800.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from densessl.documents.parsing.model import Word
-from densessl.documents.parsing.tables import read_table
+from densessl.documents.parsing.tables.table import read_table
 
 from .drawn import COLUMNS, HIGH, ROWS, SCALE, TEXTS, Sheet, bbox_of, filled, grid
 

@@ -1,7 +1,7 @@
 import pytest
 
+from densessl.documents.parsing.layout.text import counted, is_marker, joined, marker_of, number_of, vocabulary
 from densessl.documents.parsing.model import Line
-from densessl.documents.parsing.text import counted, is_marker, joined, marker_of, number_of, vocabulary
 from tests.documents.parsing.setting import line
 
 

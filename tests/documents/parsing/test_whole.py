@@ -1,7 +1,7 @@
 import copy
 
+from densessl.documents.parsing.layout.whole import STRINGS, Whole
 from densessl.documents.parsing.model import Block, Line, Page
-from densessl.documents.parsing.whole import STRINGS, Whole
 from tests.documents.parsing.setting import line
 
 

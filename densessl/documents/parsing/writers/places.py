@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from densessl.documents.parsing.lines import union
+from densessl.documents.parsing.layout.lines import union
 from densessl.documents.parsing.model import Block, Box, Cell, Line, Page, Table, Word
 
 POINTS = 72  # of an inch

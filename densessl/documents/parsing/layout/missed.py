@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import boxed, em, gap, in_rows
+from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows
+from densessl.documents.parsing.layout.paragraphs import LEADING, SIZES, items
+from densessl.documents.parsing.layout.text import number_of
 from densessl.documents.parsing.model import Box, Line, Word
-from densessl.documents.parsing.paragraphs import LEADING, SIZES, items
-from densessl.documents.parsing.text import number_of
 
 EDGE = 0.09  # of the page's height, in which running headers and footers stand
 SHORT = 0.75  # of a text's width: a line that is no longer ends its paragraph

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from densessl.documents.parsing.model import Word
-from densessl.documents.parsing.rules import MOST, Rule, weighted_median
+from densessl.documents.parsing.tables.rules import MOST, Rule, weighted_median
 
 SPACE, WIDEST = 0.48, 0.75  # of a line's height: a wider gap parts two phrases; that of fixed-width letters is wider
 SAME_LINE = 0.38  # of a line's height: how far the middles of one line's words may be apart

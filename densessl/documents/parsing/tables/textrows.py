@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from densessl.documents.parsing.phrases import Phrase
+from densessl.documents.parsing.tables.phrases import Phrase
 
 DIVIDED = re.compile(r"[^\W\d_]{2}[-\u00ad\u2010]$")  # a line that ends within a word
 CLOSE = 1.13  # of the smallest distance: lines that are farther apart are no lines of one cell

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from densessl.documents.parsing.phrases import Phrase
-from densessl.documents.parsing.rules import Rule
-from densessl.documents.parsing.textrows import Placed
+from densessl.documents.parsing.tables.phrases import Phrase
+from densessl.documents.parsing.tables.rules import Rule
+from densessl.documents.parsing.tables.textrows import Placed
 
 FIT = 0.16  # of a span's width: how far from its middle a header that spans may stand
 

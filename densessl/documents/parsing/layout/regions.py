@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from densessl.documents.matching import ious, shares
-from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.layout.lines import em
+from densessl.documents.parsing.layout.text import is_marker
 from densessl.documents.parsing.model import Box, Line, Word
-from densessl.documents.parsing.text import is_marker
 
 SAME = 0.7  # IoU of two regions that are one
 INSIDE = 0.8  # of a region's area that is in another one

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densessl.documents.parsing.phrases import Phrase
+from densessl.documents.parsing.tables.phrases import Phrase
 
 SAMPLE = 60  # lines that a phrase is compared with
 FEW = 0.1  # of all lines may have words over a gap

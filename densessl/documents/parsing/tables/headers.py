@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from densessl.documents.parsing.model import Cell, Table
-from densessl.documents.parsing.phrases import Phrase, is_number
+from densessl.documents.parsing.tables.phrases import Phrase, is_number
 
 MOST = 4  # rows of a header
 

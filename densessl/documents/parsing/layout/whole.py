@@ -19,9 +19,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from densessl.documents.parsing.lines import em
+from densessl.documents.parsing.layout.lines import em
+from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import FURNITURE, Block, Page
-from densessl.documents.parsing.text import counted, number_of
 
 EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
 OUTERMOST = 4  # blocks from the edge among which they are

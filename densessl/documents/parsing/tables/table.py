@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densessl.documents.parsing.grid import Grid, cells_of
 from densessl.documents.parsing.model import Box, Table, Word
-from densessl.documents.parsing.phrases import boxes_of, turned, words_slope
-from densessl.documents.parsing.rules import SKEWED, Rules, View, drawn_slope, find_rules
+from densessl.documents.parsing.tables.grid import Grid, cells_of
+from densessl.documents.parsing.tables.phrases import boxes_of, turned, words_slope
+from densessl.documents.parsing.tables.rules import SKEWED, Rules, View, drawn_slope, find_rules
 
 
 def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: float) -> Table:

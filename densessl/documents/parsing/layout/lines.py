@@ -16,8 +16,8 @@ from statistics import median
 
 import numpy as np
 
+from densessl.documents.parsing.layout.text import is_cjk, is_marker, number_of
 from densessl.documents.parsing.model import Box, Line, Word
-from densessl.documents.parsing.text import is_cjk, is_marker, number_of
 
 REACH = 2.5  # ems between words of a line of a page; a tabulator is more
 OVERLAP = 0.45  # of the lower of two words' heights, which a raised figure has with its word

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from densessl.documents.parsing.lines import LEADERS, em
+from densessl.documents.parsing.layout.lines import LEADERS, em
+from densessl.documents.parsing.layout.text import HYPHENS, counted, marker_of
 from densessl.documents.parsing.model import Line
-from densessl.documents.parsing.text import HYPHENS, counted, marker_of
 
 LEADING = 0.9  # ems of space between two lines of a paragraph, at most
 PITCH = 1.6  # times as far from one line to the next as usual: a new paragraph

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from densessl.documents.parsing.lines import boxed, em, gap, lines_of, union
-from densessl.documents.parsing.links import link
-from densessl.documents.parsing.missed import (
+from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, union
+from densessl.documents.parsing.layout.links import link
+from densessl.documents.parsing.layout.missed import (
     CAPTION,
     EDGE,
     NOTE,
@@ -26,11 +26,11 @@ from densessl.documents.parsing.missed import (
     continued,
     guessed,
 )
+from densessl.documents.parsing.layout.order import by_columns, reading_order
+from densessl.documents.parsing.layout.paragraphs import SIZES, grouped, items, paragraphs
+from densessl.documents.parsing.layout.regions import HOLDERS, Region, held, owners, settled, type_of
+from densessl.documents.parsing.layout.text import joined, marker_of, vocabulary
 from densessl.documents.parsing.model import Block, Box, Line, Word
-from densessl.documents.parsing.order import by_columns, reading_order
-from densessl.documents.parsing.paragraphs import SIZES, grouped, items, paragraphs
-from densessl.documents.parsing.regions import HOLDERS, Region, held, owners, settled, type_of
-from densessl.documents.parsing.text import joined, marker_of, vocabulary
 
 __all__ = ["Region", "blocks_of", "type_of"]
 

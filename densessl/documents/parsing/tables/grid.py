@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from densessl.documents.parsing.gaps import columns_of
-from densessl.documents.parsing.headers import mark_headers
 from densessl.documents.parsing.model import Box, Cell, Table, Word
-from densessl.documents.parsing.phrases import Phrase, phrases_of, usual_height
-from densessl.documents.parsing.rules import Rule, Rules
-from densessl.documents.parsing.spans import place, rectangles, span_headers
-from densessl.documents.parsing.textrows import (
+from densessl.documents.parsing.tables.gaps import columns_of
+from densessl.documents.parsing.tables.headers import mark_headers
+from densessl.documents.parsing.tables.phrases import Phrase, phrases_of, usual_height
+from densessl.documents.parsing.tables.rules import Rule, Rules
+from densessl.documents.parsing.tables.spans import place, rectangles, span_headers
+from densessl.documents.parsing.tables.textrows import (
     DIVIDED,
     Block,
     Placed,

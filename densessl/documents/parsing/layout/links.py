@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from densessl.documents.parsing.lines import em, gap
+from densessl.documents.parsing.layout.lines import em, gap
 from densessl.documents.parsing.model import Block, Box
 
 FAR = 0.12  # of the page's height, that a caption is from its table or figure at most
