@@ -383,20 +383,6 @@ def test_a_helper_ends_with_a_process_that_is_killed(tmp_path):
             time.sleep(0.05)
 
 
-def test_the_state_of_a_page_is_that_of_its_document_and_changes_when_it_is_written_anew(tmp_path):
-    write(tmp_path / "a.pdf", documents.pages([0.2, 0.4]))
-    write(tmp_path / "b.pdf", documents.pages([0.2]))
-    source = open_source(tmp_path, page_side=64)
-    joined = open_source([str(tmp_path / "b.pdf"), str(tmp_path)], page_side=64)
-    before = [source.state(index) for index in range(3)]
-    assert before[0] == before[1] != before[2]
-    assert [joined.state(0), joined.state(1)] == [before[2], before[0]]
-    assert Subset(source, [2]).state(0) == before[2]
-    write(tmp_path / "a.pdf", documents.pages([0.3, 0.4]))
-    after = [source.state(index) for index in range(3)]
-    assert after[0] != before[0] and after[2] == before[2]
-
-
 def test_an_unreadable_document_is_passed_over_as_a_whole_however_many_tiles_and_pages_it_has(tmp_path):
     """A document of 60 pages and 600 tiles, none of which can be shown, ends no run that may pass over 100 images."""
     write(tmp_path / "a.pdf", documents.pages([0.5] * 60, width=1000, height=1))
