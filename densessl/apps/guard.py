@@ -13,7 +13,6 @@ import json
 import re
 import secrets
 from http.cookies import SimpleCookie
-from urllib.parse import unquote
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -33,6 +32,7 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
+MORE = 1e6  # bytes of an upload beside its files: their names, and what stands between them
 WHOLE = 1 << 20  # bytes of an answer to an upload, which lists paths
 
 
@@ -41,6 +41,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.sessions, self.files = app, service.sessions, Files(service)
+        self._coming = 0  # bytes of uploads that are on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,17 +56,32 @@ class Guard:
         elif CLOSED.match(path) or not self._may_have(path, owner):
             await PlainTextResponse("There is nothing here.", 404)(scope, receive, send)
         elif path.rstrip("/").endswith("/upload") and scope["method"] == "POST":
-            if self.sessions.full():
-                sentence = "There is no room for uploads at the moment: try again in some minutes."
-                await PlainTextResponse(sentence, 507)(scope, receive, send)
-            else:
-                await self.app(scope, receive, self._noting(send, {owner, fresh or owner}))
+            await self._upload(scope, receive, self._noting(send, {owner, fresh or owner}))
         else:
             await self.app(scope, receive, send)
 
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take an upload that there is room for, beside the others that are on their way."""
+        length, config = _length(scope), self.sessions.config
+        if length is None:
+            refused = PlainTextResponse("An upload says how long it is, by the header Content-Length.", 411)
+        elif length > config.pictures * config.file_size * 1e6 + MORE:
+            most = f"{config.pictures} files of {config.file_size:g} MB"
+            refused = PlainTextResponse(f"This is more than an upload may have, {most}: give less at a time.", 413)
+        elif self.sessions.room() < self._coming + length:
+            refused = PlainTextResponse("There is no room for uploads at the moment: try again in some minutes.", 507)
+        else:
+            self._coming += length
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self._coming -= length
+            return
+        await refused(scope, receive, send)
+
     def _may_have(self, path: str, owner: str | None) -> bool:
         found = FILE.search(path)
-        return found is None or self.sessions.may_read(unquote(found["path"]), owner)
+        return found is None or self.sessions.may_read(found["path"], owner)
 
     def _noting(self, send: Send, owners: set[str | None]) -> Send:
         """Note the paths of an upload as these owners': of who has no cookie yet, with and without the one they get."""
@@ -81,6 +97,12 @@ class Guard:
             await send(message)
 
         return noting
+
+
+def _length(scope: Scope) -> int | None:
+    """Bytes of a request's body; None where it does not say."""
+    given = dict(scope["headers"]).get(b"content-length", b"")
+    return int(given) if re.fullmatch(rb"\d{1,15}", given) else None
 
 
 def owner_of(scope: Scope) -> str | None:

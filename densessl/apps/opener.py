@@ -24,7 +24,6 @@ from densessl.data.resize import within
 
 PDF_WITHIN = 1024  # bytes from the start in which a PDF says that it is one
 LONGEST_REASON = 200
-MOST_WRITTEN = 3_000_000_000  # bytes of a TIFF that is written anew, of the 4 GiB that one can have
 
 
 def serve(shared: int, memory: int, pixels: int) -> None:
@@ -69,11 +68,11 @@ class Opener:
         self._canvas.room(small.size)[: small.size] = np.ascontiguousarray(small).tobytes()
         return {"size": size, "shape": small.shape[:2]}
 
-    def clean(self, path: str, target: str, most: int) -> dict:
+    def clean(self, path: str, target: str, most: int, room: int) -> dict:
         """{"path": of a file that holds its pictures, written anew, "frames": how many it had}.
 
         target: the path without its suffix; one picture becomes a PNG, several of a TIFF a TIFF, `most` at most. What
-        it says of its resolution is kept, and nothing else beside pixels.
+        it says of its resolution is kept, and nothing else beside pixels. room: bytes of pixels that it may have.
         """
         frames = tiff.count(path)
         if frames == 1:
@@ -85,7 +84,7 @@ class Opener:
             _frame(path, frames, 0).save(target, **more)
         else:
             target += ".tif"
-            _write_tiff(target, (_frame(path, frames, number) for number in range(min(frames, most))), more)
+            _write_tiff(target, (_frame(path, frames, number) for number in range(min(frames, most))), more, room)
         return {"path": target, "frames": frames}
 
 
@@ -97,14 +96,14 @@ def _frame(path: str, frames: int, number: int) -> Image.Image:
     return Image.fromarray(red if np.array_equal(red, green) and np.array_equal(green, blue) else image)
 
 
-def _write_tiff(target: str, pictures: Iterable[Image.Image], settings: dict) -> None:
+def _write_tiff(target: str, pictures: Iterable[Image.Image], settings: dict, room: int) -> None:
     """A TIFF of these, of which one at a time is in memory: `save_all` of Pillow would hold them all."""
     size = 0
     with AppendingTiffWriter(target, new=True) as file:
         for picture in pictures:
             size += picture.width * picture.height * len(picture.getbands())
-            if size > MOST_WRITTEN:
-                raise TooLarge(f"its pages have more than {MOST_WRITTEN / 1e9:g} GB of pixels")
+            if size > room:
+                raise TooLarge(f"its pages have more than {room / 1e9:.3g} GB of pixels, for which there is no room")
             picture.save(file, "TIFF", **settings)
             file.newFrame()
 

@@ -20,8 +20,7 @@ from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage, decode, read_image
 from densessl.data.pages import pdf, tiff
 from densessl.data.resize import within
-from densessl.documents.detection.detector import Detector
-from densessl.documents.parsing import ParseConfig, parse
+from densessl.documents.parsing import Finder, ParseConfig, parse
 from densessl.documents.parsing.records import FOLDER as RECORDS
 from densessl.errors import UserError
 from densessl.files import write_image, writing
@@ -97,7 +96,7 @@ def parse_document(
     formats: Sequence[str],
     pages: str,
     engine: str,
-    detector: Detector,
+    detector: Finder,
     config: AppConfig,
     progress: Report,
 ) -> Parsed:

@@ -64,7 +64,7 @@ class Application:
         self.service = Service(config)
         try:
             # What is wrong with it is said now, and the first user waits less.
-            self.service.engine.extractor(config.backbone)
+            self.service.engine.load(config.backbone)
             self.service.engine.detector()
             self._launch(host, port, share)
         except BaseException:

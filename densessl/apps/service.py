@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,13 +101,14 @@ class Service:
             opened, notes = self._opened(pictures, job)
             maps = self.engine.maps([each.image for each in opened], choice.spec, advance=_seen(job, len(opened)))
             config = SegmentConfig(data="", out="", classes=number, method=method)
-            with self.engine.turn():
+            with self._turn(job, SEEN):
                 job(SEEN, "Finding segments")
                 model, swept = learn(maps, config, lambda stage, done, total, note: job(SEEN, stage))
             found = Segmentation.begin(entry.folder, model.classes, config.least_area)
             for done, (picture, map_) in enumerate(zip(opened, maps, strict=True)):
-                job(LEARNED + (1 - LEARNED) * done / len(opened), f"Drawing masks, {done + 1} of {len(opened)}")
-                with self.engine.turn():
+                share = LEARNED + (1 - LEARNED) * done / len(opened)
+                job(share, f"Drawing masks, {done + 1} of {len(opened)}")
+                with self._turn(job, share):
                     scores = segment_scores(model, map_, picture.image, config)
                     found.add(picture.name, picture.image, picture.size, scores)
             found.notes = [*notes, *([swept.doubt] if swept and swept.doubt else [])]
@@ -156,14 +157,14 @@ class Service:
         entry = self.sessions.begin(owner)
         with _removed_on_error(self.sessions, entry):
             job(0.0, "Opening the document")
-            source, there = self.worker.document(document.path, document.name, entry.folder)
+            source, there = self.worker.document(document.path, document.name, entry.folder, self.sessions.room())
             wanted = selected(pages, there, self.config.pages)
             out = entry.folder / "out"
 
             def progress(stage: str, done: int, total: int, note: str = "") -> None:
                 job(done / max(1, total), f"{stage}, {done} of {total} pages")
 
-            with self.engine.turn():
+            with self._turn(job, 0.0):
                 found = parse_document(
                     source,
                     document.name,
@@ -180,6 +181,10 @@ class Service:
                 found.notes.append(f"The document has {there} pages; these are the first {self.config.pages}.")
             self.sessions.hold(entry, found, 0)
         return entry
+
+    def _turn(self, job: Job, share: float) -> AbstractContextManager[None]:
+        """A share of the processor for a job that has got so far; it may be stopped while it waits."""
+        return self.engine.turn(lambda: job(share, "Waiting for others"))
 
     def _opened(self, uploads: Sequence[Upload], job: Job) -> tuple[list[Picture], list[str]]:
         """The pictures that can be read, and a sentence for each other; raises the first one where none can."""

@@ -62,7 +62,7 @@ class Sessions:
 
     def begin(self, owner: str | None) -> Entry:
         """A result to be filled, with an empty folder; raises `UserError` when the disk has no room for more."""
-        if self.full():
+        if self.room() <= 0:
             raise UserError("There is no room for results at the moment: try again in some minutes.")
         token = secrets.token_hex(16)
         folder = self.results / token
@@ -75,7 +75,7 @@ class Sessions:
     def hold(self, entry: Entry, payload: Any, held: int) -> None:
         """Keep what a result needs in memory, so many bytes; others that were not used for longest make room."""
         with self._lock:
-            entry.payload, entry.held = payload, held
+            entry.payload, entry.held, entry.used = payload, held, time.monotonic()
             others = sorted((each for each in self._entries.values() if each is not entry), key=lambda each: each.used)
             while others and sum(each.held for each in self._entries.values()) > self.config.held * 1e9:
                 oldest = others.pop(0)
@@ -118,21 +118,24 @@ class Sessions:
         with self._lock:
             return owner in self._uploaded.get(os.path.realpath(path), ())
 
-    def full(self) -> bool:
-        """Whether uploads and results take what they may on the disk."""
-        sizes = (
-            os.lstat(Path(folder, name)).st_size for folder, _, names in os.walk(self.root) for name in list(names)
-        )
-        try:
-            return sum(sizes) > self.config.disk * 1e9
-        except FileNotFoundError:  # removed meanwhile
-            return self.full()
+    def room(self) -> float:
+        """Bytes that uploads and results may still take on the disk."""
+        taken = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    taken += os.lstat(Path(folder, name)).st_size
+        return self.config.disk * 1e9 - taken
 
     def clean(self) -> None:
-        """Remove what was not used for as long as it is kept."""
+        """Remove what was not used for as long as it is kept; what is being made is in use."""
         seconds = self.config.keep * 60
         with self._lock:
-            old = [each.token for each in self._entries.values() if time.monotonic() - each.used > seconds]
+            old = [
+                each.token
+                for each in self._entries.values()
+                if each.payload is not None and time.monotonic() - each.used > seconds
+            ]
         for token in old:
             self.remove(token)
         for folder, _, names in os.walk(self.uploads):

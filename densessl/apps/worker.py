@@ -7,6 +7,7 @@ the whole package draws them with, `densessl.data.pages.pdf`.
 
 from __future__ import annotations
 
+import math
 import queue
 import signal
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from densessl.errors import UserError
 START = 120  # seconds for a process to begin, on a machine that is busy
 # One thread: those of a linear algebra library would take address space, and nothing here needs them.
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+MOST_WRITTEN = 3e9  # bytes of a TIFF that is written anew, of the 4 GiB that one can have
 PATIENCE = 6  # times the processor time of a request that its answer is waited for
 
 
@@ -61,10 +63,11 @@ class Worker:
         """ "pdf" or "picture"."""
         return self._ask(name, "kind", path, int(self.config.file_size * 1e6))[0]
 
-    def document(self, path: str, name: str, folder: Path) -> tuple[Path, int]:
+    def document(self, path: str, name: str, folder: Path, room: float = math.inf) -> tuple[Path, int]:
         """A file below `folder` that is safe to be read by any process, and how many pages it has.
 
-        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew.
+        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. room: bytes that
+        it may take.
         """
         if self.kind(path, name) == "pdf":
             try:
@@ -74,7 +77,8 @@ class Worker:
             target = folder / f"{stem(name)}.pdf"
             target.write_bytes(Path(path).read_bytes())
             return target, claimed
-        found, _ = self._ask(name, "clean", path, str(folder / stem(name)), self.config.pages)
+        most = int(min(room, MOST_WRITTEN))
+        found, _ = self._ask(name, "clean", path, str(folder / stem(name)), self.config.pages, most)
         return Path(found["path"]), found["frames"]
 
     def close(self) -> None:

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densessl.apps import opener
 from densessl.apps.config import AppConfig
 from densessl.apps.service import Upload
 from densessl.apps.worker import Worker, stem
-from densessl.data.images import UnreadableImage
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
 
@@ -145,22 +143,21 @@ def test_documents_stay_in_their_folder_and_are_written_anew(service, tmp_path):
     )
 
 
-def test_a_long_scan_is_written_anew_in_flat_memory(tmp_path, monkeypatch):
+def test_a_long_scan_is_written_anew_in_flat_memory(tmp_path):
     page = Image.new("1", (2480, 3508), 1)
     page.paste(0, (300, 400, 900, 500))
     page.save(tmp_path / "scan.tif", save_all=True, append_images=[page] * 23, compression="group4")
     worker = Worker(AppConfig(memory=1.0), processes=1)  # Pillow's pixels of all pages would take 0.8 GB of that
     try:
         path, count = worker.document(str(tmp_path / "scan.tif"), "scan.tif", tmp_path.parent)
+        with pytest.raises(UserError, match="more than 0.02 GB"):
+            worker.document(str(tmp_path / "scan.tif"), "again.tif", tmp_path, room=20e6)
     finally:
         worker.close()
     with Image.open(path) as clean:
         assert count == clean.n_frames == 24
         clean.seek(23)
         np.testing.assert_array_equal(np.asarray(clean.convert("1")), np.asarray(page))
-    monkeypatch.setattr(opener, "MOST_WRITTEN", 20_000_000)
-    with pytest.raises(UnreadableImage, match="more than 0.02 GB"):
-        opener.Opener(None).clean(str(tmp_path / "scan.tif"), str(tmp_path / "again"), 24)
 
 
 def test_very_narrow_pictures_are_segmented(service, tmp_path):

@@ -190,6 +190,10 @@ def test_names_with_folders_are_kept_without_them(application, name):
 def test_limits_on_uploads(application, client, tmp_path):
     answer = upload(application.url, bytes(2_100_000), "large.jpg")
     assert answer.status_code == 413 and "maximum" in answer.text
+    answer = upload(application.url, bytes(8_000_000), "larger.jpg")
+    assert answer.status_code == 413 and "more than an upload may have" in answer.text
+    unknown = httpx.post(f"{application.url}gradio_api/upload", content=iter([b"x"]))
+    assert unknown.status_code == 411 and "Content-Length" in unknown.text
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     with pytest.raises(AppError, match="bad.jpg cannot be read: it is not an image"):
         client.predict([handle_file(str(tmp_path / "bad.jpg"))], "2", "kmeans", "", api_name="/segment")
@@ -241,6 +245,13 @@ def test_uploads_may_be_called_as_closed_routes_are(application, name):
     cookies = {"densessl": "c" * 32}
     path = upload(application.url, Path(FILES[0]).read_bytes(), name, cookies).json()[0]
     assert httpx.get(f"{application.url}gradio_api/file={quote(path)}", cookies=cookies).status_code == 200
+
+
+def test_a_name_with_signs_of_addresses_is_one_users_too(application):
+    mine, other = {"densessl": "d" * 32}, {"densessl": "e" * 32}
+    path = upload(application.url, Path(FILES[0]).read_bytes(), "a%41.jpg", mine).json()[0]
+    address = f"{application.url}gradio_api/file={quote(path)}"
+    assert [httpx.get(address, cookies=cookies).status_code for cookies in (mine, other)] == [200, 404]
 
 
 def test_edits_of_any_depth_and_formats_of_any_kind_get_a_sentence(application):

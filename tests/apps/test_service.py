@@ -166,17 +166,6 @@ def test_a_failed_request_leaves_no_folder(service, photographs):
     service.correspond(photographs)  # and it goes on
 
 
-def test_waiting_requests_are_answered_each_with_their_own(service, photographs):
-    from concurrent.futures import ThreadPoolExecutor
-
-    images = [cv2.cvtColor(cv2.imread(each.path), cv2.COLOR_BGR2RGB) for each in photographs]
-    alone = [service.engine.maps([each], "box")[0] for each in images]
-    with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda number: service.engine.maps([images[number % 2]], "box")[0], range(6)))
-    for number, map_ in enumerate(found):
-        torch.testing.assert_close(map_, alone[number % 2], rtol=0, atol=0)
-
-
 def test_memory_is_bounded(photographs):
     from densessl.apps.config import AppConfig
 
@@ -235,6 +224,19 @@ def test_backbones_whose_files_are_called_alike_are_told_apart(tmp_path):
         specs.append(str(tmp_path / name / "backbone.safetensors"))
     backbones = Backbones(AppConfig(backbones=specs))
     assert [backbones.choice(spec).spec for spec in specs] == specs
+
+
+def test_what_is_being_made_is_not_too_old(service):
+    entry = service.sessions.begin(None)
+    entry.used -= 61 * service.config.keep
+    service.sessions.clean()
+    assert entry.folder.is_dir()
+    service.sessions.hold(entry, "made", 0)
+    service.sessions.clean()
+    assert entry.folder.is_dir()
+    entry.used -= 61 * service.config.keep
+    service.sessions.clean()
+    assert not entry.folder.exists()
 
 
 def test_a_use_of_an_upload_keeps_it(service, tmp_path):

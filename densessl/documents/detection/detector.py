@@ -86,19 +86,26 @@ class Detector(nn.Module):
         stride = self.backbone.stride
         return tuple(-(-max(size[axis] for size in sizes) // stride) * stride for axis in (0, 1))
 
-    @torch.inference_mode()
     def find(self, page: np.ndarray) -> Found:
         """What is on a page (H, W, 3) uint8 RGB, boxes in its own pixels; on the device of the weights."""
-        height, width = page.shape[:2]
-        small = resize(page, *shown_size(height, width, self.image_size, self.backbone.fixed_size))
-        size = small.shape[:2]
+        return self.find_all([page])[0]
+
+    @torch.inference_mode()
+    def find_all(self, pages: Sequence[np.ndarray]) -> list[Found]:
+        """As `find`, of several pages in one batch, whatever their sizes: the smaller ones get a white margin."""
+        shown = [
+            resize(page, *shown_size(*page.shape[:2], self.image_size, self.backbone.fixed_size)) for page in pages
+        ]
+        sizes = [each.shape[:2] for each in shown]
         device = next(self.parameters()).device
-        images = self.backbone.normalise(filled([small], self.canvas([size])).to(device))
-        (found,) = self(images, [size])
-        found.boxes = found.boxes * found.boxes.new_tensor([width / size[1], height / size[0]] * 2)
-        if self.config.tight and found.masks is None:
-            found.boxes = torch.from_numpy(tightened(page, found.boxes.cpu().numpy())).to(device)
-        return found
+        images = self.backbone.normalise(filled(shown, self.canvas(sizes)).to(device))
+        results = self(images, sizes)
+        for found, page, size in zip(results, pages, sizes, strict=True):
+            height, width = page.shape[:2]
+            found.boxes = found.boxes * found.boxes.new_tensor([width / size[1], height / size[0]] * 2)
+            if self.config.tight and found.masks is None:
+                found.boxes = torch.from_numpy(tightened(page, found.boxes.cpu().numpy())).to(device)
+        return results
 
     def parameter_groups(self, decay: float) -> list[dict[str, Any]]:
         """Weights that decay and others (biases, norms, positions), with `lr_scale` of each layer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"ParseConfig": "config", "Summary": "run", "parse": "run"}
+_HOMES = {"Finder": "look", "ParseConfig": "config", "Summary": "run", "parse": "run"}
 __all__ = sorted(_HOMES)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Event
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,13 +12,12 @@ import torch
 from densessl.data.images import UnreadableImage, resolution
 from densessl.data.resize import within
 from densessl.data.sources import Source
-from densessl.documents.detection.detector import Detector
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.layout.lines import LEADERS
 from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
-from densessl.documents.parsing.ocr import Engine
+from densessl.documents.parsing.ocr import Ended, Engine
 from densessl.documents.parsing.tables.table import read_table
 from densessl.documents.parsing.words import words_of
 
@@ -28,20 +28,36 @@ DOTTED = 0.25  # share of words that are dots: what they lead through is no tabl
 MOST = 40_000  # words of a page that are looked at
 
 
+class Finder(Protocol):
+    """A detector. classes: K names."""
+
+    classes: Sequence[str]
+
+    def find(self, page: np.ndarray) -> Found:
+        """What is on a page (H, W, 3) uint8 RGB, boxes in its own pixels; threads may call it at once."""
+
+
 class Looker:
     """Turns pages of a source into what they consist of; threads may call it at once.
 
-    sharp: the picture of a page of a PDF, by its number in the source, as large as the engine wants it.
+    sharp: the picture of a page of a PDF, by its number in the source, as large as the engine wants it. stop: once it
+    is set, pages under way end as soon as they can, by `Ended`.
     """
 
     def __init__(
-        self, detector: Detector, engine: Engine | None, config: ParseConfig, sharp: Callable[[int], np.ndarray]
+        self,
+        detector: Finder,
+        engine: Engine | None,
+        config: ParseConfig,
+        sharp: Callable[[int], np.ndarray],
+        stop: Event | None = None,
     ) -> None:
         self.detector, self.engine, self.config, self.sharp = detector, engine, config, sharp
-        self._lock = Lock()  # a network is as quick as all cores are
+        self.stop = stop or Event()
 
     def __call__(self, source: Source, index: int) -> tuple[Page, np.ndarray]:
         """A page and its picture (H, W, 3) uint8 RGB; raises `UnreadableImage`."""
+        self._go_on()
         picture = source.read(index)
         height, width = picture.shape[:2]
         if min(height, width) < LEAST:
@@ -54,8 +70,8 @@ class Looker:
         if not told:
             page.notes.append("The picture does not say how many pixels an inch has: a pixel is a point.")
         words = self._words(source, index, picture, page)
-        with self._lock:
-            found = self.detector.find(picture)
+        self._go_on()
+        found = self.detector.find(picture)
         regions = [
             each
             for each in _regions(found, self.detector.classes, scale)
@@ -64,6 +80,7 @@ class Looker:
         page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
         for block in page.blocks:
             if block.type == "table":
+                self._go_on()
                 own = [word for line in block.lines for word in line.words]
                 block.table = read_table(own, block.bbox, picture, scale[0])
                 block.text = "\n".join("\t".join(row) for row in block.table.grid())
@@ -77,13 +94,18 @@ class Looker:
             page.source = self.engine.name
             shown = self.sharp(index) if source.dpi(index) is not None else picture
             shown = within(shown, self.config.ocr_side)
-            words = self.engine.read(shown, 72 * shown.shape[1] / page.width)
+            self._go_on()
+            words = self.engine.read(shown, 72 * shown.shape[1] / page.width, self.stop)
         else:
             page.source, words = NO_TEXT, []
             page.notes.append("The page has no text of its own, and there is no engine to read it.")
         if len(words) > MOST:
             page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
         return words[:MOST]
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise Ended
 
 
 def _stands(region: Region, words: Sequence[Word]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from threading import local
+from threading import Event, local
 from typing import Protocol
 
 import cv2
@@ -31,6 +32,7 @@ from densessl.errors import UserError
 
 ENGINES = ("auto", "tesseract", "rapidocr", "none")
 SECONDS = 120  # for one page, of which Tesseract takes 1 to 5 on a core of its own
+LOOK = 0.25  # seconds after which it is asked whether somebody waits still
 SHARP = 200  # dpi: a page that has less is enlarged to that,
 LARGEST = 2400  # but not beyond so many pixels on its longest side, for it may not say its dpi truly
 
@@ -43,15 +45,20 @@ _LOWER = frozenset("acemnorsuvwxzgpqy.,;:-–_·•")
 _DESCENDING = frozenset("gjpqyQ,;()[]{}|/\\_ç")
 
 
+class Ended(Exception):
+    """A page that nobody waits for any more."""
+
+
 class Engine(Protocol):
     """name: what read the words, with its version, such as "tesseract 5.3.0"."""
 
     name: str
 
-    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
         """The words of a picture (H, W, 3) uint8 RGB of so many pixels an inch, in points, in the engine's own order.
 
-        Their sizes are guessed from how high they are. Raises `UnreadableImage`.
+        Their sizes are guessed from how high they are. stop: when it is set, nobody waits for them any more. Raises
+        `UnreadableImage`, and `Ended` where it is heeded.
         """
 
 
@@ -112,13 +119,13 @@ class Tesseract:
         chosen = languages or ("eng" if "eng" in known else known[0],)
         return cls(program, "+".join(chosen), " ".join(_said(program, "--version").split()[:2]))
 
-    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
         """As `Engine.read` has it."""
         picture, sharp = enlarged(picture, dpi)
         height, width = picture.shape[:2]
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         command = [self.program, "stdin", "stdout", "-l", self.languages, "--dpi", f"{max(sharp, 70):.0f}", "tsv"]
-        table = _run(command, b"P5 %d %d 255\n" % (width, height) + grey.tobytes())
+        table = _run(command, b"P5 %d %d 255\n" % (width, height) + grey.tobytes(), stop)
         lines: dict[tuple[str, ...], list[Word]] = {}
         for row in table.splitlines()[1:]:
             _, *of, _, left, top, wide, high, confidence, text = row.split("\t", 11)
@@ -145,8 +152,8 @@ class RapidOCR:
     def __setstate__(self, state: dict) -> None:
         self.name, self._own = state["name"], local()
 
-    def read(self, picture: np.ndarray, dpi: float) -> list[Word]:
-        """As `Engine.read` has it."""
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
+        """As `Engine.read` has it; a page is read to its end."""
         if not hasattr(self._own, "model"):
             self._own.model = _model()
         found = self._own.model(np.ascontiguousarray(picture[..., ::-1]))
@@ -240,18 +247,34 @@ def _said(program: str, option: str) -> str:
     return _run([program, option], b"")
 
 
-def _run(command: Sequence[str], given: bytes) -> str:
-    """What a program prints; raises `UnreadableImage`."""
+def _run(command: Sequence[str], given: bytes, stop: Event | None = None) -> str:
+    """What a program prints; raises `UnreadableImage`, and `Ended` when it is stopped."""
+    # One thread: what it does with several takes longer on a page.
+    settings = {"env": {**os.environ, "OMP_THREAD_LIMIT": "1"}}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     try:
-        # One thread: what it does with several takes longer on a page.
-        done = subprocess.run(
-            command, input=given, capture_output=True, timeout=SECONDS, env={**os.environ, "OMP_THREAD_LIMIT": "1"}
-        )
-    except subprocess.TimeoutExpired:
-        raise UnreadableImage(f"Tesseract takes more than {SECONDS} s over it") from None
+        with subprocess.Popen(command, **pipes, **settings) as process:
+            try:
+                printed, complaints = _communicated(process, given, stop)
+            except BaseException:
+                process.kill()
+                raise
     except OSError as error:
         raise UnreadableImage(f"Tesseract cannot be run ({(error.strerror or str(error)).lower()})") from None
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise UnreadableImage(f"Tesseract fails on it ({''.join(last) or f'status {done.returncode}'})")
-    return done.stdout.decode("utf-8", "replace")
+    if process.returncode:
+        last = complaints.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise UnreadableImage(f"Tesseract fails on it ({''.join(last) or f'status {process.returncode}'})")
+    return printed.decode("utf-8", "replace")
+
+
+def _communicated(process: subprocess.Popen, given: bytes, stop: Event | None) -> tuple[bytes, bytes]:
+    end, rest = time.monotonic() + SECONDS, given
+    while True:
+        try:
+            return process.communicate(rest, timeout=LOOK)
+        except subprocess.TimeoutExpired:
+            rest = None  # it remembers what is to be sent
+            if stop is not None and stop.is_set():
+                raise Ended from None
+            if time.monotonic() > end:
+                raise UnreadableImage(f"Tesseract takes more than {SECONDS} s over it") from None

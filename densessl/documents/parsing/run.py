@@ -14,11 +14,14 @@ import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from threading import Event, Lock
+
+import numpy as np
 
 import densessl
 from densessl.backbones.load import BOX
@@ -28,10 +31,11 @@ from densessl.data.sources.base import digest
 from densessl.data.sources.places import check_apart
 from densessl.documents.detection.detector import DETECTOR, Detector, load_detector
 from densessl.documents.detection.evaluate import device_of
+from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.figures import write_figures
 from densessl.documents.parsing.layout.whole import Whole
-from densessl.documents.parsing.look import Looker
+from densessl.documents.parsing.look import Finder, Looker
 from densessl.documents.parsing.model import Document
 from densessl.documents.parsing.ocr import Engine, engine
 from densessl.documents.parsing.records import Records
@@ -44,6 +48,7 @@ from densessl.progress import Progress, Report
 
 # The number that goes up when the same settings would find something else on a page.
 VERSION = 1
+WAIT = 0.5  # seconds between two reports
 # Formats that are read, rather than laid over the picture of the page, where words stay where they are.
 READ = ("json", "md", "html")
 # Settings that change nothing of what is found on a page.
@@ -87,11 +92,11 @@ class Summary:
         return " ".join(sentences)
 
 
-def parse(config: ParseConfig, report: Report | None = None, detector: Detector | None = None) -> Summary:
+def parse(config: ParseConfig, report: Report | None = None, detector: Finder | None = None) -> Summary:
     """Write the contents of documents in the formats that are asked for.
 
-    report: as `Progress`; what it raises ends the run, and the same call again goes on. detector: that of
-    `config.model`, where it is loaded already.
+    report: as `Progress`, called twice a second; what it raises ends the run, and the same call again goes on.
+    detector: that of `config.model`, where it is loaded already.
     Raises `UserError` for what the user can mend; pages that cannot be read are listed in unreadable.txt and stand in
     the outputs with the reason.
     """
@@ -101,7 +106,7 @@ def parse(config: ParseConfig, report: Report | None = None, detector: Detector 
     folder = Path(config.out).expanduser()
     check_apart(config.documents, folder)
     place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
-    detector = detector or load_detector(place)
+    detector = detector or _Alone(load_detector(place).to(device_of(config.devices)))
     weights = place / DETECTOR if place.is_dir() else place
     with claimed(folder):
         remove_leftovers(folder)
@@ -119,13 +124,12 @@ class Run:
         config: ParseConfig,
         source: Source,
         folder: Path,
-        detector: Detector,
+        detector: Finder,
         reader: Engine | None,
         made_by: str,
         report: Report,
     ) -> None:
         self.config, self.source, self.folder, self.made_by, self.report = config, source, folder, made_by, report
-        self.detector = detector.to(device_of(config.devices))
         self.workers = config.workers or cores()
         self.about = {
             "densessl": densessl.__version__,
@@ -134,7 +138,8 @@ class Run:
             "score": config.score,
             "ocr": reader.name if reader else "none",
         }
-        self.look = Looker(self.detector, reader, config, lambda index: self._sharp.read(index))
+        self.stop = Event()
+        self.look = Looker(detector, reader, config, lambda index: self._sharp.read(index), self.stop)
         self.unreadable = Unreadable(source.broken)
         self.summary = Summary(folder, config.formats, notes=list(source.notes))
         self.done = 0
@@ -156,6 +161,7 @@ class Run:
                     self._finish(job, self._broken(job, looked))
                     self.summary.documents.append(job.stem)
             except BaseException:
+                self.stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
         self.report("Parsing", self.summary.pages, self.summary.pages, "")
@@ -193,7 +199,10 @@ class Run:
         """Wait for the pages of a document that were missing; of those that cannot be read, by number, why."""
         broken: dict[int, str] = {}
         for (_, index), future in islice(looked, len(job.missing)):
-            self.report("Parsing", self.done, self.summary.pages, self.source.name(index))
+            while True:
+                self.report("Parsing", self.done, self.summary.pages, self.source.name(index))
+                if wait([future], WAIT).done:
+                    break
             try:
                 future.result()
             except UnreadableImage as error:
@@ -242,6 +251,17 @@ class Run:
                 for name, write in zip(config.formats, writers, strict=True):
                     write(together if name in READ else page)
         return dict(sources)
+
+
+class _Alone:
+    """A detector that sees one page at a time: a network is as quick as all cores are."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.classes, self._detector, self._lock = detector.classes, detector, Lock()
+
+    def find(self, page: np.ndarray) -> Found:
+        with self._lock:
+            return self._detector.find(page)
 
 
 @dataclass(frozen=True)

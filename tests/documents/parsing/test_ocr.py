@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -187,6 +188,18 @@ def test_a_page_that_takes_tesseract_too_long_is_given_up(tmp_path, monkeypatch)
     monkeypatch.setattr(ocr, "SECONDS", 1)
     with pytest.raises(UnreadableImage, match="takes more than 1 s"):
         ocr.engine("tesseract").read(np.zeros((9, 9, 3), np.uint8), 300)
+
+
+def test_a_page_that_nobody_waits_for_any_more_ends_its_process(tmp_path, monkeypatch):
+    script = tmp_path / "tesseract"
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
+    script.chmod(0o700)
+    stop = Event()
+    stop.set()
+    with pytest.raises(ocr.Ended):
+        ocr.Tesseract(str(script), "eng", "slow").read(np.full((3000, 2000, 3), 255, np.uint8), 200, stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_what_tesseract_prints_becomes_words_in_points(tmp_path, monkeypatch):
