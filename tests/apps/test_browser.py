@@ -182,6 +182,7 @@ def test_parse_page_and_jump(page, tmp_path):
 
 def test_backbones_are_looked_at_and_chosen(page):
     page.get_by_role("tab", name="Backbones").click()
+    page.wait_for_selector("#backbone >> text=The network in the box")  # the one that is used
     page.get_by_label("run: lakes", exact=True).click()
     page.wait_for_selector("#backbone .shots img")
     page.wait_for_function("document.querySelector('#backbone .shots img').naturalWidth > 0")

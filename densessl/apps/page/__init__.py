@@ -42,7 +42,7 @@ def build(service: Service) -> gr.Blocks:
         with gr.Tab("Parse", id="parse"):
             parse.build(service)
         with gr.Tab("Backbones", id="backbones"):
-            backbones.build(service, chosen)
+            backbones.build(service, chosen, page)
         gr.HTML(f"<div id='foot'>{_footer(service)}</div>", js_on_load=None)
         api.build(service)
         page.unload(leave)

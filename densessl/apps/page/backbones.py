@@ -9,7 +9,7 @@ from densessl.apps.page.shared import answering, owner, view
 from densessl.apps.service import RunShown, Service
 
 
-def build(service: Service, chosen: gr.State) -> None:
+def build(service: Service, chosen: gr.State, page: gr.Blocks) -> None:
     """Its components and events."""
     first = service.backbones.choice(None)
     with gr.Row():
@@ -24,13 +24,13 @@ def build(service: Service, chosen: gr.State) -> None:
         with gr.Column(scale=3):
             shown = view("backbones.js", "backbone")
 
-    def show(name: str, request: gr.Request) -> tuple[dict, str]:
+    def show(name: str, request: gr.Request) -> dict:
         with answering(service, request):
             choice = service.backbones.choice(name)
             found = [] if choice.folder is None else pictures(choice.folder)
             entry = service.sessions.begin(owner(request))
             service.sessions.hold(entry, RunShown(choice, found), 0)
-            said = {
+            return {
                 "token": entry.token,
                 "name": choice.name,
                 "about": choice.about,
@@ -39,12 +39,16 @@ def build(service: Service, chosen: gr.State) -> None:
                 "pictures": [each.name for each in found],
                 "settings": "" if choice.folder is None else settings(choice.folder),
             }
-        gr.Info(f"Segment and Correspond use {choice.name} now.", duration=3)
-        return said, choice.name
+
+    def choose(name: str, request: gr.Request) -> tuple[dict, str]:
+        said = show(name, request)
+        gr.Info(f"Segment and Correspond use {name} now.", duration=3)
+        return said, name
 
     def look(name: str) -> dict:
         names = [each.name for each in service.backbones.choices()]
         return gr.update(choices=names, value=name if name in names else names[0])
 
-    listed.input(show, listed, [shown, chosen], api_visibility="private", queue=False)
+    page.load(show, listed, shown, api_visibility="private", queue=False)
+    listed.input(choose, listed, [shown, chosen], api_visibility="private", queue=False)
     again.click(look, listed, listed, api_visibility="private", queue=False)
