@@ -208,7 +208,8 @@ def test_a_mistake_is_a_sentence_and_work_can_be_stopped(page):
     page.wait_for_selector("#segment-in >> text=aizkorri")
     page.get_by_label("Let it choose how many segments").check()
     page.click("#segment-start")
-    page.wait_for_timeout(400)
+    page.wait_for_selector("#segments >> text=/(Opening|Looking at) pictures, . of 4|Finding segments/")
+    shoot(page, "at-work")
     page.click("#segment-stop")
     page.wait_for_selector("text=Stopped.")
     assert page.locator("#segments .legend").count() == 0

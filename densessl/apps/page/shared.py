@@ -71,7 +71,9 @@ def page_of(request: gr.Request) -> str:
 @contextmanager
 def answering(service: Service, request: gr.Request, progress: gr.Progress | None = None) -> Iterator[Job]:
     """A request as a job, whose errors reach the user as sentences; what is nobody's mistake goes to the log too."""
-    job = service.job((lambda share, what: progress(share, desc=what)) if progress else (lambda share, what: None))
+    # Asked whether it is there, and not whether it is true: a `gr.Progress` without a bar of its own is false.
+    tell = (lambda share, what: None) if progress is None else (lambda share, what: progress(share, desc=what))
+    job = service.job(tell)
     try:
         with service.jobs.running(page_of(request), job):
             yield job
