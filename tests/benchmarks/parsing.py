@@ -1,14 +1,15 @@
 """Documents parsed from end to end beside pdfplumber, in one run: what is right of it, and how long it takes.
 
     densessl pages --out FOLDER --count 300 --seed 7 degrade=0
-    python tests/benchmarks/parsing.py FOLDER [--pages 200]
+    python tests/benchmarks/parsing.py FOLDER [--pages 200] [--ocr tesseract|rapidocr]
     python tests/benchmarks/parsing.py --memory FILE.pdf [FILE.pdf ...]
 
 FOLDER's PDFs are parsed by the detector in the box, with all that `densessl parse` does, and by pdfplumber
 (`extract_text` and `extract_tables`). Printed are, of both: the similarity of a page's whole text with the truth, 1 -
 edit distance / length, without hyphens and blanks; F1 of the adjacency relations of all tables of a page, wherever they
 were found; pages a second. Of ours alone, since pdfplumber has no blocks: Kendall's tau of the order of blocks, and the
-share of true elements that a block was found for. --memory prints pages a second and the resident memory of a run, now
+share of true elements that a block was found for. --ocr: as scans are, by their pictures alone, and ours alone, since
+pdfplumber reads none. --memory prints pages a second and the resident memory of a run, now
 and at its highest, after each tenth of the pages.
 """
 
@@ -62,9 +63,11 @@ def true_pages(folder: Path, most: int) -> dict[Path, list[dict]]:
     return found
 
 
-def ours(paths: list[Path], out: Path) -> tuple[dict[Path, list[Page]], float]:
+def ours(paths: list[Path], out: Path, engine: str | None = None) -> tuple[dict[Path, list[Page]], float]:
     began = time.perf_counter()
-    parse(ParseConfig(documents=[str(path) for path in paths], out=str(out), formats=["json"], devices="cpu"), silent)
+    read_anew = {} if engine is None else {"ocr": engine, "reread": True}
+    documents = [str(path) for path in paths]
+    parse(ParseConfig(documents=documents, out=str(out), formats=["json"], devices="cpu", **read_anew), silent)
     seconds = time.perf_counter() - began
     return {path: list(read(out / f"{path.stem}.json")[1]) for path in paths}, seconds
 
@@ -82,33 +85,38 @@ def theirs(paths: list[Path]) -> tuple[dict[Path, list[tuple[str, list[Table]]]]
     return found, time.perf_counter() - began
 
 
-def compare(folder: Path, most: int) -> None:
+def compare(folder: Path, most: int, engine: str | None = None) -> None:
     pages = true_pages(folder, most)
     paths, count = list(pages), sum(map(len, pages.values()))
     with tempfile.TemporaryDirectory() as out:
         parse(ParseConfig(documents=str(paths[0]), out=f"{out}/warm", formats=["json"], devices="cpu"), silent)
-        parsed, seconds = ours(paths, Path(out) / "ours")
-    plumbed, their_seconds = theirs(paths)
+        parsed, seconds = ours(paths, Path(out) / "ours", engine)
+    named = "densessl" if engine is None else f"densessl, {engine}"
+    took = {named: seconds}
+    if engine is None:
+        plumbed, took["pdfplumber"] = theirs(paths)
     figures: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     for path, truths in pages.items():
-        for page, (text, tables), true in zip(parsed[path], plumbed[path], truths, strict=True):
+        for number, (page, true) in enumerate(zip(parsed[path], truths, strict=True)):
             whole = plain("".join(each["text"] for each in true["elements"]))
             own = "".join(f"{block.marker or ''}{block.text}" for block in page.blocks)
-            figures["densessl"]["text"].append(similarity(plain(own), whole))
-            figures["pdfplumber"]["text"].append(similarity(plain(text), whole))
+            figures[named]["text"].append(similarity(plain(own), whole))
             marked = [truth(each, 72 / true["dpi"]) for each in true["tables"]]
             told = [block.table for block in page.blocks if block.table is not None]
-            figures["densessl"]["tables"].append(related(told, marked))
-            figures["pdfplumber"]["tables"].append(related(tables, marked))
+            figures[named]["tables"].append(related(told, marked))
+            if engine is None:
+                text, tables = plumbed[path][number]
+                figures["pdfplumber"]["text"].append(similarity(plain(text), whole))
+                figures["pdfplumber"]["tables"].append(related(tables, marked))
             _, boxes = true_regions(true)
             pairs = matched(page.blocks, boxes)
-            figures["densessl"]["tau"].append(tau([block for block, _ in pairs]))
-            figures["densessl"]["found"] += [1.0] * len(pairs) + [0.0] * (len(boxes) - len(pairs))
-    for name, took in (("densessl", seconds), ("pdfplumber", their_seconds)):
+            figures[named]["tau"].append(tau([block for block, _ in pairs]))
+            figures[named]["found"] += [1.0] * len(pairs) + [0.0] * (len(boxes) - len(pairs))
+    for name, seconds in took.items():
         of, tables = figures[name], over_tables(figures[name]["tables"])
         print(
-            f"{name:12} {count} pages: text {np.mean(of['text']):.4f}, "
-            f"tables P {tables.precision:.3f} R {tables.recall:.3f} F1 {tables.f1:.3f}, {count / took:.2f} pages/s"
+            f"{name:20} {count} pages: text {np.mean(of['text']):.4f}, "
+            f"tables P {tables.precision:.3f} R {tables.recall:.3f} F1 {tables.f1:.3f}, {count / seconds:.2f} pages/s"
             + (
                 f", order (tau) {np.mean(of['tau']):.4f}, elements found {np.mean(of['found']):.3f}"
                 if of["tau"]
@@ -141,12 +149,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="+", help="a folder of densessl pages, or PDFs")
     parser.add_argument("--pages", type=int, default=200)
+    parser.add_argument("--ocr", choices=("tesseract", "rapidocr"))
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
     if options.memory:
         memory(options.places)
     else:
-        compare(Path(options.places[0]), options.pages)
+        compare(Path(options.places[0]), options.pages, options.ocr)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -250,15 +251,17 @@ def _said(program: str, option: str) -> str:
 def _run(command: Sequence[str], given: bytes, stop: Event | None = None) -> str:
     """What a program prints; raises `UnreadableImage`, and `Ended` when it is stopped."""
     # One thread: what it does with several takes longer on a page.
-    settings = {"env": {**os.environ, "OMP_THREAD_LIMIT": "1"}}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    settings = {"env": {**os.environ, "OMP_THREAD_LIMIT": "1"}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
-        with subprocess.Popen(command, **pipes, **settings) as process:
-            try:
-                printed, complaints = _communicated(process, given, stop)
-            except BaseException:
-                process.kill()
-                raise
+        with tempfile.TemporaryFile() as file:  # a pipe would have to be fed while it is waited for
+            file.write(given)
+            file.seek(0)
+            with subprocess.Popen(command, stdin=file, **settings) as process:
+                try:
+                    printed, complaints = _printed(process, stop)
+                except BaseException:
+                    process.kill()
+                    raise
     except OSError as error:
         raise UnreadableImage(f"Tesseract cannot be run ({(error.strerror or str(error)).lower()})") from None
     if process.returncode:
@@ -267,13 +270,13 @@ def _run(command: Sequence[str], given: bytes, stop: Event | None = None) -> str
     return printed.decode("utf-8", "replace")
 
 
-def _communicated(process: subprocess.Popen, given: bytes, stop: Event | None) -> tuple[bytes, bytes]:
-    end, rest = time.monotonic() + SECONDS, given
+def _printed(process: subprocess.Popen, stop: Event | None) -> tuple[bytes, bytes]:
+    """What a process prints and complains of until it ends."""
+    end = time.monotonic() + SECONDS
     while True:
         try:
-            return process.communicate(rest, timeout=LOOK)
+            return process.communicate(timeout=LOOK)
         except subprocess.TimeoutExpired:
-            rest = None  # it remembers what is to be sent
             if stop is not None and stop.is_set():
                 raise Ended from None
             if time.monotonic() > end:

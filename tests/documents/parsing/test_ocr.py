@@ -190,6 +190,13 @@ def test_a_page_that_takes_tesseract_too_long_is_given_up(tmp_path, monkeypatch)
         ocr.engine("tesseract").read(np.zeros((9, 9, 3), np.uint8), 300)
 
 
+def test_a_program_that_begins_to_read_late_gets_the_whole_page(tmp_path):
+    script = tmp_path / "late"
+    script.write_text("#!/bin/sh\nsleep 1\nexec wc -c\n")
+    script.chmod(0o700)
+    assert int(ocr._run([str(script)], bytes(3_000_000))) == 3_000_000
+
+
 def test_a_page_that_nobody_waits_for_any_more_ends_its_process(tmp_path, monkeypatch):
     script = tmp_path / "tesseract"
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
