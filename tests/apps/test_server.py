@@ -21,7 +21,9 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from pydantic import TypeAdapter
 
+from densessl.apps import results
 from densessl.apps.config import resolve
 from densessl.apps.page import api
 from densessl.apps.run import Application
@@ -67,6 +69,7 @@ def file_data(path: str) -> dict:
 def test_segment_by_the_client(application, client):
     found = client.predict([handle_file(each) for each in FILES], "3", "kmeans", "", api_name="/segment")
     assert [each["name"] for each in found["pictures"]] == ["cat.jpg", "temple.jpg"]
+    TypeAdapter(results.SegmentResult).validate_python(found, extra="forbid")
     assert len(found["segments"]) == 3 and sum(each["share"] for each in found["segments"]) == pytest.approx(1)
     answer = httpx.get(application.url + found["pictures"][1]["mask"], cookies=client.cookies)
     mask = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -79,6 +82,7 @@ def test_segment_by_the_client(application, client):
 
 def test_correspond_by_the_client(client):
     found = client.predict([handle_file(each) for each in FILES], 0, 0.4, 0.3, "colour", api_name="/correspond")
+    TypeAdapter(results.CorrespondResult).validate_python(found, extra="forbid")
     own = found["pictures"][0]
     assert len(own["cosines"]) == own["rows"] * own["columns"] and own["best"] == [0.4, 0.3]
     row, column = divmod(int(np.argmax(own["cosines"])), own["columns"])
@@ -90,6 +94,7 @@ def test_parse_by_the_client(application, client, tmp_path):
     document = handle_file(str(lakes(tmp_path / "lakes.pdf")))
     found = client.predict(document, "", ["json", "md", "html"], "auto", api_name="/parse")
     assert (found["name"], found["count"], [each["number"] for each in found["pages"]]) == ("lakes.pdf", 2, [1, 2])
+    TypeAdapter(results.ParseResult).validate_python(found, extra="forbid")
     assert set(found["files"]) == {"lakes.json", "lakes.md", "lakes.html"}
     for number, page in enumerate(found["pages"], 1):
         said = " ".join(block.get("text", "") for block in page["blocks"])
@@ -114,7 +119,9 @@ def test_the_calls_are_described(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(named) == {"/segment", "/correspond", "/parse", "/backbones"}
     assert [each["label"] for each in named["/segment"]["parameters"]] == ["pictures", "segments", "method", "backbone"]
-    assert [each["name"] for each in client.predict(api_name="/backbones")] == ["colour", "box"]
+    listed = client.predict(api_name="/backbones")
+    TypeAdapter(list[results.ListedBackbone]).validate_python(listed, extra="forbid")
+    assert [each["name"] for each in listed] == ["colour", "box"]
 
 
 @pytest.mark.parametrize(

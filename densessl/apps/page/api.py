@@ -1,7 +1,7 @@
 """The API: `/segment`, `/correspond`, `/parse` and `/backbones`, whose names and results stay.
 
-Results are JSON; files in them are addresses below the application's own, `files/TOKEN/...`, to be fetched by whoever
-asked until they are removed. From Python:
+Results are JSON, of the types in `densessl.apps.results`; files in them are addresses below the application's own,
+`files/TOKEN/...`, to be fetched by whoever asked until they are removed. From Python:
 
     from gradio_client import Client, handle_file
 
@@ -25,6 +25,7 @@ from dataclasses import asdict
 import gradio as gr
 
 from densessl.apps.page.shared import WORK, answering, drop, owner, uploads
+from densessl.apps.results import CorrespondResult, ListedBackbone, ParseResult, SegmentResult
 from densessl.apps.service import Service
 from densessl.errors import UserError
 
@@ -34,13 +35,12 @@ def build(service: Service) -> None:
 
     def segment(
         pictures: list[str], segments: str = "6", method: str = "kmeans", backbone: str = "", request: gr.Request = None
-    ) -> dict:
+    ) -> SegmentResult:
         """Segments of pictures, found without a label.
 
         pictures: uploaded files. segments: 2 to 40, or "auto". method: "kmeans" or "spectral". backbone: a name of
         /backbones, or "" for the application's. Returns {"token", "pictures": [{"name", "width", "height", "mask",
-        "overlay", "shares"}], "segments": [{"index", "name", "colour", "share"}], "coco", "zip", "notes"}; mask,
-        overlay, coco and zip are addresses below the application's.
+        "overlay", "shares"}], "segments": [{"index", "name", "colour", "share"}], "coco", "zip", "notes"}.
         """
         with answering(service, request) as job:
             entry = service.segment(
@@ -76,7 +76,7 @@ def build(service: Service) -> None:
         y: float = 0.5,
         backbone: str = "",
         request: gr.Request = None,
-    ) -> dict:
+    ) -> CorrespondResult:
         """What in all pictures resembles a place in one of them.
 
         pictures: uploaded files. picture: the number of the one, from 0. x, y: the place, as shares of its width and
@@ -103,7 +103,7 @@ def build(service: Service) -> None:
         formats: Sequence[str] = ("json", "md", "html"),
         engine: str = "auto",
         request: gr.Request = None,
-    ) -> dict:
+    ) -> ParseResult:
         """What a document consists of, page by page, in reading order.
 
         document: an uploaded PDF, TIFF or picture. pages: such as "1-3,7"; "" for all. formats: of json, md, html,
@@ -126,7 +126,7 @@ def build(service: Service) -> None:
             "notes": found.notes,
         }
 
-    def backbones() -> list[dict]:
+    def backbones() -> list[ListedBackbone]:
         """The backbones that /segment and /correspond take: {"name", "kind", "about"} of each, the usual one first."""
         return [{"name": each.name, "kind": each.kind, "about": each.about} for each in service.backbones.choices()]
 
