@@ -86,6 +86,12 @@ def em(line: Line) -> float:
     return max(median(sizes), 0.1)
 
 
+def on_its_side(line: Line) -> bool:
+    """Whether its letters run up or down the page."""
+    width, height = line.bbox[2] - line.bbox[0], line.bbox[3] - line.bbox[1]
+    return height > 1.5 * width and sum(len(word.text) for word in line.words) >= 3
+
+
 def _overlap(a: Box, b: Box) -> float:
     """Of their heights, as a share of the lower one."""
     return (min(a[3], b[3]) - max(a[1], b[1])) / max(min(a[3] - a[1], b[3] - b[1]), 0.01)

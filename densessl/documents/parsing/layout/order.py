@@ -52,6 +52,11 @@ def by_columns(boxes: Sequence[Box]) -> list[int]:
     return _cut(list(range(len(boxes))), boxes, ["text"] * len(boxes))
 
 
+def gutters(boxes: Sequence[Box]) -> list[tuple[float, float]]:
+    """Between the columns that most of a page's blocks stand in, (left, right) in points."""
+    return _gutters(list(range(len(boxes))), boxes)
+
+
 def tau(order: Sequence[int]) -> float:
     """Kendall's tau of places that are to rise: 1 in order, -1 the other way round; 1 of fewer than two."""
     pairs = [(a < b) - (a > b) for place, a in enumerate(order) for b in order[place + 1 :]]

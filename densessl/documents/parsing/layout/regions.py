@@ -18,6 +18,8 @@ SAME = 0.7  # IoU of two regions that are one
 INSIDE = 0.8  # of a region's area that is in another one
 SURER = 0.2  # by which texts must be surer than a table or figure around them, that they have its words
 NEAR = 1.2  # ems between a word that no region has and one of a table or figure beside it
+AROUND = 0.15  # of a table's words that are texts' in it, if it is rather a part of the page
+FREE = 0.6  # of a gutter's width, which lies between words of two columns: either may be a little ragged
 HOLDERS = ("table", "figure")
 APART = ("caption", "footnote", "page_header", "page_footer")  # in a figure's box only because that is too large
 # The names of DocLayNet and PubLayNet, and what others call the same, in small letters without what is no letter.
@@ -66,7 +68,8 @@ def type_of(label: str) -> str:
 
 def settled(regions: Sequence[Region], words: Sequence[Word]) -> list[Region]:
     """Regions without doubles, best first. Of texts within a table or a figure and what is around them one remains: the
-    texts, where they have half of its words or more and are surer by `SURER` in the mean, else what is around."""
+    texts, where they have half of its words or more and are surer by `SURER` in the mean, else what is around. A table
+    with others in it goes where it is rather a part of the page, as `_several` says; else those do."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda each: -each.score):
         same = ious(_boxes([region]), _boxes(kept))[0] >= SAME
@@ -91,8 +94,29 @@ def settled(regions: Sequence[Region], words: Sequence[Word]) -> list[Region]:
             if mean >= region.score + SURER:
                 gone.add(holder)
                 continue
+        if _several(region, [kept[each] for each in inner], counts / max(1, holds[holder].sum())):
+            gone.add(holder)
+            continue
         gone.update(inner)
     return [region for place, region in enumerate(kept) if place not in gone]
+
+
+def _several(holder: Region, inner: Sequence[Region], has: np.ndarray) -> bool:
+    """Whether what was taken for a table is several, or one with text around it: by two tables in it that are as sure,
+    or by one and texts, which the parts of a table seldom are taken for. has: of its words, the share of each."""
+    tables = [each for each in inner if each.type == "table"]
+    if holder.type != "table" or not tables:
+        return False
+    apart = all(a is b or not _meet(a.bbox, b.bbox) for a in tables for b in tables)
+    if len(tables) > 1 and apart and np.mean([each.score for each in tables]) >= holder.score - SURER:
+        return True
+    texts = [(each.score, share) for each, share in zip(inner, has, strict=True) if each.type not in HOLDERS and share]
+    scores, shares_of = np.array(texts).reshape(-1, 2).T
+    return shares_of.sum() >= AROUND and np.average(scores, weights=shares_of) >= holder.score - 2 * SURER
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
 
 
 def held(regions: Sequence[Region], words: Sequence[Word]) -> np.ndarray:
@@ -103,12 +127,18 @@ def held(regions: Sequence[Region], words: Sequence[Word]) -> np.ndarray:
     return inside & (y >= boxes[:, 1:2]) & (y <= boxes[:, 3:])
 
 
-def owners(regions: Sequence[Region], words: Sequence[Word], lines: Sequence[Line]) -> list[int]:
+def owners(
+    regions: Sequence[Region],
+    words: Sequence[Word],
+    lines: Sequence[Line],
+    between: Sequence[tuple[float, float]] = (),
+) -> list[int]:
     """The place of the region that each word is of, -1 for none.
 
     Of regions that have the word's centre, one within another has it, else the one whose upper and lower edges are
     farther away. The words of a line that two texts share, one above the other, are all of the one that has most of it.
     A word beside others of its line is theirs even when the region does not reach so far. lines: of these very words.
+    between: the gutters of the page, over which no word is another's.
     """
     holds, inside = held(regions, words), _inside(regions)
     first = holds.argmax(0) if len(regions) else np.zeros(len(words), int)
@@ -119,7 +149,7 @@ def owners(regions: Sequence[Region], words: Sequence[Word], lines: Sequence[Lin
     for line in lines:
         places = [place_of[id(word)] for word in line.words]
         _agree(places, owner, regions, inside, words)
-        _reach(places, owner, regions, words, em(line))
+        _reach(places, owner, regions, words, em(line), between)
     return owner
 
 
@@ -143,17 +173,30 @@ def _agree(
                     owner[place] = most
 
 
-def _reach(places: list[int], owner: list[int], regions: Sequence[Region], words: Sequence[Word], size: float) -> None:
-    """From left to right, then back, what no region has goes to its neighbour's."""
+def _reach(
+    places: list[int],
+    owner: list[int],
+    regions: Sequence[Region],
+    words: Sequence[Word],
+    size: float,
+    between: Sequence[tuple[float, float]],
+) -> None:
+    """From left to right, then back, what no region has goes to its neighbour's, and the marker of an item to that."""
     for way in (places, places[::-1]):
         for before, place in zip(way, way[1:], strict=False):
             if owner[place] >= 0 or owner[before] < 0:
                 continue
             a, b = sorted((words[before].bbox, words[place].bbox))
-            if b[0] - a[2] <= NEAR * size or (
-                regions[owner[before]].type not in HOLDERS and is_marker(words[place].text)
-            ):
+            if parted(a, b, between):
+                continue
+            marker = words[place].bbox is a and is_marker(words[place].text)
+            if b[0] - a[2] <= NEAR * size or (marker and regions[owner[before]].type not in HOLDERS):
                 owner[place] = owner[before]
+
+
+def parted(a: Box, b: Box, between: Sequence[tuple[float, float]]) -> bool:
+    """Whether one of these gutters lies between two words, of which a stands left of b."""
+    return any(min(b[0], right) - max(a[2], left) >= FREE * (right - left) for left, right in between)
 
 
 def _best(candidates: np.ndarray, regions: Sequence[Region], inside: np.ndarray, word: Word) -> int:
@@ -170,7 +213,7 @@ def _best(candidates: np.ndarray, regions: Sequence[Region], inside: np.ndarray,
 def _is_part(region: Region, holder: Region, words: np.ndarray) -> bool:
     """Whether a region within a table or figure is but a part of it. words: (n,) bool, those that it has."""
     if region.type in HOLDERS:
-        return region.type == "figure" and holder.type == "table" and bool(words.any())
+        return holder.type == "table" and (region.type == "table" or bool(words.any()))
     return region.type not in APART
 
 

@@ -7,13 +7,14 @@ is made for the words that no region has.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, union
+from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, on_its_side, union
 from densessl.documents.parsing.layout.links import link
 from densessl.documents.parsing.layout.missed import (
     CAPTION,
@@ -26,11 +27,11 @@ from densessl.documents.parsing.layout.missed import (
     continued,
     guessed,
 )
-from densessl.documents.parsing.layout.order import by_columns, reading_order
+from densessl.documents.parsing.layout.order import by_columns, gutters, reading_order
 from densessl.documents.parsing.layout.paragraphs import SIZES, grouped, items, paragraphs
-from densessl.documents.parsing.layout.regions import HOLDERS, Region, held, owners, settled, type_of
+from densessl.documents.parsing.layout.regions import HOLDERS, Region, held, owners, parted, settled, type_of
 from densessl.documents.parsing.layout.text import joined, marker_of, vocabulary
-from densessl.documents.parsing.model import Block, Box, Line, Word
+from densessl.documents.parsing.model import FURNITURE, Block, Box, Line, Word
 
 __all__ = ["Region", "blocks_of", "type_of"]
 
@@ -39,6 +40,7 @@ LISTED = ("text", "list_item")
 NEAR = 2.5  # ems between a table or figure and a text that is its caption
 AXIS = 4.0  # ems between a figure and what its axes say
 APART = 3.0  # ems between words of a text that are of one line
+NUMBER = re.compile(r"[(\[]\d{1,3}([.\u2013-]\d{1,3}){0,2}[a-z]?[)\]]")  # of a formula
 
 
 @dataclass
@@ -61,7 +63,8 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     """
     lines = lines_of(words)
     regions = settled(regions, words)
-    owner, holds = np.array(owners(regions, words, lines), int), held(regions, words)
+    between = gutters([region.bbox for region in regions if region.type not in FURNITURE])
+    owner, holds = np.array(owners(regions, words, lines, between), int), held(regions, words)
     parts = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
     pieces = []
     for place, region in enumerate(regions):
@@ -72,8 +75,10 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
         elif region.type in DRAWN or not holds[place].any():
             pieces.append(_Piece(region.type, [], region.bbox, region))
     body = body_size(words)
-    pieces += _missed(_unlabelled(parts[-1], pieces, body), pieces, body, height)
+    pieces += _missed(_unlabelled(_cut(parts[-1], between), pieces, body), pieces, body, height)
+    pieces = _numbered_formulas(pieces, between)
     _away_from_the_edge(pieces, body, height)
+    _at_the_side(pieces)
     _introductions(pieces, body)
     _captions(pieces)
     _counted(pieces)
@@ -94,6 +99,21 @@ def _parts(lines: Sequence[Line], owner_of: dict[int, int]) -> dict[int, list[Li
         for place, words in own.items():
             parts[place].append(Line(words, union(word.bbox for word in words)))
     return parts
+
+
+def _cut(lines: Sequence[Line], between: Sequence[tuple[float, float]]) -> list[Line]:
+    """Lines, parted where a gutter runs through them: beside the number of a formula stands the text of the next
+    column."""
+    found = []
+    for line in lines:
+        words = [line.words[0]]
+        for word in line.words[1:]:
+            if parted(words[-1].bbox, word.bbox, between):
+                found.append(Line(words, union(each.bbox for each in words)))
+                words = []
+            words.append(word)
+        found.append(Line(words, union(each.bbox for each in words)))
+    return found
 
 
 def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) -> list[_Piece]:
@@ -176,6 +196,26 @@ def _unlabelled(lines: list[Line], pieces: Sequence[_Piece], body: float) -> lis
     return rest
 
 
+def _numbered_formulas(pieces: Sequence[_Piece], between: Sequence[tuple[float, float]]) -> list[_Piece]:
+    """The same, numbers of formulas put to the formula on their line and in their column."""
+    rest = []
+    for piece in pieces:
+        lone = len(piece.lines) == 1 and NUMBER.fullmatch(piece.lines[0].text)
+        formula = next((each for each in pieces if lone and _beside(each, piece, between)), None)
+        if formula is None:
+            rest.append(piece)
+            continue
+        formula.lines = [*formula.lines, *piece.lines]
+        formula.bbox = union([formula.bbox, piece.bbox])
+    return rest
+
+
+def _beside(formula: _Piece, number: _Piece, between: Sequence[tuple[float, float]]) -> bool:
+    if formula.type != "formula" or gap(formula.bbox, number.bbox, 1) >= 0 or gap(formula.bbox, number.bbox, 0) < 0:
+        return False
+    return not parted(*sorted((formula.bbox, number.bbox)), between)
+
+
 def _away_from_the_edge(pieces: Sequence[_Piece], body: float, height: float) -> None:
     """What the detector takes for a header or footer in the middle of a page is a footnote or a text."""
     for piece in pieces:
@@ -184,6 +224,15 @@ def _away_from_the_edge(pieces: Sequence[_Piece], body: float, height: float) ->
         if (footer or header) and piece.lines:
             note = footer and em(piece.lines[0]) <= body and NOTE.match(piece.lines[0].text)
             piece.type = "footnote" if note else "text"
+
+
+def _at_the_side(pieces: Sequence[_Piece]) -> None:
+    """What stands on its side beyond everything else is a running header: a thumb index, the stamp of an archive."""
+    turned = [piece for piece in pieces if piece.lines and all(map(on_its_side, piece.lines))]
+    rest = [piece.bbox for piece in pieces if piece not in turned]
+    for piece in turned:
+        if all(piece.bbox[0] >= box[2] for box in rest) or all(piece.bbox[2] <= box[0] for box in rest):
+            piece.type = "page_header"
 
 
 def _introductions(pieces: Sequence[_Piece], body: float) -> None:
