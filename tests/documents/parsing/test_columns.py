@@ -9,7 +9,7 @@ from densessl.documents.parsing.model import Word
 from tests.documents.parsing.setting import PROSE, column, line
 from tests.documents.parsing.test_structure import parsed, region
 
-LEFT, RIGHT = 50.0, 330.0  # a line of `PROSE` is 237 points wide at most
+LEFT, RIGHT = 50.0, 290.0  # a line of `PROSE` is 215 points wide at most
 
 
 def paragraphs(x: float, tops: tuple[float, ...]) -> tuple[list[Region], list[Word]]:
@@ -32,7 +32,7 @@ def formula_of(blocks):
 @pytest.mark.parametrize("found", [True, False])
 def test_the_number_of_a_formula_is_not_the_text_beside_it(columns, found):
     regions, words = columns
-    formula, number = line("a = b + c", 120, 182), line("(3)", 275, 182)
+    formula, number = line("a = b + c", 120, 182), line("(3)", 252, 182)
     blocks = parsed([*regions, *([region(formula, "Formula")] if found else [])], [*words, *formula, *number])
     own = next(block for block in blocks if "(3)" in block.text)
     assert own.bbox[2] < RIGHT and [block.bbox[0] >= RIGHT - 2 for block in blocks] == [
@@ -45,14 +45,14 @@ def test_the_number_of_a_formula_is_not_the_text_beside_it(columns, found):
 
 def test_a_formulas_number_is_that_of_its_own_line_and_column(columns):
     regions, words = columns
-    formula, number = line("a = b + c", 120, 182), line("(4)", 275, 362)
+    formula, number = line("a = b + c", 120, 182), line("(4)", 252, 362)
     blocks = parsed([*regions, region(formula, "Formula")], [*words, *formula, *number])
     assert formula_of(blocks).text == "a = b + c"
 
 
 def test_the_marker_of_an_item_goes_to_the_text_on_its_right_alone(columns):
     regions, words = columns
-    marker, item = line("\u2022", 316, 380), column(PROSE[:2], RIGHT, 380)
+    marker, item = line("\u2022", RIGHT, 380), column(PROSE[:2], RIGHT + 12, 380)
     beside = column(PROSE, LEFT, 380)
     blocks = parsed([*regions, region(item, "List-item"), region(beside)], [*words, *marker, *item, *beside])
     (listed,) = (block for block in blocks if block.type == "list_item")
@@ -83,7 +83,7 @@ def test_what_stands_on_its_side_beyond_the_text_is_a_running_header(columns, la
 
 def tables(*scores: float) -> list[Region]:
     """One over the page, one in its upper and one in its lower half."""
-    boxes = ((40, 90, 580, 360), (45, 95, 300, 200), (45, 220, 300, 350))
+    boxes = ((40, 90, 580, 360), (45, 95, 275, 200), (45, 220, 275, 350))
     return [Region(box, "Table", score) for box, score in zip(boxes, scores, strict=False)]
 
 
@@ -99,7 +99,7 @@ def test_a_table_around_two_that_are_as_sure_is_none(columns):
 
 def test_a_table_around_one_and_text_beside_it_is_none(columns):
     regions, words = columns
-    texts = [each for each in regions if each.bbox[0] > 300]
+    texts = [each for each in regions if each.bbox[0] > 280]
     blocks = parsed([*tables(0.95, 0.7), *texts], words)
     (table,) = (block for block in blocks if block.type == "table")
     assert table.bbox[2] <= 310 and sum(block.type == "text" for block in blocks) >= 3
