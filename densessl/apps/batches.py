@@ -79,12 +79,12 @@ class Batches:
         while (taken := self._take()) is not None:
             network, images, futures = taken
             try:
-                found = network.call(images)
+                found = list(zip(futures, network.call(images), strict=True))
             except BaseException as error:  # whoever asked is to have it, and this thread goes on
                 for future in futures:
                     future.set_exception(error)
                 continue
-            for future, each in zip(futures, found, strict=True):
+            for future, each in found:
                 future.set_result(each)
 
     def _take(self) -> tuple[Network, list[np.ndarray], list[Future]] | None:

@@ -9,18 +9,21 @@ load anything from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
 from http.cookies import SimpleCookie
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from densessl.apps.files import Files
 from densessl.apps.service import Service
-from densessl.apps.sessions import COOKIE
+from densessl.apps.sessions import COOKIE, IDLE
 
 CLOSED = re.compile(
     r"(/gradio_api)?/(proxy=|stream/|process_recording|vibe-|undo-vibe|monitoring|dev/|deep_link|component_server"
@@ -32,8 +35,18 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
+FULL = "There is no room for uploads at the moment: try again in some minutes."
+BODY = 1 << 20  # bytes of a request that is no upload
+STEP = 16 << 20  # bytes of an upload after which it is asked again whether there is room
 MORE = 1e6  # bytes of an upload beside its files: their names, and what stands between them
 WHOLE = 1 << 20  # bytes of an answer to an upload, which lists paths
+
+
+class _Ended(Exception):
+    """An upload that is not taken to its end."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status, self.sentence = status, sentence
 
 
 class Guard:
@@ -41,7 +54,6 @@ class Guard:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.sessions, self.files = app, service.sessions, Files(service)
-        self._coming = 0  # bytes of uploads that are on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,33 +63,63 @@ class Guard:
         scope["owner"] = owner
         fresh = None if owner else secrets.token_hex(16)
         send = _answering(send, fresh)
-        if path.startswith("/files/"):
-            await self.files(scope, receive, send)
-        elif CLOSED.match(path) or not self._may_have(path, owner):
+        upload = path.rstrip("/").endswith("/upload") and scope["method"] == "POST"
+        if CLOSED.match(path) or not self._may_have(path, owner):
             await PlainTextResponse("There is nothing here.", 404)(scope, receive, send)
-        elif path.rstrip("/").endswith("/upload") and scope["method"] == "POST":
+        elif refused := await self._refused(scope, upload):
+            await refused(scope, receive, send)
+        elif path.startswith("/files/"):
+            await self.files(scope, receive, send)
+        elif upload:
             await self._upload(scope, receive, self._noting(send, {owner, fresh or owner}))
         else:
             await self.app(scope, receive, send)
 
-    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take an upload that there is room for, beside the others that are on their way."""
+    async def _refused(self, scope: Scope, upload: bool) -> PlainTextResponse | None:
+        """What to say to a request with a body that is too long for it."""
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return None
         length, config = _length(scope), self.sessions.config
         if length is None:
-            refused = PlainTextResponse("An upload says how long it is, by the header Content-Length.", 411)
-        elif length > config.pictures * config.file_size * 1e6 + MORE:
+            return PlainTextResponse("A request says how long it is, by the header Content-Length.", 411)
+        if not upload:
+            return PlainTextResponse("This is too long.", 413) if length > BODY else None
+        if length > config.pictures * config.file_size * 1e6 + MORE:
             most = f"{config.pictures} files of {config.file_size:g} MB"
-            refused = PlainTextResponse(f"This is more than an upload may have, {most}: give less at a time.", 413)
-        elif self.sessions.room() < self._coming + length:
-            refused = PlainTextResponse("There is no room for uploads at the moment: try again in some minutes.", 507)
-        else:
-            self._coming += length
+            return PlainTextResponse(f"This is more than an upload may have, {most}: give less at a time.", 413)
+        if await run_in_threadpool(self.sessions.room) < length:
+            return PlainTextResponse(FULL, 507)
+        return None
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take an upload as long as there is room and something comes."""
+        asked = started = 0
+
+        async def counted() -> Message:
+            nonlocal asked
             try:
-                await self.app(scope, receive, send)
-            finally:
-                self._coming -= length
+                message = await asyncio.wait_for(receive(), IDLE)
+            except TimeoutError:
+                raise _Ended(408, "Nothing has come for a while: upload it again.") from None
+            asked += len(message.get("body", b""))
+            if asked >= STEP:  # others may have come meanwhile
+                asked = 0
+                if await run_in_threadpool(self.sessions.room) <= 0:
+                    raise _Ended(507, FULL)
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started += message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except ClientDisconnect:  # what came of it is removed with what is old
             return
-        await refused(scope, receive, send)
+        except _Ended as error:
+            if not started:
+                await PlainTextResponse(error.sentence, error.status)(scope, receive, send)
 
     def _may_have(self, path: str, owner: str | None) -> bool:
         found = FILE.search(path)

@@ -16,6 +16,10 @@ class Stopped(UserError):
     """A request that its user stopped."""
 
 
+class Late(UserError):
+    """A request that takes more time than it may."""
+
+
 class Job:
     """One request. Called with what is done, it tells that, and raises where the request is to end.
 
@@ -27,11 +31,11 @@ class Job:
         self._stop = threading.Event()
 
     def __call__(self, share: float, what: str) -> None:
-        """Raises `Stopped`, or `UserError` when the time is over."""
+        """Raises `Stopped`, or `Late` when the time is over."""
         if self._stop.is_set():
             raise Stopped("Stopped.")
         if time.monotonic() - self.begun > self.seconds:
-            raise UserError(
+            raise Late(
                 f"This takes more than the {self.seconds:g} s that a request may take here: give less at a time."
             )
         self.tell(min(1.0, share), what)
@@ -42,29 +46,31 @@ class Job:
 
 
 class Jobs:
-    """The requests under way of each page that is open in a browser."""
+    """The requests under way of each page that is open in a browser, by kind."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, list[Job]] = {}
+        self._jobs: dict[tuple[str, str], list[Job]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def running(self, page: str, job: Job) -> Iterator[Job]:
-        """Have a job be stopped by the name of its page."""
+    def running(self, page: str, kind: str, job: Job) -> Iterator[Job]:
+        """Have a job be stopped by the name of its page and its kind."""
+        key = page, kind
         with self._lock:
-            self._jobs.setdefault(page, []).append(job)
+            self._jobs.setdefault(key, []).append(job)
         try:
             yield job
         finally:
             with self._lock:
-                self._jobs[page].remove(job)
-                if not self._jobs[page]:
-                    del self._jobs[page]
+                self._jobs[key].remove(job)
+                if not self._jobs[key]:
+                    del self._jobs[key]
 
-    def stop(self, page: str) -> int:
-        """Stop all of a page; how many there were."""
+    def stop(self, page: str, kind: str | None = None) -> int:
+        """Stop all of a kind of a page, or all of the page; how many there were."""
         with self._lock:
-            jobs = list(self._jobs.get(page, ()))
+            keys = [key for key in self._jobs if key[0] == page and kind in (None, key[1])]
+            jobs = [job for key in keys for job in self._jobs[key]]
         for job in jobs:
             job.stop()
         return len(jobs)

@@ -90,6 +90,7 @@ class Parsed:
 
 def parse_document(
     source: Path,
+    *,
     name: str,
     count: int,
     out: Path,

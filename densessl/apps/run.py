@@ -72,8 +72,9 @@ class Application:
             raise
 
     def _launch(self, host: str, port: int | None, share: bool) -> None:
-        os.environ.update(QUIET)
-        os.environ["GRADIO_TEMP_DIR"] = str(self.service.sessions.uploads)
+        # A process has one such folder: it is that of the application that was started last, until that ends.
+        self._before = os.environ.get("GRADIO_TEMP_DIR", "")
+        os.environ |= QUIET | {"GRADIO_TEMP_DIR": str(self.service.sessions.uploads)}
         import gradio as gr
         from starlette.middleware import Middleware
 
@@ -102,7 +103,7 @@ class Application:
                 prevent_thread_lock=True,
                 quiet=True,
                 inbrowser=False,
-                show_error=True,
+                show_error=False,  # errors that are meant for users are shown nonetheless
                 max_file_size=int(self.service.config.file_size * 1e6),
                 ssr_mode=False,
                 enable_monitoring=False,
@@ -118,3 +119,4 @@ class Application:
         """End it, and remove all files."""
         self.page.close(verbose=False)
         self.service.close()
+        os.environ["GRADIO_TEMP_DIR"] = self._before

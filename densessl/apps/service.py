@@ -1,4 +1,4 @@
-"""What the application does, as functions: the tabs, the API and the tests call these and nothing else.
+"""What the application does, as functions, which the tabs, the API and the tests call.
 
 Each takes uploads and says whose they are; each opens them in a process with limits, runs networks where all are run,
 and leaves its result where only its owner finds it. `UserError` carries the sentence for whoever asked.
@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from densessl.apps.backbones import Backbones, Choice
+from densessl.apps.backbones import Backbones, Choice, pictures
 from densessl.apps.config import AppConfig
 from densessl.apps.engine import Engine
-from densessl.apps.jobs import Job, Jobs
+from densessl.apps.jobs import Job, Jobs, Late, Stopped
 from densessl.apps.parsing import ENGINES, FORMATS, parse_document, selected
 from densessl.apps.resemblance import Resemblance
 from densessl.apps.segments import Segmentation
@@ -69,6 +70,8 @@ class Service:
         """Files of this user; raises `UserError` for others', and for those that are no longer kept."""
         found = []
         for path in paths:
+            if not isinstance(path, str):
+                raise UserError("Files are given as the paths that their upload answered with.")
             name = Path(path).name
             if not self.sessions.may_read(path, owner) or not os.path.isfile(path):
                 raise UserError(f"{name} is no longer kept: upload it again.")
@@ -76,6 +79,19 @@ class Service:
                 os.utime(path)  # the time of its last use
             found.append(Upload(path, name))
         return found
+
+    def example(self, paths: Sequence[Path], owner: str | None = None) -> list[str]:
+        """Files of ours as uploads of this user; their paths."""
+        return [self.sessions.adopt(path, owner) for path in paths]
+
+    def show_run(self, name: str, owner: str | None = None) -> Entry:
+        """What is known of the backbone of this name; the entry's payload is a `RunShown`."""
+        choice = self.backbones.choice(name)
+        entry = self.sessions.begin(owner)
+        with _removed_on_error(self.sessions, entry):
+            found = [] if choice.folder is None else pictures(choice.folder)
+            self.sessions.hold(entry, RunShown(choice, found), 0)
+        return entry
 
     def segment(
         self,
@@ -151,13 +167,23 @@ class Service:
         reads text where a page has none of its own, of `ENGINES`.
         """
         job = job or self.job()
+        if isinstance(formats, str) or not isinstance(formats, Sequence):
+            raise UserError(f"Formats are a list of names: {', '.join(FORMATS)}.")
+        if not isinstance(pages, str | None):
+            raise UserError("Pages are a range such as 1-3,7, as text.")
         for each in formats:
             _known("format", each, FORMATS)
         _known("engine", engine, ENGINES)
         entry = self.sessions.begin(owner)
         with _removed_on_error(self.sessions, entry):
             job(0.0, "Opening the document")
-            source, there = self.worker.document(document.path, document.name, entry.folder, self.sessions.room())
+            source, there = self.worker.document(
+                document.path,
+                document.name,
+                entry.folder,
+                room=self.sessions.room(),
+                wait=lambda: job(0.0, "Opening the document"),
+            )
             wanted = selected(pages, there, self.config.pages)
             out = entry.folder / "out"
 
@@ -167,15 +193,15 @@ class Service:
             with self._turn(job, 0.0):
                 found = parse_document(
                     source,
-                    document.name,
-                    there,
-                    out,
-                    formats,
-                    wanted,
-                    engine,
-                    self.engine.detector(),
-                    self.config,
-                    progress,
+                    name=document.name,
+                    count=there,
+                    out=out,
+                    formats=formats,
+                    pages=wanted,
+                    engine=engine,
+                    detector=self.engine.detector(),
+                    config=self.config,
+                    progress=progress,
                 )
             if not (pages or "").strip() and there > self.config.pages:
                 found.notes.append(f"The document has {there} pages; these are the first {self.config.pages}.")
@@ -196,9 +222,12 @@ class Service:
             )
         opened, refused = [], []
         for done, each in enumerate(uploads):
-            job(OPENED * done / len(uploads), f"Opening pictures, {done + 1} of {len(uploads)}")
+            tell = partial(job, OPENED * done / len(uploads), f"Opening pictures, {done + 1} of {len(uploads)}")
+            tell()
             try:
-                opened.append(self.worker.picture(each.path, each.name))
+                opened.append(self.worker.picture(each.path, each.name, tell))
+            except (Stopped, Late):
+                raise
             except UserError as error:
                 refused.append(str(error))
         if not opened:

@@ -7,6 +7,7 @@ their last use, the longest unused sooner where memory is short, and all with th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -20,10 +21,12 @@ from typing import Any
 
 from densessl.apps.config import AppConfig
 from densessl.errors import UserError
-from densessl.files import locked
+from densessl.files import locked, writing
 
 COOKIE = "densessl"
 PREFIX, LOCK = "densessl-app-", "lock"
+IDLE = 60.0  # seconds without a byte after which an upload has ended
+BLOCK = 512  # bytes in which the system counts what files take
 LOOK = 15.0  # seconds between two looks for what is old
 
 
@@ -106,11 +109,21 @@ class Sessions:
             os.utime(path)
 
     def adopt(self, path: Path, owner: str | None) -> str:
-        """A copy of a file of ours as an upload of this user; its path."""
-        folder = self.uploads / secrets.token_hex(16)
-        folder.mkdir()
-        target = shutil.copyfile(path, folder / path.name)
-        self.uploaded(str(target), owner)
+        """A copy of a file of ours as an upload of this user; its path. The same file is one, whoever takes it.
+
+        Raises `UserError` when the disk has no room for more.
+        """
+        with open(path, "rb") as file:
+            folder = self.uploads / hashlib.file_digest(file, "sha256").hexdigest()
+        target = folder / path.name
+        with self._lock:
+            if not target.is_file():
+                if self.room() <= 0:
+                    raise UserError("There is no room for uploads at the moment: try again in some minutes.")
+                folder.mkdir(parents=True, exist_ok=True)
+                with writing(target) as temporary:
+                    shutil.copyfile(path, temporary)
+            self.uploaded(str(target), owner)
         return str(target)
 
     def may_read(self, path: str, owner: str | None) -> bool:
@@ -119,12 +132,12 @@ class Sessions:
             return owner in self._uploaded.get(os.path.realpath(path), ())
 
     def room(self) -> float:
-        """Bytes that uploads and results may still take on the disk."""
+        """Bytes that uploads and results may still take on the disk, where a small file takes a block."""
         taken = 0
         for folder, _, names in os.walk(self.root):
             for name in names:
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    taken += os.lstat(Path(folder, name)).st_size
+                    taken += BLOCK * os.lstat(Path(folder, name)).st_blocks
         return self.config.disk * 1e9 - taken
 
     def clean(self) -> None:
@@ -139,13 +152,16 @@ class Sessions:
         for token in old:
             self.remove(token)
         for folder, _, names in os.walk(self.uploads):
+            coming = Path(folder) == self.uploads  # files lie in folders of their own once they are there
             for path in (Path(folder, name) for name in names):
                 try:
                     # Where it was uploaded again, its time is that of its last upload.
-                    if time.time() - path.stat().st_mtime > seconds:
+                    with self._lock:
+                        if time.time() - path.stat().st_mtime <= (min(IDLE, seconds) if coming else seconds):
+                            continue
                         path.unlink()
-                        with self._lock:
-                            self._uploaded.pop(os.path.realpath(path), None)
+                        self._uploaded.pop(os.path.realpath(path), None)
+                    if not coming:
                         path.parent.rmdir()
                 except OSError:  # removed meanwhile, or used again
                     continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import queue
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage
-from densessl.data.isolated.process import Isolated, NotStarted
+from densessl.data.isolated.process import LOOK, Isolated, NotStarted
 from densessl.data.pages import pdf
 from densessl.errors import UserError
 
@@ -28,6 +28,9 @@ START = 120  # seconds for a process to begin, on a machine that is busy
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MOST_WRITTEN = 3e9  # bytes of a TIFF that is written anew, of the 4 GiB that one can have
 PATIENCE = 6  # times the processor time of a request that its answer is waited for
+
+
+Wait = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class Picture:
 
 
 class Worker:
-    """Opens uploads, two at a time; threads may share it. Raises `UserError` with a sentence for what it cannot."""
+    """Opens uploads, two at a time; threads may share it. Raises `UserError` with a sentence for what it cannot.
+
+    wait, everywhere: called twice a second until it is done; what it raises ends the wait.
+    """
 
     def __init__(self, config: AppConfig, processes: int = 2) -> None:
         self.config = config
@@ -52,24 +58,26 @@ class Worker:
         for _ in range(processes):
             self._idle.put(None)  # started when it is first needed
 
-    def picture(self, path: str, name: str) -> Picture:
+    def picture(self, path: str, name: str, wait: Wait = lambda: None) -> Picture:
         """The picture of an upload, checked and decoded."""
-        if self.kind(path, name) == "pdf":
+        if self.kind(path, name, wait) == "pdf":
             raise UserError(f"{name} is a PDF, not a picture: open it under Parse.")
-        found, image = self._ask(name, "read", path, self.config.side)
+        found, image = self._ask(wait, name, "read", path, self.config.side)
         return Picture(name, image, tuple(found["size"]))
 
-    def kind(self, path: str, name: str) -> str:
+    def kind(self, path: str, name: str, wait: Wait = lambda: None) -> str:
         """ "pdf" or "picture"."""
-        return self._ask(name, "kind", path, int(self.config.file_size * 1e6))[0]
+        return self._ask(wait, name, "kind", path, int(self.config.file_size * 1e6))[0]
 
-    def document(self, path: str, name: str, folder: Path, room: float = math.inf) -> tuple[Path, int]:
+    def document(
+        self, path: str, name: str, folder: Path, room: float = math.inf, wait: Wait = lambda: None
+    ) -> tuple[Path, int]:
         """A file below `folder` that is safe to be read by any process, and how many pages it has.
 
         Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. room: bytes that
         it may take.
         """
-        if self.kind(path, name) == "pdf":
+        if self.kind(path, name, wait) == "pdf":
             try:
                 claimed, _ = pdf.numbers(path)
             except UnreadableImage as error:
@@ -78,7 +86,7 @@ class Worker:
             target.write_bytes(Path(path).read_bytes())
             return target, claimed
         most = int(min(room, MOST_WRITTEN))
-        found, _ = self._ask(name, "clean", path, str(folder / stem(name)), self.config.pages, most)
+        found, _ = self._ask(wait, name, "clean", path, str(folder / stem(name)), self.config.pages, most)
         return Path(found["path"]), found["frames"]
 
     def close(self) -> None:
@@ -87,14 +95,14 @@ class Worker:
             if process := self._idle.get():
                 process.end()
 
-    def _ask(self, name: str, what: str, *about: object) -> tuple:
-        with self._own() as own:
+    def _ask(self, wait: Wait, name: str, what: str, *about: object) -> tuple:
+        with self._own(wait) as own:
             if own.process and own.process.ended:  # killed while it waited: the upload to come has no part in that
                 own.process.end()
                 own.process = None
             own.process = own.process or _Process(self.config)
             try:
-                return own.process.open(self.config.open_seconds, what, *about)
+                return own.process.open(self.config.open_seconds, wait, what, *about)
             except UnreadableImage as error:
                 raise UserError(_unreadable(name, error)) from None
             except BaseException as error:
@@ -105,8 +113,13 @@ class Worker:
                 raise UserError(_unreadable(name, self._reason(error, reason))) from None
 
     @contextmanager
-    def _own(self) -> Iterator[_Place]:
-        place = _Place(self._idle.get())
+    def _own(self, wait: Wait) -> Iterator[_Place]:
+        while True:
+            try:
+                place = _Place(self._idle.get(timeout=LOOK))
+                break
+            except queue.Empty:
+                wait()
         try:
             yield place
         finally:
@@ -146,9 +159,9 @@ class _Process(Isolated):
                 f"The process that opens uploads cannot be started ({error}): start densessl app with more memory=GB."
             ) from None
 
-    def open(self, seconds: float, *request: object) -> tuple:
+    def open(self, seconds: float, wait: Wait, *request: object) -> tuple:
         """What was found, and pixels (h, w, 3) where it has a shape; raises `UnreadableImage` with its reason."""
-        answer = self.ask([seconds, *request], PATIENCE * seconds)
+        answer = self.ask([seconds, *request], PATIENCE * seconds, wait)
         if "reason" in answer:
             raise UnreadableImage(answer["reason"])
         found = answer["found"]

@@ -1,4 +1,4 @@
-"""The page: four tabs over `densessl.apps.service`, and the API beside them.
+"""The page: a tab for each thing that can be done over `densessl.apps.service`, and the API beside them.
 
 Gradio has the frame (tabs, uploads, buttons, progress, queue); what is looked at and edited is drawn by the scripts of
 `densessl/apps/assets` from plain data, and served by `densessl.apps.files`.
@@ -12,7 +12,7 @@ import gradio as gr
 
 from densessl import __version__
 from densessl.apps.page import api, backbones, correspond, demo, parse, segment
-from densessl.apps.page.shared import page_of
+from densessl.apps.page.shared import page_of, sentences
 from densessl.apps.service import Service
 
 TITLE = "densessl"
@@ -46,6 +46,7 @@ def build(service: Service) -> gr.Blocks:
         gr.HTML(f"<div id='foot'>{_footer(service)}</div>", js_on_load=None)
         api.build(service)
         page.unload(leave)
+    sentences(page)
     workers = service.config.workers or max(2, service.engine.cores)
     page.queue(max_size=service.config.queue, default_concurrency_limit=workers, api_open=False)
     return page

@@ -87,10 +87,12 @@ def build(service: Service) -> None:
         """
         with answering(service, request) as job:
             given = uploads(service, pictures, request)
-            if not 0 <= int(picture) < len(given):
-                raise UserError(f"There is no picture {int(picture)}: they are numbered 0 to {len(given) - 1}.")
+            if not all(isinstance(each, int | float) for each in (picture, x, y)) or picture != picture // 1:
+                raise UserError("Say where: the number of a picture from 0, and x and y from 0 to 1.")
+            if not 0 <= picture < len(given):
+                raise UserError(f"There is no picture {picture:g}: they are numbered 0 to {len(given) - 1}.")
             entry = service.correspond(given, backbone, owner(request), job)
-            heats = entry.payload.heats(int(picture), float(x), float(y))
+            heats = entry.payload.heats(int(picture), x, y)
         record = entry.payload.record()
         for each, heat in zip(record["pictures"], heats, strict=True):
             each.pop("image")
@@ -128,7 +130,9 @@ def build(service: Service) -> None:
 
     def backbones() -> list[ListedBackbone]:
         """The backbones that /segment and /correspond take: {"name", "kind", "about"} of each, the usual one first."""
-        return [{"name": each.name, "kind": each.kind, "about": each.about} for each in service.backbones.choices()]
+        with answering(service, None):
+            choices = service.backbones.choices()
+        return [{"name": each.name, "kind": each.kind, "about": each.about} for each in choices]
 
     with gr.Column(visible=False):
         answer = gr.JSON(label="result")

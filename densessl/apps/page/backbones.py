@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from densessl.apps.backbones import curves, figures, pictures, settings
+from densessl.apps.backbones import curves, figures, settings
 from densessl.apps.page.shared import answering, owner, view
 from densessl.apps.service import RunShown, Service
 
@@ -26,29 +26,30 @@ def build(service: Service, chosen: gr.State, page: gr.Blocks) -> None:
 
     def show(name: str, request: gr.Request) -> dict:
         with answering(service, request):
-            choice = service.backbones.choice(name)
-            found = [] if choice.folder is None else pictures(choice.folder)
-            entry = service.sessions.begin(owner(request))
-            service.sessions.hold(entry, RunShown(choice, found), 0)
-            return {
-                "token": entry.token,
-                "name": choice.name,
-                "about": choice.about,
-                "figures": {} if choice.folder is None else figures(choice.folder),
-                "curves": {} if choice.folder is None else curves(choice.folder),
-                "pictures": [each.name for each in found],
-                "settings": "" if choice.folder is None else settings(choice.folder),
-            }
+            entry = service.show_run(name, owner(request))
+        run: RunShown = entry.payload
+        choice, folder = run.choice, run.choice.folder
+        return {
+            "token": entry.token,
+            "name": choice.name,
+            "about": choice.about,
+            "figures": {} if folder is None else figures(folder),
+            "curves": {} if folder is None else curves(folder),
+            "pictures": [each.name for each in run.pictures],
+            "settings": "" if folder is None else settings(folder),
+        }
 
     def choose(name: str, request: gr.Request) -> tuple[dict, str]:
         said = show(name, request)
         gr.Info(f"Segment and Correspond use {name} now.", duration=3)
         return said, name
 
-    def look(name: str) -> dict:
+    def look(name: str, request: gr.Request) -> tuple[dict, dict, str]:
+        """What may be chosen now; what was chosen and is gone gives way to the usual one."""
         names = [each.name for each in service.backbones.choices()]
-        return gr.update(choices=names, value=name if name in names else names[0])
+        name = name if name in names else names[0]
+        return gr.update(choices=names, value=name), show(name, request), name
 
     page.load(show, listed, shown, api_visibility="private", queue=False)
     listed.input(choose, listed, [shown, chosen], api_visibility="private", queue=False)
-    again.click(look, listed, listed, api_visibility="private", queue=False)
+    again.click(look, listed, [listed, shown, chosen], api_visibility="private", queue=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from densessl.apps.page.segment import PHOTOGRAPHS
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopper, uploads, view
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, uploads, view
 from densessl.apps.service import Service
 
 EXAMPLES = {
@@ -40,11 +40,11 @@ def build(service: Service, chosen: gr.State) -> None:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - by which Gradio knows that it wants one
     ) -> dict:
-        with answering(service, request, progress) as job:
+        with answering(service, request, "correspond", progress) as job:
             entry = service.correspond(uploads(service, files, request), backbone, owner(request), job)
         return {"token": entry.token, **entry.payload.record()}
 
     for button, names in zip(examples, EXAMPLES.values(), strict=True):
         button.click(example(service, [PHOTOGRAPHS / name for name in names]), None, files, api_visibility="private")
-    start.click(look, [files, chosen], shown, api_visibility="private", concurrency_id=WORK, trigger_mode="once")
-    stop.click(stopper(service), None, None, queue=False, api_visibility="private")
+    work = start.click(look, [files, chosen], shown, api_visibility="private", concurrency_id=WORK, trigger_mode="once")
+    stopping(service, stop, "correspond", work)

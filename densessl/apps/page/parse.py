@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from densessl.apps.example import write_example
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopper, uploads, view
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopping, uploads, view
 from densessl.apps.parsing import ENGINES, FORMATS, Parsed
 from densessl.apps.service import Service
 from densessl.apps.sessions import Entry
@@ -42,7 +42,7 @@ def build(service: Service) -> None:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - by which Gradio knows that it wants one
     ) -> dict:
-        with answering(service, request, progress) as job:
+        with answering(service, request, "parse", progress) as job:
             given = uploads(service, file, request)
             if not given:
                 raise UserError("There is no document yet: drop a PDF, a TIFF or a picture of a page.")
@@ -50,13 +50,13 @@ def build(service: Service) -> None:
         return value(entry)
 
     def take(request: gr.Request) -> str:
-        with tempfile.TemporaryDirectory() as folder:
+        with answering(service, request), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "example.pdf"
             write_example(path)
-            return service.sessions.adopt(path, owner(request))
+            return service.example([path], owner(request))[0]
 
     example.click(take, None, file, api_visibility="private")
-    start.click(
+    work = start.click(
         read,
         [file, pages, engine, formats],
         shown,
@@ -64,7 +64,7 @@ def build(service: Service) -> None:
         concurrency_id=WORK,
         trigger_mode="once",
     )
-    stop.click(stopper(service), None, None, queue=False, api_visibility="private")
+    stopping(service, stop, "parse", work)
 
 
 def value(entry: Entry) -> dict:

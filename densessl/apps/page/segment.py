@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopper, uploads, view
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, uploads, view
 from densessl.apps.service import Service
 
 PHOTOGRAPHS = Path(str(resources.files("densessl"))) / "photographs"
@@ -46,7 +46,7 @@ def build(service: Service, chosen: gr.State) -> None:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - by which Gradio knows that it wants one
     ) -> dict:
-        with answering(service, request, progress) as job:
+        with answering(service, request, "segment", progress) as job:
             given = uploads(service, files, request)
             count = "auto" if auto else int(number)
             entry = service.segment(given, count, method, backbone, owner(request), job)
@@ -55,7 +55,7 @@ def build(service: Service, chosen: gr.State) -> None:
     auto.change(lambda each: gr.update(visible=not each), auto, number, api_visibility="private", queue=False)
     for button, names in zip(examples, EXAMPLES.values(), strict=True):
         button.click(example(service, [PHOTOGRAPHS / name for name in names]), None, files, api_visibility="private")
-    start.click(
+    work = start.click(
         find,
         [files, auto, number, method, chosen],
         shown,
@@ -63,4 +63,4 @@ def build(service: Service, chosen: gr.State) -> None:
         concurrency_id=WORK,
         trigger_mode="once",
     )
-    stop.click(stopper(service), None, None, queue=False, api_visibility="private")
+    stopping(service, stop, "segment", work)

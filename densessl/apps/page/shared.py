@@ -20,6 +20,7 @@ from densessl.errors import RunStopped, UserError
 ASSETS = Path(__file__).parents[1] / "assets"
 WORK = "work"  # events that share the places for work
 PICTURES = sorted(SUFFIXES)
+UNFIT = "This is not what the call takes, or a file that is no longer kept: see Use via API, and upload files anew."
 FAILED = "Something went wrong in the application. What it was stands in its log."
 
 
@@ -69,13 +70,18 @@ def page_of(request: gr.Request) -> str:
 
 
 @contextmanager
-def answering(service: Service, request: gr.Request, progress: gr.Progress | None = None) -> Iterator[Job]:
-    """A request as a job, whose errors reach the user as sentences; what is nobody's mistake goes to the log too."""
+def answering(
+    service: Service, request: gr.Request, kind: str = "other", progress: gr.Progress | None = None
+) -> Iterator[Job]:
+    """A request as a job, whose errors reach the user as sentences; what is nobody's mistake goes to the log too.
+
+    kind: by which it is stopped, with the page that it comes from.
+    """
     # Asked whether it is there, and not whether it is true: a `gr.Progress` without a bar of its own is false.
     tell = (lambda share, what: None) if progress is None else (lambda share, what: progress(share, desc=what))
     job = service.job(tell)
     try:
-        with service.jobs.running(page_of(request), job):
+        with service.jobs.running(page_of(request), kind, job):
             yield job
     except Stopped as error:
         raise gr.Error(str(error), duration=3, print_exception=False, title="Stopped") from None
@@ -88,23 +94,39 @@ def answering(service: Service, request: gr.Request, progress: gr.Progress | Non
         raise gr.Error(FAILED, print_exception=False, title="This does not work") from None
 
 
-def stopper(service: Service) -> Callable[[gr.Request], None]:
-    """What a Stop button calls."""
+def stopping(service: Service, button: gr.Button, kind: str, work: gr.events.Dependency) -> None:
+    """Have a button end the work of its tab, whether it is under way or waits in the queue."""
 
     def stop(request: gr.Request) -> None:
-        if not service.jobs.stop(page_of(request)):
-            gr.Info("Nothing is under way.", duration=3)
+        service.jobs.stop(page_of(request), kind)
+        gr.Info("Stopped.", duration=3)
 
-    return stop
+    button.click(stop, None, None, queue=False, cancels=[work], api_visibility="private")
 
 
 def example(service: Service, paths: Sequence[Path]) -> Callable[[gr.Request], list[str]]:
     """What an example's button calls: the files become uploads of whoever presses it."""
 
     def take(request: gr.Request) -> list[str]:
-        return [service.sessions.adopt(path, owner(request)) for path in paths]
+        with answering(service, request):
+            return service.example(paths, owner(request))
 
     return take
+
+
+def sentences(page: gr.Blocks) -> None:
+    """Have whoever calls the API with what it does not take get a sentence, rather than what Gradio says to itself."""
+    whole = page.preprocess_data
+
+    async def preprocess(*given: Any, **more: Any) -> list[Any]:
+        try:
+            return await whole(*given, **more)
+        except gr.Error:
+            raise
+        except Exception:
+            raise gr.Error(UNFIT, print_exception=False) from None
+
+    page.preprocess_data = preprocess
 
 
 def uploads(service: Service, files: Sequence[str] | str | None, request: gr.Request) -> list[Upload]:

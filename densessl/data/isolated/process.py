@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from densessl.data.isolated.serving import READY, Canvas
+
+LOOK = 0.5  # seconds between two looks whether an answer is waited for still
 
 
 class NotStarted(Exception):
@@ -65,11 +68,17 @@ class Isolated:
         """Whether it is gone."""
         return self.process.poll() is not None
 
-    def ask(self, request: Sequence[Any], wait: float) -> dict[str, Any]:
-        """The answer; raises `EOFError` or `OSError` when the process has died, `TimeoutError` after `wait` seconds."""
+    def ask(self, request: Sequence[Any], wait: float, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """The answer; raises `EOFError` or `OSError` when the process has died, `TimeoutError` after `wait` seconds.
+
+        meanwhile: called twice a second; what it raises leaves the process at work, of no use to others.
+        """
         self._requests.send_bytes(json.dumps(list(request)).encode())
-        if not self._answers.poll(wait):
-            raise TimeoutError
+        end = time.monotonic() + wait
+        while not self._answers.poll(min(LOOK, max(0.0, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                raise TimeoutError
+            meanwhile()
         return json.loads(self._answers.recv_bytes())
 
     def pixels(self, height: int, width: int) -> np.ndarray:
