@@ -141,6 +141,7 @@ def test_a_download_waits_for_an_edit_that_is_being_saved(page):
         page.wait_for_timeout(50)
     page.get_by_label("Name of segment 2").fill("meadow")  # while the first two are on their way
     page.get_by_label("Name of segment 2").press("Tab")
+    page.wait_for_timeout(500)  # the last one is no longer about to be sent: it waits for the others
     with page.expect_download() as waited:
         page.get_by_role("button", name="COCO", exact=True).click()
         page.wait_for_timeout(500)
