@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from densessl.apps.config import AppConfig
 from densessl.data.images import UnreadableImage, decode, read_image
@@ -23,7 +24,6 @@ from densessl.data.resize import within
 from densessl.documents.parsing import Finder, ParseConfig, parse
 from densessl.documents.parsing.records import FOLDER as RECORDS
 from densessl.errors import UserError
-from densessl.files import write_image, writing
 from densessl.progress import Report
 
 FORMATS = {
@@ -47,6 +47,7 @@ class Parsed:
 
     name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. numbers: of
     the pages that were parsed. Their contents stay in its JSON, and are read when they are asked for.
+    undrawn: why a page cannot be drawn, for those of which that is known: trying may take seconds.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Parsed:
     out: Path
     numbers: frozenset[int]
     notes: list[str] = field(default_factory=list)
+    undrawn: dict[int, str] = field(default_factory=dict)
 
     @property
     def pages(self) -> list[dict]:
@@ -67,17 +69,25 @@ class Parsed:
         return {str(each.relative_to(self.out)): each for each in found}
 
     def write_page(self, path: Path, number: int) -> None:
-        """The picture of a page, counted from 1 in the document, as it is shown."""
+        """The picture of a page, counted from 1 in the document, as it is shown; raises `UserError`, and goes on to."""
+        self.check_page(number)
         try:
-            image = self._page(number - 1)
+            image = within(self._page(number - 1), SHOWN)
         except UnreadableImage as error:
-            raise UserError(f"Page {number} of {self.name} cannot be drawn: {error}.") from None
-        write_image(path, within(image, SHOWN), JPEG)
+            self.undrawn[number] = f"Page {number} of {self.name} cannot be drawn: {error}."
+            self.check_page(number)
+        path.write_bytes(cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), JPEG)[1].tobytes())
 
-    def write_zip(self, path: Path) -> None:
-        """All that was written."""
-        with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    def check_page(self, number: int) -> None:
+        """Raise `UserError` for a page that could not be drawn before."""
+        if number in self.undrawn:
+            raise UserError(self.undrawn[number])
+
+    def write_zip(self, path: Path, ask: Callable[[], None] = lambda: None) -> None:
+        """All that was written. ask: called before each file; what it raises ends it."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, file in self.files().items():
+                ask()
                 archive.write(file, name)
 
     def _page(self, index: int):

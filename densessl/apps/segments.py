@@ -1,8 +1,11 @@
 """Segments of a user's pictures: found once, then renamed, recoloured, merged and written as often as they like.
 
 Kept are the pictures as they are shown and, of each, the scores of its segments. Masks are made of scores when they are
-asked for, at the upload's own size; what the user calls the segments, and which are one, changes nothing but the table
-by which they are written.
+asked for, at the upload's own size: found at `MASK` pixels where it is larger, and enlarged by the nearest pixel, so
+that time and memory are bounded. What the user calls the segments, and which are one, changes nothing but the table by
+which they are written.
+
+Files are written where they are asked for, whose folder is never made: one that was removed meanwhile stays so.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -21,10 +24,11 @@ from torch import Tensor
 
 from densessl.data.resize import within
 from densessl.errors import UserError
-from densessl.files import stems, write_image, writing
-from densessl.segmentation import Classes, overlay, palette, segment_labels, write_coco
+from densessl.files import stems, write_image
+from densessl.segmentation import Classes, overlay, palette, segment_labels, stream_coco
 
 SHOWN = 1280  # pixels of the longest side of what is shown
+MASK = 2048  # pixels of the longest side at which masks are found
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 LONGEST_NAME = 60
 
@@ -117,53 +121,77 @@ class Segmentation:
 
     def classes(self) -> Classes:
         """What becomes of the segments when they are written: those that were merged, or have one name, are one."""
-        heads = [self.segments[each.into] for each in self.segments]
+        segments = self.segments  # as they are now: an edit puts others in their place
+        heads = [segments[each.into] for each in segments]
         colours = [tuple(bytes.fromhex(each.colour[1:])) for each in heads]
         return Classes(tuple(each.name for each in heads), tuple(colours))
 
     def labels(self, number: int) -> np.ndarray:
-        """The segment of every pixel of a picture (H, W) at the upload's own size."""
-        picture = self.pictures[number]
-        scores = torch.from_numpy(np.load(self.folder / f"scores-{number}.npy"))
-        return segment_labels(scores, (picture.height, picture.width), self.least_area)
+        """The segment of every pixel of a picture (H, W) at the upload's own size; `MASK` says how fine."""
+        return self._enlarged(self._labels(number), number)
 
     def write_mask(self, path: Path, number: int) -> None:
         """The classes of a picture as a PNG of indices."""
-        write_image(path, self.classes().table()[self.labels(number)])
+        path.write_bytes(_png(self._mask(number, self.classes())))
 
     def write_overlay(self, path: Path, number: int) -> None:
         """A picture as it is shown, tinted by class."""
-        image = cv2.imread(str(self.folder / self.pictures[number].image))[:, :, ::-1]
-        labels = cv2.imread(str(self.folder / self.pictures[number].map), cv2.IMREAD_UNCHANGED)
+        path.write_bytes(self._overlay(number, self.classes()))
+
+    def write_coco(self, path: Path, ask: Callable[[], None] = lambda: None) -> None:
+        """All pictures in one COCO file. ask: called before each; what it raises ends it."""
         classes = self.classes()
+        with open(path, "w", encoding="utf-8") as file:
+            stream_coco(file, classes.class_names, self._masks(classes, ask))
+
+    def write_zip(self, path: Path, ask: Callable[[], None] = lambda: None) -> None:
+        """Masks, overlays, COCO file and a list of the classes, all of one moment; ask: as of `write_coco`."""
+        classes, places = self.classes(), iter(stems(self._names()))
+        coco = path.with_name(f"{path.name}.coco.json")
+
+        def masks() -> Iterator[tuple[str, np.ndarray]]:
+            for number, (name, mask) in enumerate(self._masks(classes, ask)):
+                stem = next(places)
+                archive.writestr(f"masks/{stem}.png", _png(mask))
+                archive.writestr(f"overlays/{stem}.jpg", self._overlay(number, classes))
+                yield name, mask
+
+        try:
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                with open(coco, "w", encoding="utf-8") as file:
+                    stream_coco(file, classes.class_names, masks())
+                archive.write(coco, "coco.json")
+                archive.writestr("classes.json", json.dumps(self._listed(classes), indent=1, ensure_ascii=False))
+        finally:
+            coco.unlink(missing_ok=True)
+
+    def _labels(self, number: int) -> np.ndarray:
+        """The segment of every pixel, `MASK` pixels long at most."""
+        picture = self.pictures[number]
+        scale = min(1.0, MASK / max(picture.height, picture.width))
+        size = max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+        scores = torch.from_numpy(np.load(self.folder / f"scores-{number}.npy"))
+        return segment_labels(scores, size, self.least_area)
+
+    def _enlarged(self, labels: np.ndarray, number: int) -> np.ndarray:
+        picture = self.pictures[number]
+        if labels.shape == (picture.height, picture.width):
+            return labels
+        return cv2.resize(labels, (picture.width, picture.height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _mask(self, number: int, classes: Classes) -> np.ndarray:
+        return self._enlarged(classes.table()[self._labels(number)], number)
+
+    def _masks(self, classes: Classes, ask: Callable[[], None]) -> Iterator[tuple[str, np.ndarray]]:
+        for number, name in enumerate(self._names()):
+            ask()
+            yield name, self._mask(number, classes)
+
+    def _overlay(self, number: int, classes: Classes) -> bytes:
+        image = _read(self.folder / self.pictures[number].image)[:, :, ::-1]
+        labels = _read(self.folder / self.pictures[number].map)
         drawn = overlay(np.ascontiguousarray(image), classes.table()[labels], classes.class_colours)
-        write_image(path, drawn, JPEG)
-
-    def write_coco(self, path: Path) -> None:
-        """All pictures in one COCO file."""
-        classes = self.classes()
-        table, names = classes.table(), self._names()
-        found = ((name, table[self.labels(number)]) for number, name in enumerate(names))
-        write_coco(path, classes.class_names, found)
-
-    def write_zip(self, path: Path) -> None:
-        """Masks, overlays, COCO file and a list of the classes."""
-        classes = self.classes()
-        with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for number, stem in enumerate(stems(self._names())):
-                for kind, suffix, write in (
-                    ("masks", "png", self.write_mask),
-                    ("overlays", "jpg", self.write_overlay),
-                ):
-                    made = self.folder / f"made-{path.stem}.{suffix}"
-                    write(made, number)
-                    archive.write(made, f"{kind}/{stem}.{suffix}")
-                    made.unlink()
-            coco = self.folder / f"made-{path.stem}.json"
-            self.write_coco(coco)
-            archive.write(coco, "coco.json")
-            coco.unlink()
-            archive.writestr("classes.json", json.dumps(self._listed(classes), indent=1, ensure_ascii=False))
+        return cv2.imencode(".jpg", np.ascontiguousarray(drawn[:, :, ::-1]), JPEG)[1].tobytes()
 
     def _names(self) -> list[str]:
         """Of the pictures, each once, without folders."""
@@ -200,3 +228,12 @@ class Segmentation:
 def hexadecimal(colour: Sequence[int]) -> str:
     """(r, g, b) -> "#rrggbb"."""
     return f"#{bytes(colour).hex()}"
+
+
+def _png(labels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", labels)[1].tobytes()
+
+
+def _read(path: Path) -> np.ndarray:
+    """A picture of ours as OpenCV has it; raises `FileNotFoundError` where it was removed."""
+    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)

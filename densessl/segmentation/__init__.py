@@ -8,7 +8,7 @@ from densessl.segmentation.config import SegmentConfig, StegoConfig
 from densessl.segmentation.correspondence import correspondence_loss, feature_correspondence
 from densessl.segmentation.features.extractor import Extractor
 from densessl.segmentation.inmemory import learn, segment_labels, segment_scores
-from densessl.segmentation.outputs.coco import write_coco
+from densessl.segmentation.outputs.coco import stream_coco, write_coco
 from densessl.segmentation.outputs.names import Classes
 from densessl.segmentation.outputs.overlay import overlay, palette
 from densessl.segmentation.run import Summary, extractor_of, segment
@@ -28,5 +28,6 @@ __all__ = [
     "segment",
     "segment_labels",
     "segment_scores",
+    "stream_coco",
     "write_coco",
 ]

@@ -84,8 +84,8 @@ def downloaded(page, name: str) -> bytes:
     return Path(waited.value.path()).read_bytes()
 
 
-def pixels(page, selector: str) -> list[int]:
-    """The colour in the middle of a canvas, and a sum over all of it."""
+def pixels(page, selector: str) -> int:
+    """A sum over all of a canvas that tells drawings apart: each value counts by its place."""
     return page.evaluate(
         """selector => {
             const canvas = document.querySelector(selector), data = canvas.getContext("2d")
@@ -123,6 +123,43 @@ def test_segment_rename_recolour_merge_download(page):
     page.wait_for_selector("#segments .under >> text=fig.jpg")
     assert json.loads(downloaded(page, "COCO"))["images"][1]["file_name"] == "fig.jpg"
     shoot(page, "segment-edited")
+
+
+def test_a_download_waits_for_an_edit_that_is_being_saved(page):
+    page.get_by_role("button", name="A temple").click()
+    page.wait_for_selector("#segment-in >> text=temple")
+    page.click("#segment-start")
+    page.wait_for_selector("#segments .legend .row >> nth=1")
+    held, taken = [], []
+    page.route("**/edits", lambda route: held.append(route))
+    page.on("download", lambda download: taken.append(download.suggested_filename))
+    page.get_by_label("Name of segment 1").fill("pillars")
+    page.get_by_label("Name of segment 1").press("Tab")
+    page.get_by_label("Name of segment 2").fill("grass")
+    page.get_by_label("Name of segment 2").press("Tab")
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_label("Name of segment 2").fill("meadow")  # while the first two are on their way
+    page.get_by_label("Name of segment 2").press("Tab")
+    page.wait_for_timeout(500)  # the last one is no longer about to be sent: it waits for the others
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="COCO", exact=True).click()
+        page.wait_for_timeout(500)
+        assert not taken
+        held.pop().continue_()
+        while not held:
+            page.wait_for_timeout(50)
+        assert not taken
+        held.pop().continue_()
+    named = [each["name"] for each in json.loads(Path(waited.value.path()).read_bytes())["categories"]]
+    assert named[:2] == ["pillars", "meadow"] and taken == ["coco.json"]
+    page.unroute("**/edits")
+    page.route("**/edits", lambda route: route.abort())
+    page.get_by_label("Name of segment 1").fill("columns")
+    page.get_by_label("Name of segment 1").press("Tab")
+    page.get_by_role("button", name="COCO", exact=True).click()
+    page.wait_for_selector("text=the last edit is not saved")
+    assert taken == ["coco.json"]  # another would not be what is seen
 
 
 def test_correspond_by_pointer_and_keyboard(page):

@@ -1,6 +1,7 @@
 // Pictures, their segments, and the legend in which these are renamed, recoloured and merged.
 begin("Drop pictures, or take an example. What is found in them appears here.", (root, view) => {
-  let current = 0, lit = null, strength = 0.5, drawn = null, saving = Promise.resolve(), timer = null;
+  let current = 0, lit = null, strength = 0.5, drawn = null, saving = Promise.resolve(true), timer = null;
+  let edited = 0, saved = 0; // edits that were made, and how many of them the application has
   const segments = view.segments.map((each) => ({ ...each }));
   const plain = el("img", { className: "picture", alt: "" });
   const canvas = el("canvas", { className: "picture", role: "img" });
@@ -111,24 +112,34 @@ begin("Drop pictures, or take an example. What is found in them appears here.", 
     save();
   };
   const save = () => {
+    edited += 1;
     clearTimeout(timer);
     timer = setTimeout(flush, 150);
   };
+  // One after another, the last one last; whether the application has all that was edited when it begins.
   const flush = () => {
     clearTimeout(timer);
-    timer = null;
-    const edits = segments.map(({ name, colour, into }) => ({ name, colour, into }));
-    saving = saving.then(() => fetch(at(view, "edits"), { method: "POST", body: JSON.stringify(edits) }))
-      .then(async (answer) => { if (!answer.ok) trouble(root, await answer.text()); })
-      .catch(() => trouble(root, "The application does not answer: the last edit is not saved."));
+    saving = saving.then(send).catch(() => {
+      trouble(root, "The application does not answer: the last edit is not saved.");
+      return false;
+    });
     return saving;
   };
-  // A download is made of what is saved, so an edit that is not saved yet goes first.
+  const send = async () => {
+    const sent = edited;
+    if (saved === sent) return true;
+    const edits = segments.map(({ name, colour, into }) => ({ name, colour, into }));
+    const answer = await fetch(at(view, "edits"), { method: "POST", body: JSON.stringify(edits) });
+    if (answer.ok) saved = sent;
+    else trouble(root, await answer.text());
+    return answer.ok;
+  };
+  // A download is made of what is saved, so edits that are not saved yet, or are on their way, go first.
   const first = async (event) => {
-    if (!timer) return;
+    if (saved === edited) return;
     event.preventDefault();
-    const link = event.currentTarget;
-    await flush();
+    const link = event.currentTarget.cloneNode(); // of the picture that is chosen now, and without this listener
+    while (saved !== edited) if (!(await flush())) return;
     link.click();
   };
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -62,18 +63,23 @@ def _box(first: np.ndarray, last: np.ndarray, high: int) -> list[int]:
 
 
 def write_coco(path: Path, names: Sequence[str], pictures: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Write one COCO file, a picture at a time.
+    """Write one COCO file, whole or not at all; otherwise as `stream_coco`."""
+    with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        stream_coco(file, names, pictures)
+
+
+def stream_coco(file: TextIO, names: Sequence[str], pictures: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Write COCO's JSON to an open file, a picture at a time.
 
     names: of the classes, whose category ids are their index + 1. pictures: the name and the classes (H, W) of each.
     """
     categories = [{"id": index + 1, "name": name, "supercategory": ""} for index, name in enumerate(names)]
     images, number = [], 0
-    with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write('{"annotations": [')
-        for image, (name, labels) in enumerate(pictures, start=1):
-            images.append({"id": image, "file_name": name, "width": labels.shape[1], "height": labels.shape[0]})
-            for value, annotation in encode(labels).items():
-                number += 1
-                entry = {"id": number, "image_id": image, "category_id": value + 1, "iscrowd": 0, **annotation}
-                file.write(("" if number == 1 else ",") + "\n" + json.dumps(entry))
-        file.write(f'\n],\n"images": {json.dumps(images)},\n"categories": {json.dumps(categories)}}}\n')
+    file.write('{"annotations": [')
+    for image, (name, labels) in enumerate(pictures, start=1):
+        images.append({"id": image, "file_name": name, "width": labels.shape[1], "height": labels.shape[0]})
+        for value, annotation in encode(labels).items():
+            number += 1
+            entry = {"id": number, "image_id": image, "category_id": value + 1, "iscrowd": 0, **annotation}
+            file.write(("" if number == 1 else ",") + "\n" + json.dumps(entry))
+    file.write(f'\n],\n"images": {json.dumps(images)},\n"categories": {json.dumps(categories)}}}\n')
