@@ -8,7 +8,9 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from densessl import box
 from densessl.apps.run import Application
 from tests.apps.conftest import PHOTOGRAPHS
 from tests.apps.serving import SCRIPT, lakes, start
+from tests.apps.test_server import call, file_data, upload
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -250,3 +253,39 @@ def test_a_mistake_is_a_sentence_and_work_can_be_stopped(page):
     page.click("#segment-stop")
     page.wait_for_selector("text=Stopped.")
     assert page.locator("#segments .legend").count() == 0
+
+
+def test_work_that_waits_in_the_queue_can_be_stopped(browser, monkeypatch):
+    application = start(backbone="colour", workers=1)
+    context, begun, end, find = browser.new_context(), Event(), Event(), application.service.segment
+
+    def slow(*given, **more):
+        begun.set()
+        end.wait(WAIT / 1000)
+        return find(*given, **more)
+
+    try:
+        opened = context.new_page()
+        opened.set_default_timeout(WAIT)
+        opened.goto(application.url)
+        opened.get_by_role("button", name="Landscapes").click()
+        opened.wait_for_selector("#segment-in >> text=aizkorri")
+        monkeypatch.setattr(application.service, "segment", slow)
+        path = upload(application.url, (PHOTOGRAPHS / "cat.jpg").read_bytes(), "cat.jpg").json()[0]
+        with ThreadPoolExecutor(1) as other:
+            done = other.submit(call, application.url, "segment", [[file_data(path)], "2", "kmeans", ""])
+            assert begun.wait(WAIT / 1000)
+            opened.click("#segment-start")
+            opened.wait_for_selector("#segments >> text=queue")
+            opened.click("#segment-stop")
+            opened.wait_for_selector("text=Stopped.")
+            end.set()
+            assert done.result(WAIT / 1000)[0] == "complete"
+        opened.wait_for_timeout(2000)
+        assert opened.locator("#segments .legend").count() == 0
+        opened.click("#segment-start")  # and it works anew
+        opened.wait_for_selector("#segments .legend")
+    finally:
+        end.set()
+        context.close()
+        application.close()

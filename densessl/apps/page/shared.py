@@ -99,9 +99,13 @@ def stopping(service: Service, button: gr.Button, kind: str, work: gr.events.Dep
 
     def stop(request: gr.Request) -> None:
         service.jobs.stop(page_of(request), kind)
+
+    def say() -> None:
         gr.Info("Stopped.", duration=3)
 
+    # Even where the queue is full; but only what comes by the queue can say something.
     button.click(stop, None, None, queue=False, cancels=[work], api_visibility="private")
+    button.click(say, None, None, concurrency_limit=None, api_visibility="private")
 
 
 def example(service: Service, paths: Sequence[Path]) -> Callable[[gr.Request], list[str]]:
