@@ -99,7 +99,7 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
     const rows = Array.from({ length: found.rows || 0 }, () => el("tr"));
     (found.cells || []).forEach((cell) => rows[cell.row || 0]?.append(
       el(cell.header ? "th" : "td", { rowSpan: cell.rows || 1, colSpan: cell.columns || 1 }, cell.text || "")));
-    return el("div", { className: "wide" }, el("table", {}, ...rows));
+    return el("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": "Table" }, el("table", {}, ...rows));
   };
   const files = Object.entries(view.files).map(([title, name]) => download(at(view, `out/${name}`), title, name));
   root.append(

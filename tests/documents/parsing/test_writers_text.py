@@ -62,6 +62,9 @@ ELEMENTS = {
 }
 ATTRIBUTES = {
     *(
+        "tabindex",
+        "role",
+        "aria-label",
         "lang",
         "charset",
         "http-equiv",

@@ -32,10 +32,15 @@ ul.marked{list-style:none;padding-left:1em}.marker{color:#6a7079;margin-right:.4
 figure{margin:1.8em 0;overflow-x:auto}img{display:block;max-width:100%;height:auto;margin:0 auto}
 figcaption,caption,.caption{font-size:.9rem;color:#555b63;text-align:left}
 figcaption{margin-top:.7em}caption{padding-bottom:.6em}
-.scroll{overflow-x:auto;margin:1.8em 0}
+.scroll{overflow-x:auto;margin:1.8em 0;background:
+linear-gradient(90deg,#fff 35%,#fff0) 0 0/3rem 100% no-repeat local,
+linear-gradient(-90deg,#fff 35%,#fff0) 100% 0/3rem 100% no-repeat local,
+linear-gradient(90deg,#1c1e2140,#1c1e2100) 0 0/1rem 100% no-repeat,
+linear-gradient(-90deg,#1c1e2140,#1c1e2100) 100% 0/1rem 100% no-repeat}
+.scroll:focus-visible{outline:2px solid #1a56a8;outline-offset:2px}
 table{border-collapse:collapse;font-size:.9rem;line-height:1.4}
 th,td{padding:.4em .8em;border:1px solid #d9dde2;text-align:left;vertical-align:top}
-th{background:#f3f5f7;font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums}
+th{background:#3a516712;font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums}
 pre{background:#f6f7f8;padding:.8em 1em;overflow-x:auto;border-radius:4px;font-size:.9rem}
 aside{font-size:.88rem;color:#3f444b;border-left:2px solid #d9dde2;padding-left:.9em;margin:0 0 .8em}
 header,footer{font-size:.8rem;color:#767c85;margin:0 0 1em}
@@ -106,7 +111,9 @@ class HtmlWriter(Flow):
         self._close(0)
 
     def table(self, block: Block, table: Table, captions: Sequence[Block]) -> None:
-        self._write(f'<div class="scroll"><table{_id(block)}>')
+        # A wide table is scrolled, with the keyboard too; shadows at its sides say that it goes on there.
+        name = escape(" ".join(["Table", *(flat(each.text) for each in captions[:1])]))
+        self._write(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table{_id(block)}>')
         if captions:
             told = "<br>".join(f"<span{_id(each)}>{_escaped(flat(each.text))}</span>" for each in captions)
             self._write(f'<caption dir="auto">{told}</caption>')
