@@ -20,6 +20,8 @@ LONG, UNREAD = 9.0, 30.0  # points: what is shorter may be a part of a letter; w
 BREAK = 5.0  # points of a line that may be missing
 NEAR = 1.8  # points between the lines of a double rule, which is one
 CONTRAST = 14  # of 255, at least, between a line and what is around it
+FAINT = 26  # the same where nobody knows where words are
+TINTED, DARK = 235, 170  # of 255: darker backgrounds may have light lines; where nobody knows where words are
 STEP = 5  # of 255, at least, between two backgrounds
 SKEWED = 0.0015  # slope from which on a picture is turned
 MOST = 0.035  # slope that is believed
@@ -137,7 +139,7 @@ def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
     # A coloured hairline on white may be nearly as bright, but not in each channel.
     grey = np.minimum(grey, view.picture.min(axis=2))
     noise = float(np.median(np.abs(cv2.subtract(grey, cv2.medianBlur(grey, 3)).astype(np.int16))))
-    least = max(CONTRAST, int(5 * noise))
+    least = max(CONTRAST if len(words) else FAINT, int(5 * noise))
     wide = 2 * round(THICK * view.scale / 2) + 3
     around = cv2.medianBlur(grey, min(2 * wide + 1, 31))
     lines = _lettered(view, words, grey.shape, rim=0.12)
@@ -149,7 +151,8 @@ def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
             hat = cv2.morphologyEx(grey, operation, cv2.getStructuringElement(cv2.MORPH_RECT, size))
             mask = ((hat > least) & ~lines).astype(np.uint8)
             if operation == cv2.MORPH_TOPHAT:
-                mask &= around < 235  # the blank between two lines of words is thin and light as well
+                # The blank between two lines of words, or two letters, is thin and light as well.
+                mask &= around < (TINTED if len(words) else DARK)
             long = max(5, round((LONG if len(words) else UNREAD) * view.scale))
             along, close = ((1, long), (1, 3)) if upright else ((long, 1), (3, 1))
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones(close[::-1], np.uint8))
