@@ -90,9 +90,43 @@ def test_a_header_over_a_line_of_its_own_spans_the_columns_that_the_line_lies_ov
     sheet.across(37, 146, 334)
     table = read(sheet, bbox_of(6))
     spans = {cell.text: (cell.row, cell.column, cell.rows, cell.columns) for cell in table.cells if cell.text}
-    assert spans["Year"] == (0, 1, 1, 2)
-    assert table.grid()[1:] == TEXTS
+    assert (spans["Year"], spans["Name"]) == ((0, 1, 1, 2), (0, 0, 2, 1))
+    assert table.grid()[2:] == TEXTS[1:]
     assert headers(table) >= {"Year", *TEXTS[0]}
+
+
+@pytest.mark.parametrize("look", ["bare", "header rule", "tinted"])
+@pytest.mark.parametrize("y", [20, 30, 40], ids=["upper row", "between both", "lower row"])
+def test_names_of_groups_span_their_columns_and_what_is_beside_them_spans_both_rows(look, y):
+    sheet = Sheet()
+    if look == "tinted":
+        sheet.fill((20, 15, 400, 56), (220, 228, 240))
+    sheet.write(26, y, "Tree")
+    for x, name in ((195, "Leaf"), (335, "Stem")):
+        sheet.write(x, 20, name, "centre")
+    for column, name in enumerate(("long", "wide", "tall", "2019")):
+        sheet.write(180 + 70 * column, 40, name, "right")
+    for row, name in enumerate(("Ash", "Elm", "Oak", "Yew")):
+        sheet.write(26, 60 + 18 * row, name)
+        for column in range(4):
+            sheet.write(180 + 70 * column, 60 + 18 * row, f"{row + 3}.{column}", "right")
+    if look == "header rule":
+        sheet.across(56, 20, 400)
+    table = read(sheet, (20, 15, 400, 132))
+    spans = {cell.text: (cell.row, cell.column, cell.rows, cell.columns) for cell in table.cells if cell.header}
+    assert spans == {
+        "Tree": (0, 0, 2, 1),
+        "Leaf": (0, 1, 1, 2),
+        "Stem": (0, 3, 1, 2),
+        "long": (1, 1, 1, 1),
+        "wide": (1, 2, 1, 1),
+        "tall": (1, 3, 1, 1),
+        "2019": (1, 4, 1, 1),
+    }
+
+
+def test_a_table_that_begins_with_its_numbers_has_no_header():
+    assert headers(read(filled(texts=TEXTS[1:]), bbox_of(4))) == set()
 
 
 def lined(labels, numbers, top=20.0, leading=10.0, gap=6.0):
@@ -179,6 +213,14 @@ def test_without_words_there_is_what_is_drawn_or_one_cell():
     assert (drawn.rows, drawn.columns, drawn.ruled) == (5, 3, True)
     empty = read_table([], bbox_of(), BLANK, SCALE)
     assert (empty.rows, empty.columns, [cell.text for cell in empty.cells]) == (1, 1, [""])
+
+
+@pytest.mark.parametrize(("ground", "stripe"), [(255, 236), (214, 234)], ids=["darker", "lighter, on a tint"])
+def test_without_words_the_faint_stripes_of_a_scanner_are_no_lines(ground, stripe):
+    sheet = Sheet()
+    sheet.fill((20, 20, 340, 110), ground)
+    sheet.fill((200, 20, 201, 110), stripe)
+    assert read_table([], bbox_of(), sheet.picture, SCALE).columns == 1
 
 
 @pytest.mark.parametrize(

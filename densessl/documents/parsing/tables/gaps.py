@@ -7,6 +7,7 @@ phrases of most other lines, and words that are longer than their column is wide
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from densessl.documents.parsing.tables.phrases import Phrase
 
 SAMPLE = 60  # lines that a phrase is compared with
 FEW = 0.1  # of all lines may have words over a gap
+HEADED = 3  # lines at the top may name groups of columns
 SIGNS = frozenset("$€£¥%()[]*†‡+-−–±.,:;|<>=~")
 
 
@@ -27,7 +29,7 @@ def columns_of(phrases: Sequence[Phrase], low: float, high: float) -> list[float
     most = int(FEW * lines) if lines >= 8 else (1 if lines >= 5 else 0)
     edges = sorted({edge for phrase in plain for edge in (phrase.bbox[0], phrase.bbox[2])})
     counts = _counts(plain, edges)
-    cores = _runs(counts > most, edges)
+    cores = _with_own(_runs(counts > most, edges), plain)
     cores = _with_sparse(cores, plain)
     cores = _without_signs(cores, plain)
     return [_cut(plain, left[1], right[0]) for left, right in zip(cores[:-1], cores[1:], strict=True)]
@@ -79,6 +81,24 @@ def _runs(filled: np.ndarray, edges: list[float]) -> list[tuple[float, float]]:
     return runs
 
 
+def _with_own(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:
+    """Those that some phrase lies over alone: between two columns others may meet that are too long for theirs, below
+    the name of a group of columns."""
+    over = [[each for each in cores if phrase.bbox[0] < each[1] and phrase.bbox[2] > each[0]] for phrase in plain]
+    top = sorted({phrase.line for phrase in plain})[:HEADED][-1]
+    while len(cores) > 1:
+        own = {each[0] for each, phrase in zip(over, plain, strict=True) if len(each) == 1 and phrase.line > top}
+        named = {each[0] for each in over if len(each) == 1}
+        met = {each for several in over if len(several) > 1 for each in several}
+        without = [each for each in cores if each not in own and (each in met or each not in named)]
+        if not without:
+            break
+        narrow = min(without, key=lambda each: each[1] - each[0])
+        cores = [each for each in cores if each != narrow]
+        over = [[each for each in own_cores if each != narrow] for own_cores in over]
+    return cores
+
+
 def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:
     """And columns with words in a few rows only: phrases that touch no column, nor anything that reaches into one."""
     inside = [any(phrase.bbox[0] < high and phrase.bbox[2] > low for low, high in cores) for phrase in plain]
@@ -93,7 +113,28 @@ def _with_sparse(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> l
     free = [
         (low, high) for low, high in groups if sum(box[0] < high and box[2] > low for box in touching) == 0 or not cores
     ]
+    counts = Counter(phrase.line for phrase in plain)
+    if max(counts.values()) > 1:  # what stands alone on its line is a heading
+        beside = [phrase.bbox for phrase in plain if counts[phrase.line] > 1]
+        free = [(low, high) for low, high in free if any(box[0] < high and box[2] > low for box in beside)]
+    free = [pair for pair in free if not _names_group(pair, cores, plain)]
     return sorted([*cores, *free])
+
+
+def _names_group(pair: tuple[float, float], cores: Sequence[tuple[float, float]], plain: Sequence[Phrase]) -> bool:
+    """Whether all that stands here is the name of a group of columns: on the first line of the table that has as much
+    as this, with the names of most columns on a line below."""
+    own = {each.line for each in plain if each.bbox[0] < pair[1] and each.bbox[2] > pair[0]}
+    if len(own) != 1 or len(cores) < 2:
+        return False
+    line = own.pop()
+
+    def filled(number: int) -> int:
+        boxes = [each.bbox for each in plain if each.line == number]
+        return sum(any(box[0] < high and box[2] > low for box in boxes) for low, high in cores)
+
+    lines = sorted({each.line for each in plain})
+    return lines.index(line) < HEADED and 2 * filled(line) <= len(cores) < 2 * max(map(filled, lines[: 2 * HEADED]))
 
 
 def _without_signs(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:

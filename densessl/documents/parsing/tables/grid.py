@@ -1,4 +1,4 @@
-"""The grid of a table, its columns and rows, and the cells that it makes with the words in them."""
+"""The grid of a table: its columns and rows, and what stands where."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from densessl.documents.parsing.model import Box, Cell, Table, Word
+from densessl.documents.parsing.model import Box, Word
 from densessl.documents.parsing.tables.gaps import columns_of
-from densessl.documents.parsing.tables.headers import mark_headers
 from densessl.documents.parsing.tables.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.tables.rules import Rule, Rules
-from densessl.documents.parsing.tables.spans import place, rectangles, span_headers
+from densessl.documents.parsing.tables.spans import place, span_headers
 from densessl.documents.parsing.tables.textrows import (
-    DIVIDED,
     Block,
     Placed,
     Rows,
@@ -25,17 +23,20 @@ from densessl.documents.parsing.tables.textrows import (
     rows_of,
     several,
 )
+from densessl.documents.parsing.tables.tiers import columns_below, tiers, trim
+from densessl.documents.parsing.tables.zone import header_end
 
 EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
+NAMES = 6  # lines at the top may have the names of columns
 MIXED = 0.15  # of the bands between lines may hold several rows beyond doubt
-DRAWN = 0.45  # of a cell's side: a border that is drawn less is open
 
 
 @dataclass
 class Grid:
     """sides: x of the columns' borders, edges: y of the rows', both with the outer ones. blocks: what stands where.
 
-    upright: whether lines tell the columns. each: whether lines tell the rows. head: rows above the first line.
+    upright: whether lines tell the columns. each: whether lines tell the rows. head: rows of the header, or those above
+    the first line. sure: whether it is known where the header ends.
     """
 
     sides: list[float]
@@ -45,6 +46,7 @@ class Grid:
     upright: bool
     each: bool
     head: int
+    sure: bool = False
 
     @classmethod
     def of(cls, words: Sequence[Word], boxes: np.ndarray, bbox: Box, rules: Rules) -> Grid:
@@ -58,15 +60,19 @@ class Grid:
         placed = place(phrases, cuts, high)
         across = [rule for rule in rules.across if _plausible(rule, rules.fills, right - left, high)]
         across = [rule for rule in across if not _struck(rule, phrases)]
-        if not upright:
-            span_headers(placed, len(cuts) + 1, [rule for rule in across if rule.length < 0.9 * (right - left)], cuts)
         lines = _borders(across, rules.fills, phrases, right - left)
+        sides, rules = [left, *cuts, right], Rules(across, uprights, rules.fills)
+        end, header, rest = _header_of(placed, sides, rules, lines, upright, high)
+        if end is not None and not upright and any(each.phrase.middle < end for each in placed):
+            lines = _ended(lines, end, high, header)
         top, bottom, between = _outer(lines, phrases, (1, 3), bbox)
-        bands = _bands(placed, [top, *between, bottom], uprights, high)
-        made, each = _rows(bands, len(cuts) + 1, high, bool(uprights))
+        bands = _bands(rest, [top, *between, bottom], uprights, high)
+        made, each = _rows(bands, len(cuts) + 1, high, bool(uprights), header is not None)
+        if header is not None:
+            bands, made = _with_header(bands, made, header, top, end)
         edges, blocks = _stacked(bands, made, top, bottom)
-        rules = Rules(across, uprights, rules.fills)
-        return cls([left, *cuts, right], edges, blocks, rules, upright, each, _head(bands, made, rules, left, right))
+        head = _above(edges, end) if end is not None else _head(bands, made, rules, left, right)
+        return cls(sides, edges, blocks, rules, upright, each, head, end is not None)
 
 
 def _outer(
@@ -117,11 +123,12 @@ def _split(
     beside = [each for each in phrases if each.line == phrase.line and each is not phrase] if len(own) > 1 else []
     if not beside:
         return [phrase]
+    named = phrase.line < NAMES and _full([each.bbox for each in (*beside, phrase)], cuts)
     groups: list[list[int]] = [[phrase.words[0]]]
     for number in range(1, len(own)):
         before, after = own[number - 1, 2], own[number, 0]
         crossing = [cut for cut in cuts if before - 0.2 * high <= cut <= after + 0.2 * high]
-        if crossing and _aligned(own[number], phrases, phrase, high):
+        if crossing and (named or _aligned(own[number], phrases, phrase, high)):
             groups.append([])
         groups[-1].append(phrase.words[number])
     if len(groups) == 1:
@@ -134,6 +141,13 @@ def _split(
         bold = all(words[each].bold for each in group)
         parts.append(Phrase(group, bbox, phrase.line, text, float(part[0, 2] - part[0, 0]), bold))
     return parts
+
+
+def _full(boxes: Sequence[Box], cuts: Sequence[float]) -> bool:
+    """Whether a line has something in nearly all columns, as that of their names has."""
+    sides = [-np.inf, *cuts, np.inf]
+    filled = sum(any(min(box[2], high) - max(box[0], low) > 3 for box in boxes) for low, high in pairwise(sides))
+    return len(cuts) > 1 and filled >= len(cuts) and len(boxes) >= len(cuts) / 2
 
 
 def _aligned(word: np.ndarray, phrases: Sequence[Phrase], phrase: Phrase, high: float) -> bool:
@@ -210,25 +224,71 @@ def _bands(placed: Sequence[Placed], edges: Sequence[float], uprights: Sequence[
     return bands or [_Band(edges[0], edges[-1], list(placed), [])]
 
 
-def _rows(bands: Sequence[_Band], columns: int, high: float, uprights: bool) -> tuple[list[Rows], bool]:
-    """The rows in each band, and whether each band is one."""
+def _rows(bands: Sequence[_Band], columns: int, high: float, uprights: bool, headed: bool) -> tuple[list[Rows], bool]:
+    """The rows in each band, and whether each band is one. headed: whether the header is in none of them."""
     whole = facts_of([[each for band in bands for each in band.placed]], columns, high)
     made = [rows_of(band.placed, whole) for band in bands]
     counted = [rows.count for rows in made if rows.count]
-    least = 2 if uprights else 3
+    least = 2 if uprights or headed else 3
     sure = sum(map(several, made)) <= MIXED * len(counted) and 2 * sum(map(doubtful, made)) <= len(counted)
     if sure and len(counted) >= least and len(counted) >= EACH * sum(counted):
         # Only upright lines, or a line below them, part the rows of a header; without, cells that span do.
         head = next(number for number, rows in enumerate(made) if rows.count)
-        spanned = not uprights and any(each.first != each.last for each in bands[head].placed)
+        spanned = not uprights and not headed and any(each.first != each.last for each in bands[head].placed)
         ones = [as_one_row(band.placed) for band in bands]
         ones[head] = _header(bands[head].placed, made[head]) if spanned and made[head].count > 1 else ones[head]
         return ones, True
     facts = facts_of([band.placed for band in bands], columns, high)
     made = [rows_of(band.placed, facts) for band in bands]
-    if len(bands) > 1 and bands[0].placed and made[0].count > 1 and made[0].count <= 4:
+    if not headed and len(bands) > 1 and bands[0].placed and 1 < made[0].count <= 4:
         made[0] = _header(bands[0].placed, made[0])
     return made, False
+
+
+def _header_of(
+    placed: Sequence[Placed], sides: Sequence[float], rules: Rules, lines: Sequence[float], upright: bool, high: float
+) -> tuple[float | None, Rows | None, list[Placed]]:
+    """Where the header ends, if that is known; its rows, if they are two; and what else the table has."""
+    width, cuts = sides[-1] - sides[0], sides[1:-1]
+    # Lines below names of groups do not lie over the first column.
+    partial = {rule.at for rule in rules.across if min(rule.covers(*sides[:2]), rule.covers(sides[0], sides[-1])) < 0.6}
+    fills = [y for y in rules.fills if any(abs(y - line) < 3.5 for line in lines)]
+    borders = [y for y in lines if y not in partial or any(abs(y - fill) < 3.5 for fill in fills)]
+    end = header_end(placed, borders, fills)
+    if upright:
+        return end, None, list(placed)
+    braces = [rule for rule in rules.across if rule.at in partial]
+    if end is not None:
+        own = [each for each in placed if each.phrase.middle < end]
+        rest = [each for each in placed if each.phrase.middle >= end]
+        within = [y for y in borders if any(each.phrase.middle < y for each in own) and y < end - 0.5 * high]
+        columns = columns_below(rest, sides, high)
+        header = tiers(own, columns, braces, within) if own and rest else None
+        if header is not None:
+            return end, header, rest
+        trim(own, columns)
+    braces = [rule for rule in rules.across if rule.length < 0.9 * width]
+    span_headers(placed, len(cuts) + 1, braces, cuts)
+    return end, None, list(placed)
+
+
+def _ended(lines: Sequence[float], end: float, high: float, header: Rows | None) -> list[float]:
+    """The borders of rows, one where the header ends among them; what is drawn between its rows is none of the rest."""
+    kept = [y for y in lines if header is None or y >= end - 0.5 * high or y <= header.tops[0] + 0.5 * high]
+    return kept if any(abs(y - end) < 0.5 * high for y in kept) else sorted([*kept, end])
+
+
+def _with_header(
+    bands: Sequence[_Band], made: Sequence[Rows], header: Rows, top: float, end: float
+) -> tuple[list[_Band], list[Rows]]:
+    """The bands below the header, it above them."""
+    low = next((number for number, band in enumerate(bands) if band.bottom > end + 1), len(bands))
+    return [_Band(top, end, [], []), *bands[low:]], [header, *made[low:]]
+
+
+def _above(edges: Sequence[float], end: float) -> int:
+    """How many rows end above a height."""
+    return sum(edge <= end + 2 for edge in edges[1:])
 
 
 def _header(placed: Sequence[Placed], rows: Rows) -> Rows:
@@ -283,82 +343,3 @@ def _head(bands: Sequence[_Band], made: Sequence[Rows], rules: Rules, left: floa
         if not lines or lines[0].covers(left, right) > 0.6:
             return count
     return 0
-
-
-def cells_of(grid: Grid) -> Table:
-    """The cells of a grid: its places, joined where no line is between them or something stands in both."""
-    rows, columns = len(grid.edges) - 1, len(grid.sides) - 1
-    right, down = np.zeros((rows, columns), bool), np.zeros((rows, columns), bool)
-    _open(grid, right, down)
-    for block in grid.blocks:
-        right[block.low : block.high + 1, block.first : block.last] = True
-        down[block.low : block.high, block.first : block.last + 1] = True
-    if not grid.upright:
-        _group_headings(grid, right)
-    owner, bounds = rectangles(right, down)
-    parts: list[list[Phrase]] = [[] for _ in bounds]
-    for block in grid.blocks:
-        parts[owner[block.low, block.first]] += [each.phrase for each in block.parts]
-    cells = []
-    for own, (low, first, high, last) in zip(parts, bounds, strict=True):
-        own.sort(key=lambda each: (each.line, each.bbox[0]))
-        place = (grid.sides[first], grid.edges[low], grid.sides[last + 1], grid.edges[high + 1])
-        text = _text(own)
-        cells.append(Cell(low, first, place, text, high - low + 1, last - first + 1))
-    table = Table(rows, columns, cells, ruled=grid.upright or (rows == columns == 1 and bool(grid.rules.upright)))
-    mark_headers(table, parts, grid.head, grid.each)
-    return table
-
-
-def _text(phrases: Sequence[Phrase]) -> str:
-    """In one piece; a word that a line's end divides joined again."""
-    text = ""
-    for number, phrase in enumerate(phrases):
-        broken = number and phrase.line != phrases[number - 1].line and DIVIDED.search(text)
-        joined = broken and phrase.text[:1].islower()
-        text = text[:-1] + phrase.text if joined else f"{text} {phrase.text}".strip()
-    return text
-
-
-def _open(grid: Grid, right: np.ndarray, down: np.ndarray) -> None:
-    """Borders that are not drawn, where lines tell columns or rows."""
-    rows, columns = right.shape
-    if grid.upright:
-        for column, side in enumerate(grid.sides[1:-1]):
-            rule = min(grid.rules.upright, key=lambda rule: abs(rule.at - side))
-            for row in range(rows):
-                right[row, column] = rule.covers(grid.edges[row], grid.edges[row + 1]) < DRAWN
-    for row, edge in enumerate(grid.edges[1:-1]):
-        rules = [rule for rule in grid.rules.across if abs(rule.at - edge) < 1e-6]
-        if not rules:
-            continue
-        drawn = [rules[0].covers(*pair) >= DRAWN for pair in pairwise(grid.sides)]
-        if grid.upright and grid.each:
-            down[row] = ~np.array(drawn)
-        elif grid.each and any(drawn):
-            filled = {
-                (at, block.first) for block in grid.blocks for at in (row, row + 1) if block.low <= at <= block.high
-            }
-            for column in range(columns):
-                one = ((row, column) in filled) != ((row + 1, column) in filled)
-                down[row, column] = not drawn[column] and one
-
-
-def _group_headings(grid: Grid, right: np.ndarray) -> None:
-    """A row with one phrase alone, no number, is a heading of those below, and spans all columns."""
-    rows, columns = right.shape
-    if columns < 2:
-        return
-    own: list[list[Block]] = [[] for _ in range(rows)]
-    for block in grid.blocks:
-        for row in range(block.low, block.high + 1):
-            own[row].append(block)
-    for row in range(rows):
-        if len(own[row]) != 1 or own[row][0].low != own[row][0].high or row == rows - 1:
-            continue
-        block = own[row][0]
-        box = block.parts[0].phrase.bbox
-        middle, off = (grid.sides[0] + grid.sides[-1]) / 2, (box[0] + box[2]) / 2
-        centred = abs(off - middle) < 0.05 * (grid.sides[-1] - grid.sides[0])
-        if (block.first == 0 or centred) and not block.number and len(own[row + 1]) > 1:
-            right[row, : columns - 1] = True

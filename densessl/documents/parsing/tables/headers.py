@@ -10,8 +10,9 @@ from densessl.documents.parsing.tables.phrases import Phrase, is_number
 MOST = 4  # rows of a header
 
 
-def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, each: bool) -> None:
-    """Set `Cell.header`. parts: of each cell. head: rows above the first line, or 0. each: all rows have lines."""
+def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, sure: bool, each: bool) -> None:
+    """Set `Cell.header`. parts: of each cell. head: rows above the first line, or 0; sure: whether it is known that
+    these are the header. each: all rows have lines."""
     if table.rows < 2 or not any(cell.text for cell in table.cells):
         return
     bold = {
@@ -21,7 +22,9 @@ def mark_headers(table: Table, parts: Sequence[Sequence[Phrase]], head: int, eac
     for cell in table.cells:
         for row in range(cell.row, cell.row + cell.rows):
             rows[row].append(cell)
-    told = not each and 0 < head <= min(MOST, table.rows - 1)
+    if sure and head == 0:
+        return
+    told = (sure or not each) and 0 < head <= min(MOST, table.rows - 1)
     count = _within(rows, head, bold, table) if told else _by_looks(table, rows, bold)
     for row in rows[:count]:
         for cell in row:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from densessl.documents.parsing.model import Box, Table, Word
-from densessl.documents.parsing.tables.grid import Grid, cells_of
+from densessl.documents.parsing.tables.cells import cells_of
+from densessl.documents.parsing.tables.grid import Grid
 from densessl.documents.parsing.tables.phrases import boxes_of, turned, words_slope
 from densessl.documents.parsing.tables.rules import SKEWED, Rules, View, drawn_slope, find_rules
 
