@@ -1,7 +1,8 @@
 // A document: its pages with boxes by class, and what stands in them; each click leads to the other side.
 begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on them appear here.", (root, view) => {
   const hues = { title: "#0058b0", heading: "#0f7ba8", text: "#4a5a6a", list_item: "#3f7d20", table: "#b3491b", figure: "#8a3f8f",
-    caption: "#a0701a", footnote: "#7a6a55", formula: "#a8235a", page_header: "#7d8590", page_footer: "#7d8590", other: "#6a6a6a" };
+    caption: "#a0701a", footnote: "#7a6a55", formula: "#a8235a", page_header: "#7d8590", page_footer: "#7d8590", other: "#6a6a6a",
+    code: "#2b6e6e" };
   const titles = (type) => type.replace("_", " ");
   let current = 0;
   const hidden = new Set();
@@ -93,6 +94,7 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
     if (block.type === "title" || block.type === "heading")
       return el(`h${Math.min(6, 2 + (block.level || 1))}`, {}, block.text || "");
     if (block.type === "list_item") return el("p", {}, el("span", { className: "marker" }, block.marker || "•"), ` ${block.text || ""}`);
+    if (block.type === "code") return el("pre", {}, block.text || "");
     return el("p", {}, block.text || (block.type === "figure" ? "(figure)" : "(no text)"));
   };
   const table = (found) => {

@@ -11,8 +11,9 @@ import ctypes
 import math
 import re
 from array import array
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from statistics import median
 
 LETTERS = 100_000  # of a page that are read; a page of a newspaper has 40,000
 OBJECTS = 2_000  # of a page, and of each form on it, among which pictures are looked for
@@ -24,6 +25,12 @@ _BLACK = re.compile(r"bold|black|heavy|demi|^(.*\+)?(cm|sf)bx|nimbus.*-medi(?!um
 _SLANTED = re.compile(
     r"italic|oblique|slanted|^(.*\+)?(cm(mi|ti|sl|bxti)|sf(ti|sl))\d|-(it|boldit)|ital\b", re.IGNORECASE
 )
+_TYPED = re.compile(
+    r"^(.*\+)?(cm|sf|ec|lm|pcr|txt?)[a-z]*tt|courier|mono(?!type)|typewriter|consol|inconsolata", re.IGNORECASE
+)
+_NARROW = frozenset(map(ord, "fijlrtI.,:;'!|"))
+_ALIKE = 0.02  # by which the widths of letters of a fixed pitch differ at most, as a share of them
+_MOST = 0.7  # of the letters of such a font, that do not reach out of their places
 _FIXED, _SLOPING, _FORCED_BOLD = 1, 1 << 6, 1 << 18  # ISO 32000-1, table 123
 
 
@@ -66,16 +73,35 @@ class Look:
 
 @dataclass
 class Font:
-    """flags: BOLD, ITALIC. unmapped: letters that it gives no meaning, low: those that pass for small letters."""
+    """flags: BOLD, ITALIC. unmapped: letters that it gives no meaning, low: those that pass for small letters. typed:
+    whether its name or what the document says of it make it one of a fixed pitch. widths: of its letters that were
+    seen, by their codes, in ems."""
 
     flags: int = 0
     unmapped: int = 0
     low: int = 0
+    typed: bool = False
+    widths: dict[int, float] = field(default_factory=dict)
 
     @property
     def readable(self) -> bool:
         """Whether letters without a meaning are what their codes say, as those of TeX's fonts are in old documents."""
         return 2 * self.low >= self.unmapped
+
+    @cached_property
+    def pitch(self) -> float:
+        """Ems from each letter to the next, where all are as wide; 0 where they are not. Widths decide, as long as
+        they are of a narrow letter such as i and of another one; else what is said of the font does. Letters whose
+        ink reaches out of their place count as wider to PDFium."""
+        if not self.widths:
+            return 0.0
+        usual = median(self.widths.values())
+        alike = {code for code, width in self.widths.items() if abs(width - usual) <= _ALIKE * usual}
+        if usual <= 0 or min(self.widths.values()) < (1 - _ALIKE) * usual or len(alike) < _MOST * len(self.widths):
+            return 0.0
+        narrow = not _NARROW.isdisjoint(alike)
+        other = any(chr(code).isalpha() and code not in _NARROW for code in alike)
+        return usual if self.typed or narrow and other else 0.0
 
 
 class Letters:
@@ -129,6 +155,20 @@ class Letters:
     def font(self, look: Look) -> Font:
         return self._fonts[look.font]
 
+    def measure(self, turns: int) -> None:
+        """Tell fonts how wide their letters are."""
+        for each, key in enumerate(self.object):
+            code = self.code[each]
+            if not key or code <= 32 or code == 0xAD:
+                continue
+            look = self.look(each, turns)
+            widths = self._fonts[look.font].widths
+            if code not in widths and look.size > 0:
+                left, top, right, bottom = self.loose[4 * each : 4 * each + 4]
+                upright = (look.turn - turns) % 2
+                width = abs(top - bottom if upright else right - left) / look.size
+                widths[code] = width if math.isfinite(width) else 0.0
+
     def close(self) -> None:
         import pypdfium2.raw as pdfium
 
@@ -141,7 +181,7 @@ class Letters:
         font = pdfium.FPDFTextObj_GetFont(handle)
         key = ctypes.cast(font, ctypes.c_void_p).value or 0
         if key not in self._fonts:
-            self._fonts[key] = Font(_style(font) if key else 0)
+            self._fonts[key] = Font(*_style(font)) if key else Font()
         matrix = pdfium.FS_MATRIX()
         if not pdfium.FPDFText_GetMatrix(self._text, each, matrix):
             matrix = pdfium.FS_MATRIX(1, 0, 0, 1, 0, 0)
@@ -186,7 +226,8 @@ def frame_of(page) -> Frame:
     return Frame(box.left, box.bottom, box.right, box.top, max(pdfium.FPDFPage_GetRotation(page), 0))
 
 
-def _style(font) -> int:
+def _style(font) -> tuple[int, int, int, bool]:
+    """What `Font` begins with."""
     import pypdfium2.raw as pdfium
 
     buffer = ctypes.create_string_buffer(256)
@@ -198,7 +239,8 @@ def _style(font) -> int:
     bold = bold or (not flags & _FIXED and pdfium.FPDFFont_GetWeight(font) >= _HEAVY)
     italic = bool(_SLANTED.search(name)) or flags & _SLOPING
     italic = italic or (pdfium.FPDFFont_GetItalicAngle(font, angle) and angle.value != 0)
-    return BOLD * bool(bold) | ITALIC * bool(italic)
+    typed = bool(flags & _FIXED or _TYPED.search(name))
+    return BOLD * bool(bold) | ITALIC * bool(italic), 0, 0, typed
 
 
 def pictures(page, frame: Frame) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import Protocol
 
@@ -14,7 +15,9 @@ from densessl.data.resize import within
 from densessl.data.sources import Source
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
+from densessl.documents.parsing.drawings import is_drawing
 from densessl.documents.parsing.layout.lines import LEADERS
+from densessl.documents.parsing.layout.regions import settled
 from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
 from densessl.documents.parsing.ocr import Ended, Engine
@@ -77,6 +80,8 @@ class Looker:
             for each in _regions(found, self.detector.classes, scale)
             if each.score >= self.config.score and _stands(each, words)
         ]
+        # Settled first: what is around a table goes for it, and would not for a figure.
+        regions = [_as_shown(each, words, picture, scale[0]) for each in settled(regions, words)]
         page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
         for block in page.blocks:
             if block.type == "table":
@@ -113,10 +118,23 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
     which dots lead to their numbers, are none."""
     if type_of(region.label) != "table":
         return True
-    x0, y0, x1, y1 = region.bbox
-    own = [word for word in words if x0 <= _middle(word, 0) <= x1 and y0 <= _middle(word, 1) <= y1]
+    own = _within(region, words)
     dotted = sum(not word.text.strip(LEADERS) for word in own)
     return region.score >= TABLE and dotted <= DOTTED * len(own)
+
+
+def _as_shown(region: Region, words: Sequence[Word], picture: np.ndarray, scale: float) -> Region:
+    """The region, as a figure if it is a table that is drawn. scale: pixels a point."""
+    if type_of(region.label) != "table":
+        return region
+    own, box = _within(region, words), region.bbox
+    drawing = is_drawing(picture, box, own, scale, lambda: read_table(own, box, picture, scale))
+    return replace(region, drawing=drawing)
+
+
+def _within(region: Region, words: Sequence[Word]) -> list[Word]:
+    x0, y0, x1, y1 = region.bbox
+    return [word for word in words if x0 <= _middle(word, 0) <= x1 and y0 <= _middle(word, 1) <= y1]
 
 
 def _middle(word: Word, axis: int) -> float:

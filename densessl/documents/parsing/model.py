@@ -27,6 +27,7 @@ TYPES = (
     "page_header",
     "page_footer",
     "other",
+    "code",
 )
 FURNITURE = ("page_header", "page_footer")  # what a page has beside what it says
 TEXT_LAYER = "pdf"  # where words are from, unless an engine read them or nothing did
@@ -35,7 +36,9 @@ NO_TEXT = "none"
 
 @dataclass(frozen=True)
 class Word:
-    """size: of the letters, in points, where it is known. confidence: 0 to 1 of an engine's; None of a text layer."""
+    """size: of the letters, in points, where it is known. confidence: 0 to 1 of an engine's; None of a text layer.
+    pitch: points from one letter to the next, where the font has all as wide; None else, and of an engine's.
+    """
 
     text: str
     bbox: Box
@@ -43,6 +46,7 @@ class Word:
     bold: bool = False
     italic: bool = False
     confidence: float | None = None
+    pitch: float | None = None
 
 
 @dataclass
@@ -95,10 +99,10 @@ class Block:
     id: of its document, such as "p3b7". type: one of `TYPES`. label: what the detector calls it, None of a block that
     the detector had missed, and that lines of words outside all others make up. score: the detector's probability.
     second: its second-best label with the probability of that. text: in one piece, words that a line's end divides
-    joined again; of a table its cells, a tabulator between columns. level: of a heading, from 1 (that of a title).
-    marker: of a list item, such as "•" or "2."; it is no part of the text. of: of a caption or a footnote, the id of
-    the block that it belongs to. figure: of a figure, the file with its picture, beside the document's. joined: of a
-    table, the id of the one before that it goes on with.
+    joined again; of a table its cells, a tabulator between columns; of code its lines with their indentation. level: of
+    a heading, from 1 (that of a title). marker: of a list item, such as "•" or "2."; it is no part of the text. of: of
+    a caption or a footnote, the id of the block that it belongs to. figure: of a figure, the file with its picture,
+    beside the document's. joined: of a table, the id of the one before that it goes on with.
     """
 
     id: str

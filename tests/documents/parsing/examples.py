@@ -35,7 +35,8 @@ def lines(text: str, x: float, y: float, size: float = 10.0, confidence: float |
             right = left + 0.5 * size * len(word)
             words.append(Word(word, (left, top, right, top + size), size, confidence=confidence, **style))
             left = right + 0.5 * size
-        made.append(Line(words, (x, top, words[-1].bbox[2], top + size)))
+        if words:
+            made.append(Line(words, (x, top, words[-1].bbox[2], top + size)))
     return made
 
 
@@ -120,6 +121,7 @@ def pages() -> list[Page]:
         Block("p2b5", "figure", (70, 240, 200, 300), "Picture", 0.8),
         Block("p2b6", "other", (70, 310, 200, 330), "Form", 0.6),
         block("p2b7", "text", "עברית and English in one line", 70, 340),
+        block("p2b9", "code", "if x:\ny = `a` & <b>\n\n# end", 70, 370, whole="if x:\n    y = `a` & <b>\n\n# end"),
         block("p2b8", "page_footer", "Beans 2", 280, 770, 8),
     ]
     return [

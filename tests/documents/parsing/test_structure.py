@@ -102,6 +102,46 @@ def test_a_doubtful_figure_around_sure_texts_is_none():
     assert block.type == "text"
 
 
+def test_bold_lines_of_their_own_within_a_text_are_headings():
+    above, below = [*PROSE[:3], "and ends."], PROSE[3:]
+    words = column(above, 50, 100) + line("What follows", 50, 148, bold=True) + column(below, 50, 160)
+    blocks = parsed([region(words)], words)
+    assert [(block.type, block.text) for block in blocks] == [
+        ("text", " ".join(above)),
+        ("heading", "What follows"),
+        ("text", " ".join(below)),
+    ]
+
+
+def test_a_larger_line_at_the_top_of_a_text_is_its_heading():
+    words = line("2.1 What follows", 50, 96, size=14) + column(PROSE, 50, 116)
+    heading, text = parsed([region(words)], words)
+    assert [(heading.type, heading.text), (text.type, text.text)] == [
+        ("heading", "2.1 What follows"),
+        ("text", " ".join(PROSE)),
+    ]
+
+
+def test_bold_words_within_a_paragraph_and_at_its_end_are_text():
+    words = column(PROSE[:2], 50, 100) + line("without any rest", 50, 124, bold=True)
+    inner = column(PROSE[:2], 50, 300) + line(PROSE[2], 50, 324, bold=True) + column(PROSE[3:], 50, 336)
+    blocks = parsed([region(words), region(inner)], words + inner)
+    assert [block.type for block in blocks] == ["text", "text"]
+
+
+def test_what_begins_with_a_bullet_or_a_small_letter_and_looks_like_text_is_no_heading():
+    words = (
+        line("• one of them", 50, 100),
+        line("which leads to this", 50, 130),
+        line("And a heading", 50, 160, bold=True),
+    )
+    text = column(PROSE, 50, 200)
+    regions = [*(region(each, "Section-header") for each in words), region(text)]
+    blocks = parsed(regions, [word for each in words for word in each] + text)
+    assert [block.type for block in blocks] == ["list_item", "text", "heading", "text"]
+    assert (blocks[0].marker, blocks[0].text) == ("•", "one of them")
+
+
 def test_a_caption_within_a_figures_box_remains_a_caption():
     words = line("Figure 1: what it shows", 100, 280)
     figure, caption = parsed([Region((50, 50, 500, 300), "Picture", 0.9), region(words, "Caption")], words)

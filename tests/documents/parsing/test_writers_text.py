@@ -50,6 +50,7 @@ ELEMENTS = {
         "h6",
         "p",
         "pre",
+        "code",
         "aside",
         "header",
         "footer",
@@ -191,7 +192,8 @@ def test_markdown_has_headings_lists_tables_figures_and_notes(tmp_path):
         ("Yield.figures/p1 b14.png", r"Figure 1: Beans \[per\] plot_a.")
     ]
     assert "".join(child.content for child in images[0].children) == "Figure 1: Beans [per] plot_a."
-    assert [token.content for token in tokens if token.type == "fence"] == ["E = m c*2\n+ `x`\n"]
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert fences == ["E = m c*2\n+ `x`\n", "if x:\n    y = `a` & <b>\n\n# end\n"]
 
 
 def list_items(tokens: list[Token]) -> Iterator[tuple[int, str, str]]:
@@ -373,3 +375,15 @@ def test_html_has_cells_that_span_captions_and_contents(tmp_path):
     assert squeezed(figure.find("figcaption").text_content()) == "Figure 1: Beans [per] plot_a."
     assert html.xpath("//nav//a/text()") == ["Yield & <Growth> of *Beans*", "1. Methods #", "Results", "Deeper"]
     assert html.findtext(".//title") == "Yield & <Growth> of *Beans*" and html.get("lang") == ""
+
+
+CODE = ["x = 1\n    y = 2", "```\nfenced\n```", "a\n\n\n  </code></pre><b>", "\ttab\n# no heading", "<!-- -->\n~~~"]
+
+
+@pytest.mark.parametrize("text", CODE)
+def test_code_keeps_its_lines_and_its_indentation(text, tmp_path):
+    page = page_of(text_blocks([text], "code"))
+    (fence,) = markdown(written("md", tmp_path, [page], page_breaks=False))
+    assert (fence.type, fence.content) == ("fence", f"{text}\n")
+    (code,) = lxml.html.fromstring(written("html", tmp_path, [page])).iter("code")
+    assert code.getparent().tag == "pre" and code.text_content() == text

@@ -26,7 +26,7 @@ LEVEL = 8.0  # points by which the tops of what stands in one row may differ
 OVER, BESIDE = 0.5, 0.25  # of the height of all blocks: most that may reach over a gutter, least on each side of it
 LEAST = 0.3  # of the width of all of them, which a column has at least that is of running text
 EVEN = 3.0  # points by which those of columns may that begin below one heading
-FLOWING = ("text", "list_item", "other")
+FLOWING = ("text", "list_item", "other", "code")
 
 
 def reading_order(boxes: Sequence[Box], types: Sequence[str], width: float) -> list[int]:

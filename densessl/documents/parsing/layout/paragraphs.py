@@ -15,6 +15,7 @@ PITCH = 1.6  # times as far from one line to the next as usual: a new paragraph
 SIZES = 1.15  # the sizes of a paragraph's lines differ by this factor at most
 INDENT = (0.7, 5.0)  # ems by which a paragraph's first line may be indented
 SHORT = 2.0  # ems that a line lacks which is the last of a paragraph
+HEADING, RUNNING = 4, 12  # letters that a heading and a line of text have at least: pieces of formulas have less
 ALIGNED = 0.7  # ems by which the markers of a list may differ in place
 ENDS = '.!?:;…。！？"”»)'
 
@@ -38,7 +39,8 @@ def grouped(lines: Sequence[Line]) -> list[list[Line]]:
 
 def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
     """Lines of one column, from top to bottom, parted where more space than usual lies between them, where an indented
-    line follows one that ends a sentence, and behind each line of a table of contents."""
+    line follows one that ends a sentence, before and behind bold or larger lines of their own, and behind each line of
+    a table of contents."""
     if len(lines) < 2:
         return [list(lines)]
     pitches = [below.bbox[3] - above.bbox[3] for above, below in zip(lines, lines[1:], strict=False)]
@@ -55,10 +57,32 @@ def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
         )
         indented = flush and ended and INDENT[0] * size <= indent <= INDENT[1] * size
         far = len(lines) > 2 and pitch > PITCH * max(usual, size) and pitch > 0
-        if indented or far or _is_of_contents(above):
+        headed = _stands_alone(above, line, ended, right - SHORT * size)
+        if indented or far or headed or _is_of_contents(above):
             parts.append([])
         parts[-1].append(line)
     return parts
+
+
+def _stands_alone(above: Line, line: Line, ended: bool, right: float) -> bool:
+    """Whether a heading is one of two lines. It is larger than the other; or it is all bold, the other is not, and a
+    paragraph ends between them: the bold one is short when it is the upper one, and when it is the lower one, the text
+    above has ended too."""
+    smaller, larger = sorted((above, line), key=em)
+    if em(larger) > SIZES * em(smaller) and letters(larger) >= HEADING and letters(smaller) >= RUNNING:
+        return True
+    if is_bold(above) == is_bold(line):
+        return False
+    return above.bbox[2] < right if is_bold(above) else ended and line.bbox[2] < right
+
+
+def letters(line: Line) -> int:
+    return sum(letter.isalpha() for word in line.words for letter in word.text)
+
+
+def is_bold(line: Line) -> bool:
+    """Whether all of its words are."""
+    return all(word.bold for word in line.words)
 
 
 def _is_of_contents(line: Line) -> bool:
@@ -77,7 +101,7 @@ def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Li
     starts = [place for place, marker in enumerate(found) if marker and _begins(place, found, lines, listed)]
     kinds = Counter(_kind(found[place]) for place in starts)
     if not listed:
-        starts = [each for each in starts if kinds[_kind(found[each])] > 1 or _is_bullet(found[each])]
+        starts = [each for each in starts if kinds[_kind(found[each])] > 1 or is_bullet(found[each])]
     if not starts:
         return [(None, list(lines))]
     ends = [*starts[1:], len(lines)]
@@ -104,7 +128,7 @@ def _bold(line: Line) -> bool:
 def _begins(place: int, found: Sequence[str | None], lines: Sequence[Line], listed: bool) -> bool:
     """Whether an item begins with the marker that this line begins with."""
     marker = found[place]
-    if place == 0 and listed or _is_bullet(marker):
+    if place == 0 and listed or is_bullet(marker):
         return True
     size, left = em(lines[place]), lines[place].bbox[0]
     alike = [
@@ -138,5 +162,6 @@ def _values(marker: str) -> set[int]:
     return {value for value in values if value is not None}
 
 
-def _is_bullet(marker: str) -> bool:
+def is_bullet(marker: str) -> bool:
+    """Whether a marker is a round or a square one, say, and nothing that text could begin with."""
     return not any(letter.isalnum() for letter in marker) and marker not in "*·–—-"

@@ -48,17 +48,18 @@ NAMES = {
 @dataclass(frozen=True)
 class Region:
     """bbox: in points. label: the detector's name of its class. score: its probability. second: the second-best label
-    with the probability of that."""
+    with the probability of that. drawing: whether it turned out to be a figure, whatever the detector calls it."""
 
     bbox: Box
     label: str
     score: float
     second: tuple[str, float] | None = None
+    drawing: bool = False
 
     @property
     def type(self) -> str:
         """Of `model.TYPES`."""
-        return type_of(self.label)
+        return "figure" if self.drawing else type_of(self.label)
 
 
 def type_of(label: str) -> str:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from densessl.documents.parsing.layout.claims import NOBODY, claimed
 from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, on_its_side, union
 from densessl.documents.parsing.layout.links import link
+from densessl.documents.parsing.layout.listings import written
 from densessl.documents.parsing.layout.missed import (
     CAPTION,
     EDGE,
@@ -28,7 +30,16 @@ from densessl.documents.parsing.layout.missed import (
     guessed,
 )
 from densessl.documents.parsing.layout.order import by_columns, gutters, reading_order
-from densessl.documents.parsing.layout.paragraphs import SIZES, grouped, items, paragraphs
+from densessl.documents.parsing.layout.paragraphs import (
+    RUNNING,
+    SIZES,
+    grouped,
+    is_bold,
+    is_bullet,
+    items,
+    letters,
+    paragraphs,
+)
 from densessl.documents.parsing.layout.regions import HOLDERS, Region, held, owners, parted, settled, type_of
 from densessl.documents.parsing.layout.text import joined, marker_of, vocabulary
 from densessl.documents.parsing.model import FURNITURE, Block, Box, Line, Word
@@ -37,6 +48,7 @@ __all__ = ["Region", "blocks_of", "type_of"]
 
 DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
 LISTED = ("text", "list_item")
+HEADED = 2  # lines that a heading within a text has at most
 NEAR = 2.5  # ems between a table or figure and a text that is its caption
 AXIS = 4.0  # ems between a figure and what its axes say
 APART = 3.0  # ems between words of a text that are of one line
@@ -65,17 +77,18 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     regions = settled(regions, words)
     between = gutters([region.bbox for region in regions if region.type not in FURNITURE])
     owner, holds = np.array(owners(regions, words, lines, between), int), held(regions, words)
+    body = body_size(words)
+    code, gone = claimed(regions, words, lines, owner, body)
     parts = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
-    pieces = []
+    pieces = [_Piece("code", rows, boxed(rows), region) for rows, region in code]
     for place, region in enumerate(regions):
         own = [words[each] for each in np.flatnonzero(owner == place)]
         if own:
-            lost = bool((holds[place] & (owner != place) & (owner >= 0)).any())
+            lost = bool((holds[place] & (owner != place) & (owner != NOBODY)).any())
             pieces += _pieces(region, own, parts[place], lost)
-        elif region.type in DRAWN or not holds[place].any():
+        elif place not in gone and (region.type in DRAWN or not holds[place].any()):
             pieces.append(_Piece(region.type, [], region.bbox, region))
-    body = body_size(words)
-    pieces += _missed(_unlabelled(_cut(parts[-1], between), pieces, body), pieces, body, height)
+    pieces += _missed(_unlabelled(_cut(parts[NOBODY], between), pieces, body), pieces, body, height)
     pieces = _numbered_formulas(pieces, between)
     _away_from_the_edge(pieces, body, height)
     _at_the_side(pieces)
@@ -149,10 +162,22 @@ def _divided(kind: str, lines: list[Line], region: Region | None) -> list[_Piece
         if marker:
             pieces.append(_Piece("list_item", part, boxed(part), region, marker))
         elif kind == "text":
-            pieces += [_Piece(kind, each, boxed(each), region) for each in paragraphs(part)]
+            parts = paragraphs(part)
+            pieces += [_Piece(_headed(each, parts), each, boxed(each), region) for each in parts]
         else:
             pieces.append(_Piece(kind, part, boxed(part), region))
     return pieces
+
+
+def _headed(part: Sequence[Line], parts: Sequence[list[Line]]) -> str:
+    """What a part of a text is: a heading where it is short and no sentence, and bold or larger than other parts."""
+    bold = all(map(is_bold, part)) and not all(is_bold(line) for each in parts for line in each)
+    running = [em(line) for each in parts for line in each if letters(line) >= RUNNING]
+    larger = em(part[0]) > SIZES * min(running, default=math.inf)
+    text = part[-1].text.rstrip()
+    says = letters(part[0]) > sum(map(str.isdigit, part[0].text))
+    short = len(part) <= HEADED and text[-1:].isalnum() and says
+    return "heading" if short and (bold or larger) else "text"
 
 
 def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float) -> list[_Piece]:
@@ -236,9 +261,15 @@ def _at_the_side(pieces: Sequence[_Piece]) -> None:
 
 
 def _introductions(pieces: Sequence[_Piece], body: float) -> None:
-    """A heading that looks like the text around it and ends with a colon or comma leads to what follows: a text."""
+    """A heading that looks like the text around it and ends with a colon or comma, or begins with a small letter, leads
+    to what follows: a text. One that begins with a bullet is an item of a list."""
     for piece in pieces:
-        if piece.type == "heading" and piece.lines and piece.lines[-1].text.rstrip().endswith((":", ",", ";")):
+        if piece.type != "heading" or not piece.lines:
+            continue
+        marker = marker_of(piece.lines[0].text)
+        if marker and is_bullet(marker):
+            piece.type, piece.marker = "list_item", marker
+        elif piece.lines[-1].text.rstrip().endswith((":", ",", ";")) or piece.lines[0].text[:1].islower():
             words = [word for line in piece.lines for word in line.words]
             if not any(word.bold for word in words) and em(piece.lines[0]) <= SIZES * body:
                 piece.type = "text"
@@ -277,7 +308,12 @@ def columns_first(lines: Sequence[Line]) -> list[Line]:
 
 def _block(name: str, piece: _Piece, known: set[str]) -> Block:
     region = piece.region
-    text = "\n".join(line.text for line in piece.lines) if piece.type == "table" else joined(piece.lines, known)
+    if piece.type == "code":
+        text = written(piece.lines)
+    elif piece.type == "table":
+        text = "\n".join(line.text for line in piece.lines)
+    else:
+        text = joined(piece.lines, known)
     if piece.marker:
         text = text.removeprefix(piece.marker).lstrip()
     about = {"label": region.label, "score": region.score, "second": region.second} if region else {}

@@ -3,7 +3,7 @@
 What is shown is what the document says: characters that Markdown takes for syntax are escaped. Cells cannot span in
 Markdown, and a table has one row of heads: each column's says all that stands above it, one below the other where there
 are several, and the text of another cell that spans stands in its first place. Where no cell is a head, the first row
-is. A formula is what stands on the page, letter by letter, between fences.
+is. A formula is what stands on the page, letter by letter, between fences, as are the lines of code.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class MarkdownWriter(Flow):
         elif block.type == "caption":
             self._paragraph(f"*{_inline(flat(block.text).strip())}*")
         elif block.type == "formula":
-            self._paragraph(_fenced(block))
+            self._paragraph(_fenced([flat(line.text) for line in block.lines] or [flat(block.text)]))
+        elif block.type == "code":
+            self._paragraph(_fenced(clean(block.text).split("\n")))
         else:
             self._paragraph(text)
 
@@ -142,8 +144,7 @@ def _row(texts: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _fenced(block: Block) -> str:
-    lines = [flat(line.text) for line in block.lines] or [flat(block.text)]
+def _fenced(lines: Sequence[str]) -> str:
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return "\n".join([fence, *lines, fence])

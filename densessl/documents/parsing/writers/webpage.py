@@ -155,6 +155,8 @@ class HtmlWriter(Flow):
         elif block.type == "formula":
             lines = [flat(line.text) for line in block.lines] or [text]
             self._write(f"<pre{_id(block)}>{_escaped(chr(10).join(lines))}</pre>")
+        elif block.type == "code":
+            self._write(f"<pre{_id(block)}><code>{_escaped(block.text)}</code></pre>")
         else:
             tag, kind = _ELEMENTS.get(block.type, ("p", ""))
             self._write(f'<{tag}{_id(block)}{kind} dir="auto">{_escaped(text)}</{tag}>')
