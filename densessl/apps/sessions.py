@@ -26,6 +26,7 @@ from densessl.files import locked, writing
 COOKIE = "densessl"
 PREFIX, LOCK = "densessl-app-", "lock"
 IDLE = 60.0  # seconds without a byte after which an upload has ended
+LEFT = 3600.0  # seconds after which a folder without a lock was left by a removal that was killed
 BLOCK = 512  # bytes in which the system counts what files take
 LOOK = 15.0  # seconds between two looks for what is old
 
@@ -189,8 +190,10 @@ def _is_free(lock: Path) -> bool:
 
 
 def _remove_left(parent: Path) -> None:
-    """Remove the folders of applications that were killed: those whose lock nobody holds."""
-    for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
+    """Remove the folders of applications that were killed: those whose lock nobody holds, or that have had none for so
+    long that it cannot be that one begins."""
+    for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):  # another user's, or removed meanwhile
-            if _is_free(lock):
-                shutil.rmtree(lock.parent, ignore_errors=True)
+            lock, old = folder / LOCK, time.time() - folder.stat().st_mtime > LEFT
+            if _is_free(lock) if lock.is_file() else old:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -130,8 +130,10 @@ begin("Drop pictures, or take an example. What is found in them appears here.", 
     if (saved === sent) return true;
     const edits = segments.map(({ name, colour, into }) => ({ name, colour, into }));
     const answer = await fetch(at(view, "edits"), { method: "POST", body: JSON.stringify(edits) });
-    if (answer.ok) saved = sent;
-    else trouble(root, await answer.text());
+    if (answer.ok) {
+      saved = sent;
+      root.querySelector(".trouble")?.remove();
+    } else trouble(root, await answer.text());
     return answer.ok;
   };
   // A download is made of what is saved, so edits that are not saved yet, or are on their way, go first.
