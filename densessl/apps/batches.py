@@ -28,7 +28,7 @@ class Network:
     most: int
 
 
-@dataclass
+@dataclass(eq=False)
 class _Request:
     network: Network
     left: deque[tuple[np.ndarray, Future]] = field(default_factory=deque)
@@ -115,9 +115,9 @@ def _awaited(future: Future, done: int, advance: Advance) -> Any:
         try:
             found = future.result(WAIT)
         except TimeoutError:
-            if future.done():
-                raise
-            advance(done)
-            continue
+            if not future.done():
+                advance(done)
+                continue
+            found = future.result()  # it came in this very moment, or this error is the network's own
         advance(done + 1)
         return found

@@ -152,7 +152,8 @@ class Document:
 
 
 def to_dict(page: Page) -> dict[str, Any]:
-    """The page as JSON has it: what is None, False or empty is left out but `blocks`; places have two decimals."""
+    """The page as JSON has it: what is None, False or empty is left out but `blocks`. Numbers of 1 and more
+    have two decimals, smaller ones four."""
     return {"blocks": [], **_plain(asdict(page))}
 
 

@@ -54,6 +54,10 @@ class Records:
         names = [str(path) for path in outputs]
         write_text(self._folder / "written.json", json.dumps({"by": written, "files": names, "about": about}))
 
+    def forget(self) -> None:
+        """What `note` was told."""
+        (self._folder / "written.json").unlink(missing_ok=True)
+
     def noted(self, written: str, outputs: Sequence[Path]) -> dict[str, Any] | None:
         """What `note` was told, where the same files were written in the same way and are there."""
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
@@ -83,7 +84,8 @@ class Summary:
             told = {"pdf": "from the PDF", "none": "by nothing: there is no engine"}
             read = [f"{count} {told.get(name, f'by {name}')}" for name, count in self.sources.most_common()]
             sentences[-1] += f"; text of pages: {', '.join(read)}"
-        sentences[-1] += f". Look at {self.folder / self.first}.{self.formats[0]}" if self.first else ""
+        if self.first:
+            sentences[-1] += f". Look at {self.folder / self.first}{WRITERS[self.formats[0]].suffix}"
         sentences[-1] += f" and others in {self.folder}." if total > 1 or len(self.formats) > 1 else "."
         if self.unreadable:
             sentences.append(
@@ -179,14 +181,14 @@ class Run:
             firsts.append(index)
             index = source.after(index)
         names = [source.document(first) for first in firsts]
-        for first, name, stem in zip(firsts, names, stems(names), strict=True):
+        for first, name, stem in zip(firsts, names, _stems(names), strict=True):
             pages = [each for each in range(first, source.after(first)) if self.config.wanted(source.page(each))]
             if pages:
                 figures = self.folder / f"{stem}-figures"
                 made_by = digest([self.made_by, source.state(first)])[:16]
                 records = Records(self.folder, stem, made_by, figures)
                 missing = [each for each in pages if not records.has(source.page(each))]
-                yield _Job(name, stem, pages, missing, records, figures)
+                yield _Job(name, stem, source.after(first) - first, pages, missing, records, figures)
 
     def _keep(self, job: _Job, index: int) -> None:
         """Look at a page and keep its record; raises `UnreadableImage`."""
@@ -205,7 +207,12 @@ class Run:
                     break
             try:
                 future.result()
-            except UnreadableImage as error:
+            except (UserError, OSError):  # of the disk, or of a model: it would be so with every page
+                raise
+            except Exception as error:
+                if not isinstance(error, UnreadableImage):  # a mistake of ours, which is to cost one page
+                    traceback.print_exception(error)
+                    error = f"it cannot be parsed ({type(error).__name__})"
                 broken[self.source.page(index)] = str(error)
                 self.unreadable.add(self.source.name(index), str(error))
             self.done += 1
@@ -218,7 +225,8 @@ class Run:
         written = digest([self.config.furniture, self.config.words, self.config.join_tables, numbers])
         sources = None if job.missing else job.records.noted(written, outputs)
         if sources is None:
-            document = Document(job.name, len(numbers), self.about)
+            job.records.forget()  # what is written from now on is not what was noted
+            document = Document(job.name, job.count, self.about)
             sources = self._write(document, job.records, numbers, broken, outputs)
             if not broken:
                 job.records.note(written, outputs, sources)
@@ -266,10 +274,12 @@ class _Alone:
 
 @dataclass(frozen=True)
 class _Job:
-    """A document. stem: of its files. pages: their numbers in the source; missing: of them those without a record."""
+    """A document. stem: of its files. count: of its pages. pages: numbers in the source of those that are asked for;
+    missing: of them those without a record."""
 
     name: str
     stem: str
+    count: int
     pages: list[int]
     missing: list[int]
     records: Records
@@ -292,6 +302,17 @@ def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:
     settings = {key: value for key, value in asdict(config).items() if key not in LATER}
     hashed = hashlib.sha256(weights.read_bytes()).hexdigest()
     return digest([VERSION, hashed, json.dumps(settings), reader and reader.name])[:16]
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """Of the files of documents, no two of which are to write one file: a.coco.json is of a.pdf, and of a.coco.pdf."""
+    suffixes = [writer.suffix for writer in WRITERS.values()]
+    chosen = stems(names)
+    counts = Counter(stem + suffix for stem in chosen for suffix in suffixes)
+    return [
+        name if any(counts[stem + suffix] > 1 for suffix in suffixes) else stem
+        for name, stem in zip(names, chosen, strict=True)
+    ]
 
 
 def _count(number: int, what: str) -> str:

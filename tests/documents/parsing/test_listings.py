@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from densessl.data.pages import pdf
 from densessl.data.pages.letters import Font
-from densessl.documents.parsing.layout.lines import lines_of
-from densessl.documents.parsing.layout.listings import listings, written
+from densessl.documents.parsing.layout.lines import lines_of, union
+from densessl.documents.parsing.layout.listings import COLUMNS, is_typed, listings, written
 from densessl.documents.parsing.layout.missed import body_size
 from densessl.documents.parsing.layout.structure import Region, blocks_of
+from densessl.documents.parsing.model import Line, Word
 from densessl.documents.parsing.words import layer
 from tests.documents.parsing.pdfs import by_text, changed, drawn
-from tests.documents.parsing.setting import PROSE
+from tests.documents.parsing.setting import LETTER, PROSE, line
 
 SIZE = 400, 500
 PROGRAM = """\
@@ -35,8 +38,8 @@ class Pen:
     def write(self, text: str, x: float = 40.0, font: str = "Helvetica", size: float = 10.0, pitch: float = 12.0):
         top = self.y
         self.canvas.setFont(font, size)
-        for line in text.split("\n"):
-            self.canvas.drawString(x, SIZE[1] - self.y - size, line)
+        for each in text.split("\n"):
+            self.canvas.drawString(x, SIZE[1] - self.y - size, each)
             self.y += pitch
         return x - 3, top - 3, x + 300, self.y + 3
 
@@ -263,3 +266,19 @@ def test_a_listing_beside_what_it_draws_leaves_a_figure(page):
     assert [prose.type, code.type, figure.type] == ["text", "code", "figure"]
     assert code.text == "Class.A;\nClass.B;\nleft(A, B);\nlink(A, B);"
     assert figure.text == "A B" and figure.bbox[0] > code.bbox[2] and (figure.label, figure.score) == ("Table", 0.9)
+
+
+def typed_row(text: str, y: float, size: float = 10.0) -> Line:
+    words = [replace(word, pitch=LETTER * size) for word in line(text, 10, y, size)]
+    return Line(words, union(word.bbox for word in words))
+
+
+def test_a_listing_has_no_more_columns_than_a_page_has_room_for():
+    far = Word("b", (13_000, 0, 13_005, 10), 10.0, pitch=5.0)
+    rows = [typed_row("if a:", 20 * row) for row in range(5)]
+    rows[2] = Line([*rows[2].words, far], rows[2].bbox)
+    assert max(map(len, written(rows).splitlines())) <= COLUMNS + 1
+
+
+def test_letters_that_nobody_can_read_are_no_listing():
+    assert is_typed(typed_row("while x:", 20)) and not is_typed(typed_row("while x:", 20, size=0.1))

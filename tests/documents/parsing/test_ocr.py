@@ -8,7 +8,8 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from time import sleep
 
 import cv2
 import numpy as np
@@ -197,16 +198,21 @@ def test_a_program_that_begins_to_read_late_gets_the_whole_page(tmp_path):
     assert int(ocr._run([str(script)], bytes(3_000_000))) == 3_000_000
 
 
+def written(path: Path) -> None:
+    while not (path.is_file() and path.read_text().endswith("\n")):
+        sleep(0.02)
+
+
 def test_a_page_that_nobody_waits_for_any_more_ends_its_process(tmp_path, monkeypatch):
     script = tmp_path / "tesseract"
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
     script.chmod(0o700)
-    stop = Event()
-    stop.set()
+    stop, pid = Event(), tmp_path / "pid"
+    Thread(target=lambda: (written(pid), stop.set())).start()
     with pytest.raises(ocr.Ended):
         ocr.Tesseract(str(script), "eng", "slow").read(np.full((3000, 2000, 3), 255, np.uint8), 200, stop)
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_what_tesseract_prints_becomes_words_in_points(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from densessl.documents.parsing.layout.missed import LARGER
 from densessl.documents.parsing.layout.text import is_marker
 from densessl.documents.parsing.model import Box, Line, Word
 
+LEGIBLE = 2.0  # points that letters have at least which somebody is to read
+COLUMNS = 400  # of a listing, at most: farther to the right words follow each other
 TYPED = 0.6  # of a line's letters, that are of a fixed pitch at least
 ALL_TYPED = 0.85  # of a page's letters: above that it is its text that is typed
 SIGNS = frozenset("{}()[]<>=:;#$\\&|*/_@^~+%")
@@ -62,7 +64,7 @@ def listings(
 
 def is_typed(line: Line) -> bool:
     """Whether a line is of letters of a fixed pitch, but for words without letters, and no list's marker begins it."""
-    if _share(line.words) < TYPED or is_marker(line.words[0].text) and not line.words[0].pitch:
+    if em(line) < LEGIBLE or _share(line.words) < TYPED or is_marker(line.words[0].text) and not line.words[0].pitch:
         return False
     others = [word.text for word in line.words if not word.pitch]
     return not any(letter.isalpha() for text in others for letter in text)
@@ -85,7 +87,7 @@ def written(rows: Sequence[Line]) -> str:
     for row in rows:
         text, end = "", left
         for word in row.words:
-            column = round((_start(word, pitch) - left) / pitch)
+            column = min(round((_start(word, pitch) - left) / pitch), COLUMNS)
             close = bool(text) and word.bbox[0] - end < 0.35 * pitch
             text = text if close else text.ljust(max(column, len(text) + bool(text)))
             text, end = text + word.text, word.bbox[2]

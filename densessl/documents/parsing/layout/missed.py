@@ -12,7 +12,7 @@ from statistics import median
 
 from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows
 from densessl.documents.parsing.layout.paragraphs import LEADING, SIZES, items
-from densessl.documents.parsing.layout.text import number_of
+from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import Box, Line, Word
 
 EDGE = 0.09  # of the page's height, in which running headers and footers stand
@@ -98,9 +98,7 @@ def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str,
 
 def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
     """Of groups of a word in each line, those that count the lines of a page, from top to bottom."""
-    counting = [
-        place for place in places if all(len(line.words) == 1 and line.text.isdecimal() for line in groups[place])
-    ]
+    counting = [place for place in places if all(len(line.words) == 1 and _counts(line.text) for line in groups[place])]
     best: list[int] = []
     for first in counting:
         edge, size = groups[first][0].bbox[2], em(groups[first][0])
@@ -110,6 +108,10 @@ def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
         if len(values) >= NUMBERED and len(set(rising)) == 1 and rising[0] > 0 and len(column) > len(best):
             best = column
     return best
+
+
+def _counts(text: str) -> bool:
+    return text.isdecimal() and counted(text) is not None
 
 
 def _apart(a: Box, b: Box) -> float:

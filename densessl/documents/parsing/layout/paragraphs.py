@@ -111,7 +111,7 @@ def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Li
 
 def _goes_on(above: Line, line: Line) -> bool:
     size, before = em(line), em(above)
-    if max(size, before) > SIZES * min(size, before) or _bold(above) != _bold(line):
+    if max(size, before) > SIZES * min(size, before) or _mostly_bold(above) != _mostly_bold(line):
         return False
     gap = line.bbox[1] - above.bbox[3]
     if gap > LEADING * size or line.bbox[3] <= above.bbox[3] + 0.3 * size:
@@ -120,7 +120,7 @@ def _goes_on(above: Line, line: Line) -> bool:
     return shared > 0.5 * min(line.bbox[2] - line.bbox[0], above.bbox[2] - above.bbox[0])
 
 
-def _bold(line: Line) -> bool:
+def _mostly_bold(line: Line) -> bool:
     letters = sum(len(word.text) for word in line.words)
     return 2 * sum(len(word.text) for word in line.words if word.bold) > letters
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from densessl.documents.parsing.model import Line
 
+DIGITS = 9
 HYPHENS = "-\u2010\u2011"
 SOFT = "\u00ad"
 DASHES = "\u2013\u2014"
@@ -65,9 +66,9 @@ def number_of(text: str) -> str | None:
 
 
 def counted(number: str) -> int | None:
-    """What "12" or "xii" says, None of what is neither."""
+    """What "12" or "xii" says, None of what is neither, and of more digits than anything counts with."""
     if number.isdecimal():
-        return int(number)
+        return int(number) if len(number) <= DIGITS else None
     if not number or not _ROMAN.fullmatch(number.lower()):
         return None
     values = [ROMAN[letter] for letter in number.lower()] + [0]

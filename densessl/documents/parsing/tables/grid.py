@@ -70,7 +70,7 @@ class Grid:
         made, each = _rows(bands, len(cuts) + 1, high, bool(uprights), header is not None)
         if header is not None:
             bands, made = _with_header(bands, made, header, top, end)
-        edges, blocks = _stacked(bands, made, top, bottom)
+        edges, blocks = _stacked(bands, made, top)
         head = _above(edges, end) if end is not None else _head(bands, made, rules, left, right)
         return cls(sides, edges, blocks, rules, upright, each, head, end is not None)
 
@@ -307,9 +307,7 @@ def _header(placed: Sequence[Placed], rows: Rows) -> Rows:
     return Rows([*keep, *rest.blocks], [*rows.tops[: last + 1], *rest.tops], [*rows.bottoms[: last + 1], *rest.bottoms])
 
 
-def _stacked(
-    bands: Sequence[_Band], made: Sequence[Rows], top: float, bottom: float
-) -> tuple[list[float], list[Block]]:
+def _stacked(bands: Sequence[_Band], made: Sequence[Rows], top: float) -> tuple[list[float], list[Block]]:
     """Edges of all rows, and all blocks with their rows."""
     edges, blocks, start = [bands[0].top], [], 0
     starts = []
@@ -330,7 +328,8 @@ def _stacked(
         for parts in groups.values():
             low = starts[number] + max(1, made[number].count) - 1
             blocks.append(Block(parts, low, min(low + 1, start - 1)))
-    edges[0], edges[-1] = min(edges[0], top) if edges[0] - top < 3 else edges[0], edges[-1]
+    if edges[0] - top < 3:
+        edges[0] = min(edges[0], top)
     return np.maximum.accumulate(edges).tolist(), blocks
 
 

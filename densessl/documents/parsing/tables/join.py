@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from densessl.documents.parsing.model import FURNITURE, Block, Cell, Page, Table
+from densessl.documents.parsing.model import FURNITURE, Block, Page, Table
 
 PASSED = (*FURNITURE, "footnote")  # what may be between two parts of a table
 OFF = 0.025  # of the page's width: how far the borders of columns may be apart
@@ -93,7 +93,6 @@ def _alike(one: Table, other: Table, width: float, other_width: float) -> bool:
 def _sides(table: Table) -> dict[int, float]:
     """x of the left border of each column, and of the last one's right border, by number."""
     found: dict[int, float] = {}
-    cell: Cell
     for cell in table.cells:
         found.setdefault(cell.column, cell.bbox[0])
         found.setdefault(cell.column + cell.columns, cell.bbox[2])

@@ -35,7 +35,6 @@ def span_headers(placed: Sequence[Placed], columns: int, braces: Sequence[Rule],
     if columns < 3 or not placed:
         return
     extents = _extents(placed, columns)
-    start = min(each.phrase.line for each in placed)
     beyond = [each for each in placed if each.first > 0]
     if not beyond:
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from densessl.documents.parsing.layout.text import counted
 from densessl.documents.parsing.tables.textrows import Placed
 
 MOST = 12  # lines of words in a header
@@ -91,8 +92,8 @@ def _names(numbers: Sequence[str]) -> bool:
     if any(YEAR.match(text) for text in numbers):
         return all(YEAR.match(text) for text in numbers)
     plain = [text.strip("()[]. ") for text in numbers]
-    counted = [int(text) for text in plain if text.isdecimal()]
-    return len(counted) > 2 and counted == list(range(counted[0], counted[0] + len(plain))) and counted[0] <= 2
+    values = [counted(text) for text in plain if text.isdecimal()]
+    return len(values) > 2 and values[0] in (0, 1, 2) and values == list(range(values[0], values[0] + len(plain)))
 
 
 def _without_headings(lines: Sequence[Sequence[Placed]], first: int) -> int:

@@ -15,7 +15,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import TYPES, Block, Box, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, clean, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, lines_of, pixels, place
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-4.xsd"
@@ -90,7 +90,7 @@ class AltoWriter(Writer):
                 self._text(cell, lines, "", page)
             self._write("</ComposedBlock>")
         elif block.type == "figure":
-            lines = lines_of(block)
+            lines = shown_lines(block)
             if not lines:
                 self._write(start("Illustration", {**placed, "FILEID": block.figure}, empty=True))
                 return
@@ -100,7 +100,7 @@ class AltoWriter(Writer):
             self._text({"ID": f"{block.id}t", **_place(block.bbox, page)}, lines, block.text, page)
             self._write("</ComposedBlock>")
         else:
-            self._text(placed, lines_of(block), block.text, page)
+            self._text(placed, shown_lines(block), block.text, page)
 
     def _text(self, attributes: dict[str, Any], lines: Sequence[Line], text: str, page: Page) -> None:
         """text: that of the block, in which divided words are whole."""

@@ -109,4 +109,4 @@ def clean(text: str) -> str:
 
 def flat(text: str) -> str:
     """The text, cleaned, on one line, with one space where there was white space of any length."""
-    return re.sub(r"[ \t\n]+", " ", clean(text)).strip(" ")
+    return " ".join(clean(text).split())

@@ -33,7 +33,7 @@ class Marker:
     delimiter: str = ""
 
 
-def marker_of(block: Block) -> Marker:
+def list_marker(block: Block) -> Marker:
     text = flat(block.marker or "")
     kind = re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", text))
     number = _NUMBER.fullmatch(text)
@@ -50,7 +50,7 @@ class Nesting:
         self._below = 0.0, 0  # upper edge and page of the item before
 
     def depth(self, block: Block, page: int) -> int:
-        x, kind = block.bbox[0], marker_of(block).kind
+        x, kind = block.bbox[0], list_marker(block).kind
         # An item further up, or on another page, is in another column, whose indentation is its own.
         onward = (block.bbox[1], page) >= self._below and page == self._below[1]
         self._below = block.bbox[1], page

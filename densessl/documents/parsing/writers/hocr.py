@@ -14,7 +14,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import Block, Box, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, clean, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, content, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, lines_of, pixels, place
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
 
 _HEADINGS = (("h1", "ocr_chapter"), ("h2", "ocr_section"), ("h3", "ocr_subsection"), ("h4", "ocr_subsubsection"))
 _FLOATS = {
@@ -73,7 +73,7 @@ class HocrWriter(Writer):
         if block.table is not None:
             for cell, lines in zip(block.table.cells, lines_by_cell(block, block.table), strict=True):
                 self._paragraph("p", "ocr_par", cell.bbox, lines, page)
-        elif lines := lines_of(block):
+        elif lines := shown_lines(block):
             self._paragraph(*_paragraph_of(block), block.bbox, lines, page)
         self._write("</div>")
 

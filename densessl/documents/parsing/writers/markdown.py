@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from densessl.documents.parsing.model import Block, Table
 from densessl.documents.parsing.writers.base import clean, flat, register
-from densessl.documents.parsing.writers.flow import Flow, Marker, heads, marker_of, numeric
+from densessl.documents.parsing.writers.flow import Flow, Marker, heads, list_marker, numeric
 
 # What is no syntax stays as it is: an asterisk between spaces, an underline between letters, & where no entity follows,
 # < before a space, and the last dollar sign.
@@ -41,7 +41,7 @@ class MarkdownWriter(Flow):
         self._paragraph(f"*{escaped(f'Page {number} could not be read: {error}')}*")
 
     def item(self, block: Block, depth: int) -> None:
-        marker, text = marker_of(block), flat(block.text)
+        marker, text = list_marker(block), flat(block.text)
         sign = "-" if marker.number is None else f"{marker.number}{marker.delimiter}"
         if marker.number is None and marker.text:  # neither bullet nor number, and Markdown has no other
             text = f"{marker.text} {text}"

@@ -19,7 +19,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import Block, Box, Cell, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, lines_of, pixels, place
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
 from densessl.files import output_folder, write_text
 
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
@@ -103,7 +103,7 @@ def _region(block: Block, page: Page) -> Iterator[str]:
             yield from _text({"id": f"{block.id}c{number}"}, cell.bbox, lines, page, cell=cell)
         yield "</TableRegion>"
         return
-    lines = lines_of(block)
+    lines = shown_lines(block)
     nested = {"figure": "ImageRegion", "formula": "MathsRegion", "table": "TableRegion"}.get(block.type)
     if nested is None and block.type == "other" and not lines:
         nested = "UnknownRegion"

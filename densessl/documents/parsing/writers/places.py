@@ -30,7 +30,7 @@ def place(box: Box, page: Page) -> tuple[int, int, int, int]:
     return left, top, min(max(x1, left), width), min(max(y1, top), height)
 
 
-def lines_of(block: Block) -> list[Line]:
+def shown_lines(block: Block) -> list[Line]:
     """Its lines; those of a block that has none but a text are made of that, and all have the block's place."""
     return block.lines or spelled(block.text, block.bbox)
 

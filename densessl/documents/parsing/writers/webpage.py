@@ -14,7 +14,7 @@ from html import escape
 
 from densessl.documents.parsing.model import Block, Cell, Table
 from densessl.documents.parsing.writers.base import clean, flat, register
-from densessl.documents.parsing.writers.flow import Flow, Marker, heads, marker_of, numeric
+from densessl.documents.parsing.writers.flow import Flow, Marker, heads, list_marker, numeric
 from densessl.documents.parsing.writers.markdown import reference
 
 CONTENTS, MANY = 3, 30  # headings from which on there is a list of them, and from which on it is folded
@@ -92,7 +92,7 @@ class HtmlWriter(Flow):
         self._write(f'<p class="error" dir="auto">Page {number} could not be read: {_escaped(flat(error))}</p>')
 
     def item(self, block: Block, depth: int) -> None:
-        marker = marker_of(block)
+        marker = list_marker(block)
         kind, opening = _list_of(marker)
         self._close(depth + 1)
         if len(self._lists) == depth + 1:
