@@ -112,8 +112,12 @@ class Application:
                 css_paths=[ASSETS / "style.css"],
                 app_kwargs={"middleware": [Middleware(Guard, service=self.service)]},
             )
-        except OSError as error:
-            raise UserError(f"Nothing can be served on {host}, port {port}: {error}. Give another --port.") from None
+        except (OSError, OverflowError):
+            what = "any port" if port is None else f"port {port}"
+            raise UserError(
+                f"Nothing can be served on {host}, {what}: it is in use, or there is none such here. Give another "
+                "--port or --host."
+            ) from None
 
     def close(self) -> None:
         """End it, and remove all files."""

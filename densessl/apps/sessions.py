@@ -128,9 +128,15 @@ class Sessions:
         return str(target)
 
     def may_read(self, path: str, owner: str | None) -> bool:
-        """Whether this file is an upload of this user."""
+        """Whether this file is an upload of this user.
+
+        What came without a cookie is that of the one that was given for it, once this has been sent: of nobody else.
+        """
         with self._lock:
-            return owner in self._uploaded.get(os.path.realpath(path), ())
+            owners = self._uploaded.get(os.path.realpath(path), set())
+            if owner is not None and owner in owners:
+                owners.discard(None)
+            return owner in owners
 
     def room(self) -> float:
         """Bytes that uploads and results may still take on the disk, where a small file takes a block."""

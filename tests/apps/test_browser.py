@@ -255,6 +255,18 @@ def test_a_mistake_is_a_sentence_and_work_can_be_stopped(page):
     assert page.locator("#segments .legend").count() == 0
 
 
+def test_a_failure_takes_the_place_of_what_was_shown_before_and_a_stop_does_not(page, tmp_path):
+    page.get_by_role("tab", name="Parse").click()
+    page.set_input_files("#parse-file input[type=file]", lakes(tmp_path / "lakes.pdf"))
+    page.wait_for_selector("#parse-file >> text=lakes.pdf")
+    page.click("#parse-start")
+    page.wait_for_selector("#pages .words .block")
+    page.get_by_label("Pages").locator("visible=true").first.fill("9")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#pages .trouble >> text=There is no page 9")
+    assert page.locator("#pages .sheet").count() == 0
+
+
 def test_work_that_waits_in_the_queue_can_be_stopped(browser, monkeypatch):
     application = start(backbone="colour", workers=1)
     context, begun, end, find = browser.new_context(), Event(), Event(), application.service.segment

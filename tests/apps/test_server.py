@@ -261,6 +261,14 @@ def test_a_name_with_signs_of_addresses_is_one_users_too(application):
     assert [httpx.get(address, cookies=cookies).status_code for cookies in (mine, other)] == [200, 404]
 
 
+def test_what_came_without_a_cookie_is_of_the_one_that_it_got_and_of_nobody_else(application):
+    answer = upload(application.url, b"of somebody new", "new.jpg")
+    address = f"{application.url}gradio_api/file={quote(answer.json()[0])}"
+    assert httpx.get(address).status_code == 200  # who sends none goes on by the path, which nobody can guess
+    assert httpx.get(address, cookies=dict(answer.cookies)).status_code == 200
+    assert httpx.get(address).status_code == 404
+
+
 def test_edits_of_any_depth_and_formats_of_any_kind_get_a_sentence(application):
     path = upload(application.url, Path(FILES[0]).read_bytes(), "cat.jpg").json()[0]
     event, found = call(application.url, "segment", [[file_data(path)], "2", "kmeans", ""])

@@ -40,6 +40,7 @@ const begin = (empty, draw) => {
     if (!root) return;
     root.replaceChildren();
     if (props.value && props.value.token) draw(root, props.value);
+    else if (props.value && props.value.trouble) trouble(root, props.value.trouble);
     else root.append(el("p", { className: "empty" }, empty));
   };
   watch("value", show);

@@ -10,15 +10,20 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
   const boxes = svg("svg", { class: "boxes", preserveAspectRatio: "none" });
   const tip = el("div", { className: "tip", hidden: true });
   const stage = el("div", { className: "sheet" }, image, boxes, tip);
+  const frame = el("div", { className: "frame" }, stage);
   const text = el("div", { className: "words", tabIndex: 0, role: "region", ariaLabel: "Text of the page" });
   const where = el("span", { className: "where", ariaLive: "polite" });
   const kinds = el("div", { className: "kinds", role: "group", ariaLabel: "Kinds of blocks that are shown" });
   const number = el("input", { type: "number", min: 1, ariaLabel: "Page", onchange: () => {
-    const place = view.pages.findIndex((page) => page.number === Number(number.value));
+    const asked = Number(number.value), place = view.pages.findIndex((page) => page.number === asked);
     go(place < 0 ? current : place);
+    if (place < 0) where.textContent += asked >= 1 && asked <= view.count ? `; page ${asked} was not parsed` : `; there is no page ${asked}`;
   } });
   const back = el("button", { type: "button", onclick: () => go(current - 1), ariaLabel: "Page before" }, "‹");
   const on = el("button", { type: "button", onclick: () => go(current + 1), ariaLabel: "Next page" }, "›");
+  const larger = el("button", { type: "button", ariaPressed: "false", ariaLabel: "Page in twice the size", title: "Twice the size", onclick: () => {
+    larger.setAttribute("aria-pressed", String(frame.classList.toggle("large")));
+  } }, "+");
 
   const go = (place) => {
     current = Math.min(view.pages.length - 1, Math.max(0, place));
@@ -52,7 +57,7 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
     block.second ? `or ${block.second[0]} ${percent(block.second[1])}` : null].filter(Boolean).join(" · ");
   const box = (block) => {
     const [x0, y0, x1, y1] = block.bbox;
-    const shape = svg("rect", { x: x0, y: y0, width: Math.max(1, x1 - x0), height: Math.max(1, y1 - y0), tabindex: 0, role: "button",
+    const shape = svg("rect", { x: x0 - 2, y: y0 - 2, width: x1 - x0 + 4, height: y1 - y0 + 4, tabindex: 0, role: "button",
       "data-id": block.id, style: `--hue: ${hues[block.type] || hues.other}`,
       "aria-label": `${titles(block.type)}: ${(block.text || "").slice(0, 80)}` });
     const jump = () => meet(block.id, text.querySelector(`[data-id="${CSS.escape(block.id)}"]`));
@@ -105,8 +110,8 @@ begin("Drop a PDF, a TIFF or a picture of a page. Its pages and what stands on t
   };
   const files = Object.entries(view.files).map(([title, name]) => download(at(view, `out/${name}`), title, name));
   root.append(
-    el("div", { className: "bar" }, back, number, where, on, kinds),
-    el("div", { className: "both" }, stage, text),
+    el("div", { className: "bar" }, back, number, where, on, larger, kinds),
+    el("div", { className: "both" }, frame, text),
     ...[notes(view.notes)].filter(Boolean),
     el("div", { className: "downloads", role: "group", ariaLabel: "Downloads" }, el("span", {}, "Download"), ...files,
       download(at(view, "parsed.zip"), "All as ZIP", "All formats and the figures")));

@@ -109,8 +109,9 @@ def build(service: Service) -> None:
         """What a document consists of, page by page, in reading order.
 
         document: an uploaded PDF, TIFF or picture. pages: such as "1-3,7"; "" for all. formats: of json, md, html,
-        coco, hocr, alto, page. engine: "auto", "tesseract", "rapidocr" or "none". Returns {"token", "name", "count",
-        "pages", "files": {name: address}, "zip", "notes"}; pages as `densessl parse` has them in its JSON.
+        coco, hocr, alto, page; JSON is always among them. engine: "auto", "tesseract", "rapidocr" or "none". Returns
+        {"token", "name", "count", "pages", "files": {name: address}, "zip", "notes"}; pages as `densessl parse` has
+        them in its JSON.
         """
         with answering(service, request) as job:
             given = uploads(service, document, request)

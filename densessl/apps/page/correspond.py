@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from densessl.apps.page.segment import PHOTOGRAPHS
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, uploads, view
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, told, uploads, view
 from densessl.apps.service import Service
 
 EXAMPLES = {
@@ -34,6 +34,7 @@ def build(service: Service, chosen: gr.State) -> None:
         with gr.Column(scale=3):
             shown = view("correspond.js", "resemblance")
 
+    @told
     def look(
         files: list[str] | None,
         backbone: str,

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from densessl.apps.example import write_example
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopping, uploads, view
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, owner, stopping, told, uploads, view
 from densessl.apps.parsing import ENGINES, FORMATS, Parsed
 from densessl.apps.service import Service
 from densessl.apps.sessions import Entry
@@ -34,6 +34,7 @@ def build(service: Service) -> None:
         with gr.Column(scale=3):
             shown = view("pages.js", "pages")
 
+    @told
     def read(
         file: str | None,
         pages: str,
@@ -56,7 +57,8 @@ def build(service: Service) -> None:
             return service.example([path], owner(request))[0]
 
     example.click(take, None, file, api_visibility="private")
-    work = start.click(
+    work = gr.on(
+        [start.click, pages.submit],
         read,
         [file, pages, engine, formats],
         shown,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, uploads, view
-from densessl.apps.service import Service
+from densessl.apps.page.shared import PICTURES, WORK, answering, drop, example, owner, stopping, told, uploads, view
+from densessl.apps.service import MOST_SEGMENTS, Service
 
 PHOTOGRAPHS = Path(str(resources.files("densessl"))) / "photographs"
 EXAMPLES = {
@@ -28,7 +28,7 @@ def build(service: Service, chosen: gr.State) -> None:
             with gr.Row():
                 examples = [gr.Button(name, size="sm", min_width=70) for name in EXAMPLES]
             auto = gr.Checkbox(False, label="Let it choose how many segments")
-            number = gr.Slider(2, 20, 6, step=1, label="Number of segments", elem_id="segment-number")
+            number = gr.Slider(2, MOST_SEGMENTS, 6, step=1, label="Number of segments", elem_id="segment-number")
             with gr.Accordion("More", open=False):
                 method = gr.Radio(METHODS, value="kmeans", label="Method")
             with gr.Row():
@@ -37,6 +37,7 @@ def build(service: Service, chosen: gr.State) -> None:
         with gr.Column(scale=3):
             shown = view("segments.js", "segments")
 
+    @told
     def find(
         files: list[str] | None,
         auto: bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from densessl.data.images import SUFFIXES
 from densessl.errors import RunStopped, UserError
 
 ASSETS = Path(__file__).parents[1] / "assets"
+OTHER = "other"  # the kind of what has no button that stops it
 WORK = "work"  # events that share the places for work
 PICTURES = sorted(SUFFIXES)
 UNFIT = "This is not what the call takes, or a file that is no longer kept: see Use via API, and upload files anew."
@@ -71,7 +73,7 @@ def page_of(request: gr.Request) -> str:
 
 @contextmanager
 def answering(
-    service: Service, request: gr.Request, kind: str = "other", progress: gr.Progress | None = None
+    service: Service, request: gr.Request, kind: str = OTHER, progress: gr.Progress | None = None
 ) -> Iterator[Job]:
     """A request as a job, whose errors reach the user as sentences; what is nobody's mistake goes to the log too.
 
@@ -84,7 +86,9 @@ def answering(
         with service.jobs.running(page_of(request), kind, job):
             yield job
     except Stopped as error:
-        raise gr.Error(str(error), duration=3, print_exception=False, title="Stopped") from None
+        if kind != OTHER:  # the button has said so
+            raise
+        raise gr.Error(str(error), print_exception=False, title="Stopped") from None
     except (UserError, RunStopped) as error:
         raise gr.Error(str(error), print_exception=False, title="This does not work") from None
     except gr.Error:
@@ -92,6 +96,23 @@ def answering(
     except Exception:
         traceback.print_exc(file=sys.stderr)
         raise gr.Error(FAILED, print_exception=False, title="This does not work") from None
+
+
+def told(work: Callable[..., dict]) -> Callable[..., dict]:
+    """The work of a tab, whose errors stand in the place of its result: nothing older stays there, nor does the reason
+    go away. What was stopped changes nothing."""
+
+    @functools.wraps(work)
+    def whole(*given: Any, **more: Any) -> Any:
+        try:
+            return work(*given, **more)
+        except Stopped:
+            return gr.skip()
+        except gr.Error as error:
+            gr.Warning(error.message, duration=6, title=error.title)
+            return {"trouble": error.message}
+
+    return whole
 
 
 def stopping(service: Service, button: gr.Button, kind: str, work: gr.events.Dependency) -> None:

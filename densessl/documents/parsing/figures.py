@@ -11,6 +11,7 @@ from densessl.documents.parsing.model import Page
 from densessl.files import write_image
 
 FLAT = 2_000  # colours up to which a picture is drawn rather than photographed
+MARGIN = 2.0  # points around a figure: letters reach a little beyond their boxes
 LEAST = 4  # pixels of a side
 
 
@@ -23,7 +24,8 @@ def write_figures(page: Page, picture: np.ndarray, folder: Path) -> None:
     for block in page.blocks:
         if block.type != "figure":
             continue
-        x0, y0, x1, y1 = (round(each * scale) for each in block.bbox)
+        x0, y0, x1, y1 = block.bbox
+        x0, y0, x1, y1 = (round(each * scale) for each in (x0 - MARGIN, y0 - MARGIN, x1 + MARGIN, y1 + MARGIN))
         cut = picture[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
         if min(cut.shape[:2]) < LEAST:
             continue

@@ -41,6 +41,7 @@ LARGEST = 2400  # but not beyond so many pixels on its longest side, for it may 
 # those with a descender; between Times and Helvetica, and half a pixel of blur around them.
 LOW, HIGH, BELOW = 0.5, 0.74, 0.22
 CONTRAST = 0.4  # of the largest difference from what is around: what differs by more is ink
+CLOSE = 0.25  # of a letter's height: space between letters of one word
 SPARE = 0.25  # of the height of a word: how far RapidOCR's ends of words may be from where they are
 _LOWER = frozenset("acemnorsuvwxzgpqy.,;:-–_·•")
 _DESCENDING = frozenset("gjpqyQ,;()[]{}|/\\_ç")
@@ -164,8 +165,26 @@ class RapidOCR:
             for text, score, quad in line:
                 box = tuple(side * 72 / dpi for side in inked(grey, _around(quad)))
                 read.append(Word(text, box, size_of(text, box[3] - box[1]), confidence=float(score)))
-            words += alike([word for word in read if word.text.strip()])
+            words += alike(together([word for word in read if word.text.strip()]))
         return words
+
+
+def together(line: Sequence[Word]) -> list[Word]:
+    """The words of a line of RapidOCR, which gives those of Chinese, and of Latin letters among them, letter by letter:
+    single letters that stand close are one."""
+    words: list[Word] = []
+    letters = 1
+    for word in line:
+        close = words and word.bbox[0] - words[-1].bbox[2] <= CLOSE * (word.bbox[3] - word.bbox[1])
+        if close and len(word.text) == 1 and len(words[-1].text) == letters:
+            before, letters = words[-1], letters + 1
+            box = (before.bbox[0], min(before.bbox[1], word.bbox[1]), word.bbox[2], max(before.bbox[3], word.bbox[3]))
+            sure = min(before.confidence or 0.0, word.confidence or 0.0)
+            words[-1] = replace(before, text=before.text + word.text, bbox=box, confidence=sure)
+        else:
+            words.append(word)
+            letters = 1
+    return words
 
 
 def enlarged(picture: np.ndarray, dpi: float) -> tuple[np.ndarray, float]:

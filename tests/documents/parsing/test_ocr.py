@@ -252,3 +252,9 @@ def test_a_box_shrinks_to_its_ink_and_a_blank_one_stays():
     assert ocr.inked(grey, (20, 4, 50, 12)) == (18, 10, 33, 12)  # and no further than a quarter of its height
     assert ocr.inked(grey, (0, 30, 60, 40)) == (0, 30, 60, 40)
     assert ocr.inked(grey, (70, 50, 80, 60)) == (70, 50, 80, 60)
+
+
+def test_letters_that_rapidocr_gives_one_by_one_are_words_where_they_stand_close():
+    places = [("a", 0), ("b", 5), ("c", 10), ("命", 25), ("令", 35), ("I", 60), ("am", 70), ("x", 82)]
+    line = [ocr.Word(text, (x, 0, x + 5 * len(text) * (2 if ord(text[0]) > 999 else 1), 10), 10) for text, x in places]
+    assert [word.text for word in ocr.together(line)] == ["abc", "命令", "I", "am", "x"]

@@ -324,3 +324,30 @@ def test_lines_that_dots_lead_through_to_a_number_are_paragraphs_of_their_own():
         100,
     )
     assert [block.text[:6] for block in parsed([region(words)], words)] == ["1.1 On", "1.2 On", "What f"]
+
+
+def indented(texts, x, y):
+    return line(texts[0], x + 15, y) + column(texts[1:], x, y + 12)
+
+
+def test_what_is_taken_for_an_item_without_a_mark_is_a_text():
+    words = [indented(PROSE, 50, top) for top in (100, 200)]
+    blocks = parsed([region(each, "List-item") for each in words], [word for each in words for word in each])
+    assert [block.type for block in blocks] == ["text", "text"]
+
+
+def test_items_without_a_mark_that_stand_together_or_among_others_are_items():
+    words = [column(PROSE[:2], 70, top) for top in (100, 140, 180)]
+    marked = line("-", 58, 180)
+    blocks = parsed([region(each, "List-item") for each in words], [word for each in (*words, marked) for word in each])
+    assert [block.type for block in blocks] == ["list_item"] * 3
+
+
+def test_a_page_of_text_on_its_side_is_no_running_header():
+    words = [
+        Word(word.text, (each, word.bbox[0], each + 10, word.bbox[2]), 10.0)
+        for each in (100, 120, 140)
+        for word in line(PROSE[0], 50, 0)
+    ]
+    (block,) = parsed([region(words, "Picture", 0.5)], words)
+    assert block.type != "page_header"

@@ -93,6 +93,7 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     _away_from_the_edge(pieces, body, height)
     _at_the_side(pieces)
     _introductions(pieces, body)
+    _unmarked(pieces)
     _captions(pieces)
     _counted(pieces)
     order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
@@ -254,8 +255,10 @@ def _away_from_the_edge(pieces: Sequence[_Piece], body: float, height: float) ->
 def _at_the_side(pieces: Sequence[_Piece]) -> None:
     """What stands on its side beyond everything else is a running header: a thumb index, the stamp of an archive."""
     turned = [piece for piece in pieces if piece.lines and all(map(on_its_side, piece.lines))]
-    rest = [piece.bbox for piece in pieces if piece not in turned]
+    rest = [piece.bbox for piece in pieces if not any(piece is each for each in turned)]
     for piece in turned:
+        if len(piece.lines) > 2 or not rest:  # a text, or all there is
+            continue
         if all(piece.bbox[0] >= box[2] for box in rest) or all(piece.bbox[2] <= box[0] for box in rest):
             piece.type = "page_header"
 
@@ -283,6 +286,28 @@ def _counted(pieces: Sequence[_Piece]) -> None:
     for piece in texts:
         if id(piece.lines[0]) in starts:
             piece.type, piece.marker = "list_item", starts[id(piece.lines[0])]
+
+
+def _unmarked(pieces: Sequence[_Piece]) -> None:
+    """What the detector takes for an item is a text unless a mark begins it, or it stands below or above other items
+    at their edge, and is not indented as paragraphs are."""
+    listed = [piece for piece in pieces if piece.type == "list_item" and piece.lines]
+    for piece in listed:
+        if piece.marker:
+            continue
+        first, *rest = (line.bbox[0] for line in piece.lines)
+        size = em(piece.lines[0])
+        indented = bool(rest) and first > min(rest) + size / 2
+        others = (each for each in listed if each is not piece)
+        among = any(abs(edge - first) <= size / 2 for each in others for edge in _edges(each))
+        if indented or not among:
+            piece.type = "text"
+
+
+def _edges(item: _Piece) -> tuple[float, float]:
+    """Where an item begins, and where its text does behind a mark that is a word by itself."""
+    words = item.lines[0].words
+    return item.bbox[0], words[min(1, len(words) - 1)].bbox[0]
 
 
 def _captions(pieces: Sequence[_Piece]) -> None:
