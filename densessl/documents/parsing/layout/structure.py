@@ -55,7 +55,7 @@ APART = 3.0  # ems between words of a text that are of one line
 NUMBER = re.compile(r"[(\[]\d{1,3}([.\u2013-]\d{1,3}){0,2}[a-z]?[)\]]")  # of a formula
 
 
-@dataclass
+@dataclass(eq=False)
 class _Piece:
     """A block that has no place in the order yet."""
 
@@ -289,19 +289,23 @@ def _counted(pieces: Sequence[_Piece]) -> None:
 
 
 def _unmarked(pieces: Sequence[_Piece]) -> None:
-    """What the detector takes for an item is a text unless a mark begins it, or it stands below or above other items
-    at their edge, and is not indented as paragraphs are."""
+    """What the detector takes for an item is a text unless a mark begins it, or it stands at the edge of others that
+    have one or are of several lines, and is not indented as paragraphs are."""
     listed = [piece for piece in pieces if piece.type == "list_item" and piece.lines]
+    plain = [piece for piece in listed if not piece.marker and _is_indented(piece)]
+    sure = [piece for piece in listed if piece.marker or len(piece.lines) > 1 and piece not in plain]
     for piece in listed:
         if piece.marker:
             continue
-        first, *rest = (line.bbox[0] for line in piece.lines)
-        size = em(piece.lines[0])
-        indented = bool(rest) and first > min(rest) + size / 2
-        others = (each for each in listed if each is not piece)
-        among = any(abs(edge - first) <= size / 2 for each in others for edge in _edges(each))
-        if indented or not among:
+        first, size = piece.lines[0].bbox[0], em(piece.lines[0])
+        others = (edge for each in sure if each is not piece for edge in _edges(each))
+        if piece in plain or not any(abs(edge - first) <= size / 2 for edge in others):
             piece.type = "text"
+
+
+def _is_indented(piece: _Piece) -> bool:
+    first, *rest = (line.bbox[0] for line in piece.lines)
+    return bool(rest) and first > min(rest) + em(piece.lines[0]) / 2
 
 
 def _edges(item: _Piece) -> tuple[float, float]:
