@@ -52,6 +52,8 @@ HEADED = 2  # lines that a heading within a text has at most
 NEAR = 2.5  # ems between a table or figure and a text that is its caption
 AXIS = 4.0  # ems between a figure and what its axes say
 APART = 3.0  # ems between words of a text that are of one line
+MARK = re.compile(r"\d{1,3}|[*\u2020\u2021\u00a7\u00b6]{1,3}")  # of a footnote
+RAISED = 0.85  # of a word's size, which a raised mark before it has at most
 NUMBER = re.compile(r"[(\[]\d{1,3}([.\u2013-]\d{1,3}){0,2}[a-z]?[)\]]")  # of a formula
 
 
@@ -92,6 +94,7 @@ def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, he
     pieces = _numbered_formulas(pieces, between)
     _away_from_the_edge(pieces, body, height)
     _at_the_side(pieces)
+    pieces = _noted(pieces, body, height)
     _introductions(pieces, body)
     _unmarked(pieces)
     _captions(pieces)
@@ -261,6 +264,41 @@ def _at_the_side(pieces: Sequence[_Piece]) -> None:
             continue
         if all(piece.bbox[0] >= box[2] for box in rest) or all(piece.bbox[2] <= box[0] for box in rest):
             piece.type = "page_header"
+
+
+def _noted(pieces: Sequence[_Piece], body: float, height: float) -> list[_Piece]:
+    """The same, raised marks put to the notes that they stand before; small texts in the lower half of a page that
+    begin with one are footnotes."""
+    texts = [piece for piece in pieces if piece.type in ("text", "list_item", "footnote") and piece.lines]
+    rest = []
+    for piece in pieces:
+        mark = piece.lines[0].words[0] if len(piece.lines) == 1 and len(piece.lines[0].words) == 1 else None
+        note = next((each for each in texts if mark and piece is not each and _is_mark_of(mark, each)), None)
+        if note is None:
+            rest.append(piece)
+            continue
+        words = [mark, *note.lines[0].words]
+        note.lines[0] = Line(words, union(word.bbox for word in words))
+        note.bbox = boxed(note.lines)
+    for piece in rest:
+        small = piece.lines and em(piece.lines[-1]) <= SMALLER * body and piece.bbox[1] > height / 2
+        if small and piece.type in LISTED and _is_raised(*piece.lines[0].words[:2]):
+            piece.type, piece.marker = "footnote", None
+    return rest
+
+
+def _is_mark_of(mark: Word, note: _Piece) -> bool:
+    first = note.lines[0]
+    middle = (mark.bbox[1] + mark.bbox[3]) / 2
+    beside = first.bbox[1] - em(first) / 2 <= middle <= first.bbox[3] and 0 <= first.bbox[0] - mark.bbox[2] <= em(first)
+    return beside and _is_raised(mark, first.words[0])
+
+
+def _is_raised(mark: Word, word: Word | None = None) -> bool:
+    """Whether a number or sign is smaller than the word that it stands before, and its foot higher."""
+    if word is None or not MARK.fullmatch(mark.text) or not mark.size or not word.size:
+        return False
+    return mark.size <= RAISED * word.size and mark.bbox[3] < word.bbox[3]
 
 
 def _introductions(pieces: Sequence[_Piece], body: float) -> None:
