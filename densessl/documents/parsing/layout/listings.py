@@ -9,7 +9,10 @@ headings, lines that fill their place in a paragraph, addresses, and the text of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
+
+import numpy as np
 
 from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows, union
 from densessl.documents.parsing.layout.missed import LARGER
@@ -28,12 +31,21 @@ ASIDE = 12.0  # ems that a row may stand to the left or right of those above it
 BLANK = 2  # empty rows that are kept between two
 SIZE = 1.06  # by which factor the letters of its rows differ at most
 CLOSE = 0.45  # ems of space between lines of a paragraph, at most
-CROWDED = 1_000_000  # pairs of lines of a page, above which nobody asks which are beside which
+CROWDED = 1_000_000  # pairs of typed and other lines of a page, above which nobody asks which are beside which
 EVEN = 1.0  # ems by which edges may differ that are one
 GUTTER = 8.0  # ems to the left of a column in which lines of the column before it end
 WIDE = 12.0  # ems that lines of running text have at least
 NUMBER = 6.0  # ems between the number of a row and the row
 BESIDE = 0.5  # of a listing's rows that may have something else beside them
+
+
+@dataclass
+class _Run:
+    """Rows below each other."""
+
+    rows: list[Line]
+    box: Box  # around them
+    size: float  # of the last one, in points
 
 
 def listings(
@@ -48,7 +60,7 @@ def listings(
     for line in lines:
         kind = typed if is_typed(line) and em(line) <= LARGER * body else numbers if line.text.isdecimal() else prose
         kind.append(line)
-    if not typed or len(typed) * len(prose) > CROWDED:
+    if not typed or len(typed) * max(len(prose), len(numbers)) > CROWDED:
         return []
     whole = _share(word for line in lines for word in line.words) > ALL_TYPED
     found = []
@@ -102,9 +114,10 @@ def written(rows: Sequence[Line]) -> str:
 
 def _numbered(row: Line, numbers: Sequence[Line]) -> Line:
     """The row with the number that stands before it by itself."""
+    size = em(row)
     for each in numbers:
-        before = 0 <= row.bbox[0] - each.bbox[2] <= NUMBER * em(row)
-        if before and _level(row, each) and em(each) <= em(row):
+        before = 0 <= row.bbox[0] - each.bbox[2] <= NUMBER * size
+        if before and _level(row, each) and em(each) <= size:
             return _together(each, row)
     return row
 
@@ -161,25 +174,27 @@ def _is_wide(line: Line) -> bool:
 
 def _runs(rows: Sequence[Line], prose: Sequence[Line]) -> list[list[Line]]:
     """Rows below each other, with nothing else between them."""
-    runs: list[list[Line]] = []
-    open_: list[list[Line]] = []  # those that are near enough still
+    runs: list[_Run] = []
+    open_: list[_Run] = []  # those that are near enough still
     reach = APART * max(map(em, rows))
     for row in sorted(rows, key=_middle):
-        open_ = [run for run in open_ if row.bbox[1] - run[-1].bbox[3] <= reach]
-        fitting = [run for run in open_ if _follows(run, row, prose)]
+        size = em(row)
+        open_ = [run for run in open_ if row.bbox[1] - run.rows[-1].bbox[3] <= reach]
+        fitting = [run for run in open_ if _follows(run, row, size, prose)]
         if fitting:
-            max(fitting, key=lambda run: _middle(run[-1])).append(row)
+            run = max(fitting, key=lambda run: _middle(run.rows[-1]))
+            run.rows.append(row)
+            run.box, run.size = union([run.box, row.bbox]), size
         else:
-            runs.append([row])
+            runs.append(_Run([row], row.bbox, size))
             open_.append(runs[-1])
-    return runs
+    return [run.rows for run in runs]
 
 
-def _follows(run: Sequence[Line], row: Line, prose: Sequence[Line]) -> bool:
-    last, size = run[-1], em(row)
-    if max(size, em(last)) > SIZE * min(size, em(last)) or row.bbox[1] - last.bbox[3] > APART * size:
+def _follows(run: _Run, row: Line, size: float, prose: Sequence[Line]) -> bool:
+    last, around = run.rows[-1], run.box
+    if max(size, run.size) > SIZE * min(size, run.size) or row.bbox[1] - last.bbox[3] > APART * size:
         return False
-    around = boxed(run)
     if gap(around, row.bbox, 0) > ASIDE * size or _level(last, row):
         return False
     first, second = sorted((around, row.bbox))
@@ -196,22 +211,23 @@ def _are_terms(run: Sequence[Line], prose: Sequence[Line]) -> bool:
     """Whether most rows have other words beside them in their column: terms with what they mean, which begins at one
     place, or cells. What a drawing beside a listing says begins anywhere."""
     before, starts = 0, []
+    least = BESIDE * len(run) - sum(map(_is_wide, run))
     for row in run:
         level = [each for each in prose if _level(row, each)]
         size, left, right = em(row), row.bbox[0], row.bbox[2]
         behind = min((each.bbox[0] for each in level if each.bbox[0] >= right - size), default=None)
-        starts += [behind] if behind is not None and not _is_gutter(behind, size, run, prose) else []
-        before += any(each.bbox[2] <= left + size for each in level) and not _is_gutter(left, size, run, prose)
+        starts += [behind] if behind is not None and not _is_gutter(behind, size, least, prose) else []
+        before += any(each.bbox[2] <= left + size for each in level) and not _is_gutter(left, size, least, prose)
     reach = EVEN * em(run[0]) / 2
-    beside = max((sum(abs(other - start) <= reach for other in starts) for start in starts), default=0)
+    places = np.array(starts, float)
+    beside = max((np.count_nonzero(np.abs(places - start) <= reach) for start in starts), default=0)
     return max(before, beside) > BESIDE * len(run)
 
 
-def _is_gutter(left: float, size: float, run: Sequence[Line], prose: Sequence[Line]) -> bool:
-    """Whether the column before what begins at `left` has as much running text, or rows as wide as that, as it would
-    have beside one that is a column too."""
-    ends = _ending_before(left, size, prose)
-    return ends >= 2 and ends + sum(_is_wide(row) for row in run) >= BESIDE * len(run)
+def _is_gutter(left: float, size: float, least: float, prose: Sequence[Line]) -> bool:
+    """Whether the column before what begins at `left` has as much running text as it would have beside one that is a
+    column too. least: lines of it."""
+    return _ending_before(left, size, prose) >= max(2, least)
 
 
 def _is_address(run: Sequence[Line]) -> bool:

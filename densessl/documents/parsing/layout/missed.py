@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+import numpy as np
+
 from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows
 from densessl.documents.parsing.layout.paragraphs import LEADING, SIZES, items
 from densessl.documents.parsing.layout.text import counted, number_of
@@ -99,13 +101,17 @@ def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str,
 def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
     """Of groups of a word in each line, those that count the lines of a page, from top to bottom."""
     counting = [place for place in places if all(len(line.words) == 1 and _counts(line.text) for line in groups[place])]
+    ends = [[line.bbox[2] for line in groups[place]] for place in counting]
+    ends = np.array([(min(each), max(each)) for each in ends], float).reshape(-1, 2)
     best: list[int] = []
     for first in counting:
         edge, size = groups[first][0].bbox[2], em(groups[first][0])
-        column = [each for each in counting if all(abs(line.bbox[2] - edge) <= size / 2 for line in groups[each])]
+        column = [counting[each] for each in np.flatnonzero((np.abs(ends - edge) <= size / 2).all(1))]
+        if not len(best) < len(column) <= CROWDED:
+            continue
         values = [int(line.text) for place in column for line in groups[place]]
         rising = [below - above for above, below in zip(values, values[1:], strict=False)]
-        if len(values) >= NUMBERED and len(set(rising)) == 1 and rising[0] > 0 and len(column) > len(best):
+        if len(values) >= NUMBERED and len(set(rising)) == 1 and rising[0] > 0:
             best = column
     return best
 

@@ -7,13 +7,19 @@ block crosses, and strips are put together again as long as one gutter runs thro
 title or a figure across the columns stands alone for that; all else is read column by column. Strips part as well where
 a column begins anew after it had ended, as under a heading that stands over two columns, and where the blocks of a
 narrow column begin at the heights of those beside them, as terms and what they mean do, which are read row by row.
-Blocks that neither a strip nor a gutter divides are read above and below the widest of them.
+Blocks that neither a strip nor a gutter divides are read above and below the widest of them. More blocks than a page
+has, as of drawings that were taken for text, are read row by row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect, bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from statistics import median
+from typing import NamedTuple
+
+import numpy as np
 
 from densessl.documents.parsing.model import Box
 
@@ -26,7 +32,33 @@ LEVEL = 8.0  # points by which the tops of what stands in one row may differ
 OVER, BESIDE = 0.5, 0.25  # of the height of all blocks: most that may reach over a gutter, least on each side of it
 LEAST = 0.3  # of the width of all of them, which a column has at least that is of running text
 EVEN = 3.0  # points by which those of columns may that begin below one heading
+CROWDED = 600  # blocks, above which they are read row by row
+DEEP = 100  # cuts within each other, and what is left then row by row
 FLOWING = ("text", "list_item", "other", "code")
+
+
+class _Page:
+    """Blocks of a page and what they take of it, (from, to) in points, less what they may reach into neighbours."""
+
+    def __init__(self, boxes: Sequence[Box], types: Sequence[str]):
+        self.boxes, self.types = boxes, types
+        self.across = [_shrunk(box, 0) for box in boxes]
+        self.down = [_shrunk(box, 1) for box in boxes]
+
+
+class _Column(NamedTuple):
+    """Blocks that no gutter parts."""
+
+    blocks: list[int]
+    left: float  # in points, less what blocks may reach into neighbours
+    right: float
+    start: float  # in points, all of the blocks
+    end: float
+    text: float  # the width of the widest block of running text, below 0 without any
+
+    @property
+    def width(self) -> float:
+        return self.end - self.start
 
 
 def reading_order(boxes: Sequence[Box], types: Sequence[str], width: float) -> list[int]:
@@ -38,23 +70,24 @@ def reading_order(boxes: Sequence[Box], types: Sequence[str], width: float) -> l
     headers = [each for each in everything if types[each] == "page_header"]
     footers = [each for each in everything if types[each] == "page_footer"]
     body = [each for each in everything if types[each] not in ("page_header", "page_footer")]
-    feet = _feet(body, boxes, types)
+    page = _Page(boxes, types)
+    feet = _feet(body, boxes, types) if len(body) <= CROWDED else set()
     body = [each for each in body if each not in feet]
-    notes = _notes(body, boxes, types, width)
-    order = _cut([each for each in body if each not in notes], boxes, types)
+    notes = _notes(body, page, width) if len(body) <= CROWDED else set()
+    order = _cut([each for each in body if each not in notes], page)
     for note in sorted(notes, key=lambda each: boxes[each][1]):
         order.insert(_behind(note, order, boxes, notes), note)
-    return _rows(headers, boxes) + order + _cut(sorted(feet), boxes, types) + _rows(footers, boxes)
+    return _rows(headers, page) + order + _cut(sorted(feet), page) + _rows(footers, page)
 
 
 def by_columns(boxes: Sequence[Box]) -> list[int]:
     """The places of boxes, such as those of lines, in reading order when all are of one kind."""
-    return _cut(list(range(len(boxes))), boxes, ["text"] * len(boxes))
+    return _cut(list(range(len(boxes))), _Page(boxes, ["text"] * len(boxes)))
 
 
 def gutters(boxes: Sequence[Box]) -> list[tuple[float, float]]:
     """Between the columns that most of a page's blocks stand in, (left, right) in points."""
-    return _gutters(list(range(len(boxes))), boxes)
+    return _gutters(list(range(len(boxes))), _Page(boxes, ["text"] * len(boxes)))
 
 
 def tau(order: Sequence[int]) -> float:
@@ -74,17 +107,19 @@ def _feet(body: list[int], boxes: Sequence[Box], types: Sequence[str]) -> set[in
     }
 
 
-def _notes(body: list[int], boxes: Sequence[Box], types: Sequence[str], width: float) -> set[int]:
+def _notes(body: list[int], page: _Page, width: float) -> set[int]:
     """Narrow blocks outside of what wide blocks take, where most of the page's blocks are wide."""
+    boxes, types = page.boxes, page.types
     wide = [each for each in body if boxes[each][2] - boxes[each][0] >= WIDE * width]
     area = sum(_area(boxes[each]) for each in body if types[each] in FLOWING)
     if sum(_area(boxes[each]) for each in wide if types[each] in FLOWING) < 0.5 * area or not area:
         return set()
     left = median(boxes[each][0] for each in wide)
     right = median(boxes[each][2] for each in wide)
-    narrow = [each for each in body if _width([each], boxes) <= NARROW * (right - left) and types[each] != "heading"]
+    most = NARROW * (right - left)
+    narrow = [each for each in body if boxes[each][2] - boxes[each][0] <= most and types[each] != "heading"]
     before = [each for each in narrow if boxes[each][2] <= left + MOST]
-    if _are_rows([before, wide], boxes):
+    if before and _are_rows([_column(before, page), _column(wide, page)], boxes):
         before = []
     return {*before, *(each for each in narrow if boxes[each][0] >= right - MOST)}
 
@@ -100,38 +135,57 @@ def _behind(note: int, order: list[int], boxes: Sequence[Box], notes: set[int]) 
     return place
 
 
-def _cut(blocks: list[int], boxes: Sequence[Box], types: Sequence[str]) -> list[int]:
+def _cut(blocks: list[int], page: _Page, depth: int = 0) -> list[int]:
     if len(blocks) < 2:
         return list(blocks)
+    if len(blocks) > CROWDED or depth > DEEP:
+        return _downwards(blocks, page)
     order: list[int] = []
-    for group in _groups(_strips(blocks, boxes), boxes, types):
-        columns = _columns(group, boxes)
+    for group in _groups(_strips(blocks, page), page):
+        columns = _columns(group, page)
         if len(columns) > 1:
             for column in columns:
-                order += _cut(column, boxes, types)
+                order += _cut(column, page, depth + 1)
         elif len(group) < len(blocks):
-            order += _cut(group, boxes, types)
+            order += _cut(group, page, depth + 1)
         else:
-            order += _around_widest(group, boxes, types)
+            order += _around_widest(group, page, depth + 1)
     return order
 
 
-def _around_widest(blocks: list[int], boxes: Sequence[Box], types: Sequence[str]) -> list[int]:
+def _around_widest(blocks: list[int], page: _Page, depth: int) -> list[int]:
     """What no white space divides, above, the widest, and below."""
+    boxes = page.boxes
     widest = max(blocks, key=lambda each: (boxes[each][2] - boxes[each][0], -each))
-    middle = _middle(boxes[widest])
-    rest = [each for each in blocks if each != widest]
-    above = [each for each in rest if (_middle(boxes[each]), boxes[each][0]) < (middle, boxes[widest][0])]
-    below = [each for each in rest if each not in set(above)]
-    return _cut(above, boxes, types) + [widest] + _cut(below, boxes, types)
+    here = _middle(boxes[widest]), boxes[widest][0]
+    above, below = [], []
+    for each in blocks:
+        if each != widest:
+            (above if (_middle(boxes[each]), boxes[each][0]) < here else below).append(each)
+    return _cut(above, page, depth) + [widest] + _cut(below, page, depth)
 
 
-def _strips(blocks: list[int], boxes: Sequence[Box]) -> list[list[int]]:
+def _downwards(blocks: list[int], page: _Page) -> list[int]:
+    """Column by column where gutters run from top to bottom, each row by row; a row is what has its middle beside the
+    highest block of it."""
+    order: list[int] = []
+    for column in _columns(blocks, page):
+        rows: list[list[int]] = []
+        for block in sorted(column, key=lambda each: _middle(page.boxes[each])):
+            if rows and _middle(page.boxes[block]) < page.boxes[rows[-1][0]][3]:
+                rows[-1].append(block)
+            else:
+                rows.append([block])
+        order += [each for row in rows for each in sorted(row, key=lambda block: page.boxes[block][0])]
+    return order
+
+
+def _strips(blocks: list[int], page: _Page) -> list[list[int]]:
     """Blocks from top to bottom, parted at every height that none of them crosses."""
     strips: list[list[int]] = []
     end = float("-inf")
-    for block in sorted(blocks, key=lambda each: (_shrunk(boxes[each], 1)[0], boxes[each][0])):
-        top, bottom = _shrunk(boxes[block], 1)
+    for block in sorted(blocks, key=lambda each: (page.down[each][0], page.boxes[each][0])):
+        top, bottom = page.down[block]
         if strips and top < end:
             strips[-1].append(block)
         else:
@@ -140,12 +194,12 @@ def _strips(blocks: list[int], boxes: Sequence[Box]) -> list[list[int]]:
     return strips
 
 
-def _columns(blocks: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:
+def _columns(blocks: Sequence[int], page: _Page) -> list[list[int]]:
     """Blocks from left to right, parted where a gutter runs from top to bottom."""
     columns: list[list[int]] = []
     end = float("-inf")
-    for block in sorted(blocks, key=lambda each: _shrunk(boxes[each], 0)[0]):
-        left, right = _shrunk(boxes[block], 0)
+    for block in sorted(blocks, key=lambda each: page.across[each][0]):
+        left, right = page.across[block]
         if columns and left < end + GUTTER:
             columns[-1].append(block)
         else:
@@ -154,54 +208,90 @@ def _columns(blocks: Sequence[int], boxes: Sequence[Box]) -> list[list[int]]:
     return columns
 
 
-def _groups(strips: list[list[int]], boxes: Sequence[Box], types: Sequence[str]) -> list[list[int]]:
+def _column(blocks: list[int], page: _Page) -> _Column:
+    boxes = [page.boxes[each] for each in blocks]
+    flowing = [box[2] - box[0] for each, box in zip(blocks, boxes, strict=True) if page.types[each] in FLOWING]
+    left, right = min(page.across[each][0] for each in blocks), max(page.across[each][1] for each in blocks)
+    start, end = min(box[0] for box in boxes), max(box[2] for box in boxes)
+    return _Column(blocks, left, right, start, end, max(flowing, default=-1.0))
+
+
+def _together(columns: Iterable[_Column]) -> list[_Column]:
+    """Columns of any blocks as those of all of them, from left to right."""
+    found: list[_Column] = []
+    for column in sorted(columns, key=attrgetter("left")):
+        if not found or column.left >= found[-1].right + GUTTER:
+            found.append(column)
+            continue
+        blocks, left, right, start, end, text = found[-1]
+        blocks, right = blocks + column.blocks, max(right, column.right)
+        start, end, text = min(start, column.start), max(end, column.end), max(text, column.text)
+        found[-1] = _Column(blocks, left, right, start, end, text)
+    return found
+
+
+def _groups(strips: list[list[int]], page: _Page) -> list[list[int]]:
     """Strips put together as long as a gutter runs through them and no column begins anew."""
     groups: list[list[list[int]]] = []
-    gutters = _gutters([block for strip in strips for block in strip], boxes)
+    columns: list[_Column] = []  # of the last group
+    gutters = _gutters([block for strip in strips for block in strip], page)
     for strip in strips:
-        if not groups or not _goes_on(groups[-1], strip, boxes, gutters):
+        own = [_column(blocks, page) for blocks in _columns(strip, page)]
+        both = _together([*columns, *own])
+        if not groups or not _goes_on(columns, own, both, gutters, page):
             groups.append([strip])
+            columns = own
             continue
-        lone = _begins_anew([*groups[-1], strip], boxes, types)
+        lone = _begins_anew([*groups[-1], strip], both, page)
         if lone is None:
             groups[-1].append(strip)
+            columns = both
         else:  # what stood alone before the column began again is of what follows
             before, after = groups[-1][:lone], groups[-1][lone:]
             groups[-1:] = [*([before] if before else []), *([one] for one in after), [strip]]
+            columns = own
     return [[block for strip in group for block in strip] for group in groups]
 
 
 def _goes_on(
-    group: list[list[int]], strip: list[int], boxes: Sequence[Box], gutters: list[tuple[float, float]]
+    columns: list[_Column],
+    own: list[_Column],
+    both: list[_Column],
+    gutters: list[tuple[float, float]],
+    page: _Page,
 ) -> bool:
     """Whether a gutter, one of these if there are any, runs through a group and the strip below it, and parts columns
-    that are no rows."""
-    columns = _columns([block for each in [*group, strip] for block in each], boxes)
-    if len(columns) < 2:
+    that are no rows. columns: of the group. own: of the strip. both: of the two together."""
+    if len(both) < 2:
         return False
     if gutters:
-        sides = [[edge for block in column for edge in _shrunk(boxes[block], 0)] for column in columns]
-        between = [(max(left), min(right)) for left, right in zip(sides, sides[1:], strict=False)]
-        fine = any(a < d and c < b for a, b in between for c, d in gutters)
+        ends = [right for _, right in gutters]
+        fine = False
+        for before, behind in zip(both, both[1:], strict=False):
+            first = bisect(ends, before.right)
+            fine = fine or first < len(ends) and gutters[first][0] < behind.left
     else:  # none of theirs may end here
-        fine = all(len(_columns(each, boxes)) <= len(columns) for each in (sum(group, []), strip))
-    return fine and not _are_rows(columns, boxes)
+        fine = max(len(columns), len(own)) <= len(both)
+    return fine and not _are_rows(both, page.boxes)
 
 
-def _gutters(blocks: list[int], boxes: Sequence[Box]) -> list[tuple[float, float]]:
+def _gutters(blocks: list[int], page: _Page) -> list[tuple[float, float]]:
     """The gutters of most of these blocks, as (left, right): those that few reach over and that have many on each side,
     in points of height. Of neighbours the one that fewest reach over, since one column may be ragged."""
-    edges = sorted({edge for block in blocks for edge in _shrunk(boxes[block], 0)})
-    whole = _covered(blocks, boxes)
+    blocks = sorted(blocks, key=lambda each: (page.boxes[each][1], page.boxes[each][3]))
+    heights = np.array([(page.boxes[each][1], page.boxes[each][3]) for each in blocks], float).reshape(-1, 2)
+    lefts, rights = np.array([page.across[each] for each in blocks], float).reshape(-1, 2).T
+    edges = sorted({edge for block in blocks for edge in page.across[block]})
+    whole = _covered(heights)
+    least = BESIDE * whole
+    # What stands before an edge grows from left to right, and what stands behind it shrinks.
+    first = bisect_left(edges, least, key=lambda edge: _covered(heights[rights <= edge]))
+    last = bisect_right(edges, -least, key=lambda edge: -_covered(heights[lefts >= edge]))
+    edges = edges[first:last]
     runs: list[list[tuple[float, float, float]]] = []  # (points that are reached over, left, right), side by side
     for left, right in zip(edges, edges[1:], strict=False):
-        over = [each for each in blocks if _shrunk(boxes[each], 0)[0] <= left and _shrunk(boxes[each], 0)[1] >= right]
-        reached = _covered(over, boxes)
+        reached = _covered(heights[(lefts <= left) & (rights >= right)])
         if reached > OVER * whole:
-            continue
-        before = [each for each in blocks if _shrunk(boxes[each], 0)[1] <= left]
-        behind = [each for each in blocks if _shrunk(boxes[each], 0)[0] >= right]
-        if min(_covered(before, boxes), _covered(behind, boxes)) < BESIDE * whole:
             continue
         if runs and runs[-1][-1][2] == left:
             runs[-1].append((reached, left, right))
@@ -211,62 +301,69 @@ def _gutters(blocks: list[int], boxes: Sequence[Box]) -> list[tuple[float, float
     return [min(run)[1:] for run in wide if run]
 
 
-def _covered(blocks: list[int], boxes: Sequence[Box]) -> float:
-    """Points of height that blocks take, those beside each other once."""
-    covered, end = 0.0, float("-inf")
-    for top, bottom in sorted((boxes[block][1], boxes[block][3]) for block in blocks):
-        covered += max(0.0, bottom - max(top, end))
-        end = max(end, bottom)
-    return covered
+def _covered(heights: np.ndarray) -> float:
+    """Points of height that blocks take, those beside each other once. heights: (n, 2), (top, bottom), sorted."""
+    if not len(heights):
+        return 0.0
+    tops, bottoms = heights.T
+    ends = np.maximum.accumulate(bottoms)
+    tops = np.concatenate([tops[:1], np.maximum(tops[1:], ends[:-1])])
+    return float(np.maximum(bottoms - tops, 0).cumsum()[-1])
 
 
-def _are_rows(columns: list[list[int]], boxes: Sequence[Box]) -> bool:
+def _are_rows(columns: list[_Column], boxes: Sequence[Box]) -> bool:
     """Whether the blocks of a narrow first column begin where those of the second do, two at least."""
-    if len(columns) != 2 or len(columns[0]) < 2:
+    if len(columns) != 2 or len(columns[0].blocks) < 2:
         return False
     first, second = columns
-    if _width(first, boxes) > 0.4 * _width(second, boxes):
+    if first.width > 0.4 * second.width:
         return False
-    level = sum(any(abs(boxes[a][1] - boxes[b][1]) <= LEVEL for b in second) for a in first)
-    return level >= 0.8 * len(first)
+    tops = sorted(boxes[each][1] for each in second.blocks)
+    level = 0
+    for each in first.blocks:
+        top = boxes[each][1]
+        place = bisect(tops, top)
+        level += any(abs(top - other) <= LEVEL for other in tops[max(0, place - 1) : place + 1])
+    return level >= 0.8 * len(first.blocks)
 
 
-def _begins_anew(group: list[list[int]], boxes: Sequence[Box], types: Sequence[str]) -> int | None:
+def _begins_anew(group: list[list[int]], columns: list[_Column], page: _Page) -> int | None:
     """Where in a group, strips from top to bottom, columns begin anew: a heading that stands alone in the first one
     between blocks that end at one height and such that begin at one, or strips of one side each that take turns and
-    are no columns of text. None when they go on."""
-    columns = [set(column) for column in _columns([block for strip in group for block in strip], boxes)]
-    sides = [[number for number, column in enumerate(columns) if column.intersection(strip)] for strip in group]
-    if sides[-1] == [0] and 0 not in sides[-2] and not any(_fills(strip, columns, boxes, types) for strip in group):
+    are no columns of text. None when they go on. columns: of all of its strips."""
+    boxes, lefts = page.boxes, [column.left for column in columns]
+
+    def side(block: int) -> int:
+        return bisect(lefts, page.across[block][0]) - 1
+
+    own = {side(block) for block in group[-1]}
+    if own == {0} and not any(side(block) == 0 for block in group[-2]) and not _fills(columns):
         return len(group) - 2
-    first = len(group) - 1
-    while first and sides[first - 1] == [0] and all(types[block] == "heading" for block in group[first - 1]):
-        first -= 1
-    if first == len(group) - 1 or len(columns) < 2:
+    tops: dict[int, float] = {}
+    for block in group[-1]:
+        tops[side(block)] = min(boxes[block][1], tops.get(side(block), boxes[block][1]))
+    if len(tops) < 2 or max(tops.values()) - min(tops.values()) > EVEN:
         return None
-    above = [column.intersection(block for strip in group[:first] for block in strip) for column in columns]
-    below = [column.intersection(group[-1]) for column in columns]
-    ends = [max(boxes[block][3] for block in blocks) for blocks in above if blocks]
-    tops = [min(boxes[block][1] for block in blocks) for blocks in below if blocks]
-    even = len(tops) > 1 and max(tops) - min(tops) <= EVEN
-    return first if even and max(ends, default=0.0) - min(ends, default=0.0) <= EVEN else None
+    first = len(group) - 1
+    while first and all(side(block) == 0 and page.types[block] == "heading" for block in group[first - 1]):
+        first -= 1
+    if first == len(group) - 1:
+        return None
+    ends: dict[int, float] = {}
+    for block in (block for strip in group[:first] for block in strip):
+        ends[side(block)] = max(boxes[block][3], ends.get(side(block), boxes[block][3]))
+    return first if max(ends.values(), default=0.0) - min(ends.values(), default=0.0) <= EVEN else None
 
 
-def _fills(strip: list[int], columns: list[set[int]], boxes: Sequence[Box], types: Sequence[str]) -> bool:
-    """Whether a strip has text as wide as its column, one that is wide enough to be of running text."""
-    around = _width([block for column in columns for block in column], boxes)
-    for column in columns:
-        if _width(column, boxes) < LEAST * around:
-            continue
-        blocks = [block for block in strip if block in column]
-        if any(types[each] in FLOWING and _width([each], boxes) >= 0.8 * _width(column, boxes) for each in blocks):
-            return True
-    return False
+def _fills(columns: list[_Column]) -> bool:
+    """Whether there is text as wide as its column, one that is wide enough to be of running text."""
+    around = max(column.end for column in columns) - min(column.start for column in columns)
+    return any(column.width >= LEAST * around and column.text >= 0.8 * column.width for column in columns)
 
 
-def _rows(blocks: list[int], boxes: Sequence[Box]) -> list[int]:
+def _rows(blocks: list[int], page: _Page) -> list[int]:
     """From top to bottom, in a row from left to right."""
-    return [each for strip in _strips(blocks, boxes) for each in sorted(strip, key=lambda block: boxes[block][0])]
+    return [each for strip in _strips(blocks, page) for each in sorted(strip, key=lambda block: page.boxes[block][0])]
 
 
 def _shrunk(box: Box, axis: int) -> tuple[float, float]:
@@ -282,10 +379,6 @@ def _beside(a: Box, b: Box, axis: int) -> float:
 
 def _middle(box: Box) -> float:
     return (box[1] + box[3]) / 2
-
-
-def _width(blocks, boxes: Sequence[Box]) -> float:
-    return max(boxes[each][2] for each in blocks) - min(boxes[each][0] for each in blocks)
 
 
 def _area(box: Box) -> float:

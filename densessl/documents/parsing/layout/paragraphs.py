@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from densessl.documents.parsing.layout.lines import LEADERS, em
@@ -98,7 +99,7 @@ def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Li
     round bullet, since a line of text can begin with what looks like one.
     """
     found = [marker_of(line.text) for line in lines]
-    starts = [place for place, marker in enumerate(found) if marker and _begins(place, found, lines, listed)]
+    starts = _starts(found, lines, listed) if any(found) else []
     kinds = Counter(_kind(found[place]) for place in starts)
     if not listed:
         starts = [each for each in starts if kinds[_kind(found[each])] > 1 or is_bullet(found[each])]
@@ -125,25 +126,45 @@ def _mostly_bold(line: Line) -> bool:
     return 2 * sum(len(word.text) for word in line.words if word.bold) > letters
 
 
-def _begins(place: int, found: Sequence[str | None], lines: Sequence[Line], listed: bool) -> bool:
-    """Whether an item begins with the marker that this line begins with."""
-    marker = found[place]
+def _starts(found: Sequence[str | None], lines: Sequence[Line], listed: bool) -> list[int]:
+    """The lines, of which `found` has the markers, whose marker an item begins with."""
+    marked = [place for place, marker in enumerate(found) if marker]
+    places: dict[tuple[str, int | None], list[float]] = defaultdict(list)  # the left edges of each kind and value
+    for place in marked:
+        for value in _values(found[place]) or [None]:
+            places[_kind(found[place]), value].append(lines[place].bbox[0])
+    for edges in places.values():
+        edges.sort()
+    leftmost = min(line.bbox[0] for line in lines)
+    return [place for place in marked if _begins(place, found[place], lines, listed, places, leftmost)]
+
+
+def _begins(
+    place: int,
+    marker: str,
+    lines: Sequence[Line],
+    listed: bool,
+    places: Mapping[tuple[str, int | None], list[float]],
+    leftmost: float,
+) -> bool:
+    """Whether an item begins with this marker of a line. places: the left edges of all markers, sorted, by what they
+    are and count. leftmost: the left edge of all lines."""
     if place == 0 and listed or is_bullet(marker):
         return True
-    size, left = em(lines[place]), lines[place].bbox[0]
-    alike = [
-        other
-        for other, each in enumerate(found)
-        if each
-        and other != place
-        and _kind(each) == _kind(marker)
-        and abs(lines[other].bbox[0] - left) <= ALIGNED * size
-    ]
-    if not _values(marker):  # a dash, which a line of text may begin with
-        return bool(alike) and (listed or left <= min(line.bbox[0] for line in lines) + ALIGNED * size)
-    divided = place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS))
-    steps = (abs(a - b) for other in alike for a in _values(found[other]) for b in _values(marker))
-    return not divided and 1 in steps
+    reach, left, kind, values = ALIGNED * em(lines[place]), lines[place].bbox[0], _kind(marker), _values(marker)
+    if not values:  # a dash, which a line of text may begin with
+        own = places[kind, None]
+        at = bisect_left(own, left)
+        alike = any(abs(edge - left) <= reach for edge in [*own[max(0, at - 1) : at], *own[at + 1 : at + 2]])
+        return alike and (listed or left <= leftmost + reach)
+    if place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS)):  # it is the rest of a word
+        return False
+    for value in values:
+        for edges in (places.get((kind, value - 1), []), places.get((kind, value + 1), [])):
+            at = bisect_left(edges, left)
+            if any(abs(edge - left) <= reach for edge in edges[max(0, at - 1) : at + 1]):
+                return True
+    return False
 
 
 def _kind(marker: str) -> str:

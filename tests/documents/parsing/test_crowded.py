@@ -1,0 +1,108 @@
+"""Pages with more on them than a page has: maps, drawings, what a converter has got wrong. They take seconds at most,
+where comparing each thing with every other would take minutes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+
+import pytest
+
+from densessl.documents.parsing.layout.listings import listings
+from densessl.documents.parsing.layout.missed import clusters
+from densessl.documents.parsing.layout.order import by_columns, gutters, reading_order
+from densessl.documents.parsing.layout.paragraphs import items
+from densessl.documents.parsing.layout.structure import Region, blocks_of
+from densessl.documents.parsing.model import Line, Word
+from tests.documents.parsing.setting import line
+
+LIMIT = 60.0  # seconds, of a slow machine
+
+
+def alone(text, x, y, **about):
+    words = line(text, x, y, **about)
+    return Line(words, (words[0].bbox[0], y, words[-1].bbox[2], words[0].bbox[3]))
+
+
+def scattered(count, width, height):
+    chance = random.Random(count)
+    corners = [(chance.uniform(0, 590 - width), chance.uniform(0, 790 - height)) for _ in range(count)]
+    return [(x, y, x + chance.uniform(0.5, 1) * width, y + chance.uniform(0.5, 1) * height) for x, y in corners]
+
+
+def ragged_columns():
+    """A region of text around two columns, their lines at heights of their own and of any length."""
+    chance, size = random.Random(0), 2.0
+    words = [
+        Word("word", (x, y, x + chance.uniform(100, 230), y + size), size)
+        for x in (50.0, 300.0)
+        for y in (60 + 2.3 * row + chance.uniform(0, 0.3) + x / 1000 for row in range(300))
+    ]
+    return sum(len(each.lines) for each in blocks_of([Region((40, 50, 560, 760), "Text", 0.9)], words, 600, 800, 1))
+
+
+def small_boxes():
+    return len(by_columns(scattered(10_000, 20, 8)))
+
+
+def boxes_over_each_other():
+    return len(by_columns(scattered(500, 500, 600)))
+
+
+def boxes_within_each_other():
+    return len(by_columns([(each / 4, each / 4, 600 - each / 4, 800 - each / 3) for each in range(600)]))
+
+
+def blocks_and_notes():
+    return len(reading_order(scattered(10_000, 20, 8), ["text", "footnote"] * 5_000, 600))
+
+
+def regions():
+    return len(gutters(scattered(4_000, 20, 8)) + [None] * 4_000)
+
+
+def numbers():
+    chance = random.Random(0)
+    groups = [[alone(str(chance.randrange(10, 999)), *box[:2], size=5.0)] for box in scattered(4_000, 20, 8)]
+    found, left = clusters(groups, 10.0)
+    return sum(len(lines) for _, lines in found) + sum(map(len, left))
+
+
+def items_of_a_list():
+    markers = [f"{number % 999 + 1}." for number in range(10_000)]
+    return sum(
+        len(part) for _, part in items([alone(f"{each} item", 50, 12.0 * y) for y, each in enumerate(markers)], False)
+    )
+
+
+def rows_of_a_program():
+    return sum(map(len, listings([alone("x = f(y);", 50, 12.0 * row, pitch=5.0) for row in range(20_000)], 10.0)))
+
+
+PAGES = {
+    ragged_columns: 600,
+    small_boxes: 10_000,
+    boxes_over_each_other: 500,
+    boxes_within_each_other: 600,
+    blocks_and_notes: 10_000,
+    regions: 4_000,
+    numbers: 4_000,
+    items_of_a_list: 10_000,
+    rows_of_a_program: 20_000,
+}
+
+
+def _put(queue, page):
+    queue.put(page())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
+def test_a_crowded_page_ends_and_nothing_of_it_is_lost(page):
+    start = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    queue = start.SimpleQueue()
+    process = start.Process(target=_put, args=(queue, page), daemon=True)
+    process.start()
+    process.join(LIMIT)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 0 and queue.get() == PAGES[page]
