@@ -32,11 +32,11 @@ def scattered(count, width, height):
 
 def ragged_columns():
     """A region of text around two columns, their lines at heights of their own and of any length."""
-    chance, size = random.Random(0), 2.0
+    chance, size = random.Random(0), 0.6
     words = [
         Word("word", (x, y, x + chance.uniform(100, 230), y + size), size)
         for x in (50.0, 300.0)
-        for y in (60 + 2.3 * row + chance.uniform(0, 0.3) + x / 1000 for row in range(300))
+        for y in (60 + 0.7 * row + chance.uniform(0, 0.1) + x / 1000 for row in range(1_000))
     ]
     return sum(len(each.lines) for each in blocks_of([Region((40, 50, 560, 760), "Text", 0.9)], words, 600, 800, 1))
 
@@ -46,7 +46,7 @@ def small_boxes():
 
 
 def boxes_over_each_other():
-    return len(by_columns(scattered(500, 500, 600)))
+    return len(by_columns(scattered(500, 500, 2)))
 
 
 def boxes_within_each_other():
@@ -63,7 +63,7 @@ def regions():
 
 def numbers():
     chance = random.Random(0)
-    groups = [[alone(str(chance.randrange(10, 999)), *box[:2], size=5.0)] for box in scattered(4_000, 20, 8)]
+    groups = [[alone(str(chance.randrange(10, 999)), *box[:2], size=5.0)] for box in scattered(8_000, 20, 8)]
     found, left = clusters(groups, 10.0)
     return sum(len(lines) for _, lines in found) + sum(map(len, left))
 
@@ -80,13 +80,13 @@ def rows_of_a_program():
 
 
 PAGES = {
-    ragged_columns: 600,
+    ragged_columns: 2_000,
     small_boxes: 10_000,
     boxes_over_each_other: 500,
     boxes_within_each_other: 600,
     blocks_and_notes: 10_000,
     regions: 4_000,
-    numbers: 4_000,
+    numbers: 8_000,
     items_of_a_list: 10_000,
     rows_of_a_program: 20_000,
 }

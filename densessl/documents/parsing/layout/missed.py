@@ -103,15 +103,18 @@ def _line_numbers(places: list[int], groups: Sequence[list[Line]]) -> list[int]:
     counting = [place for place in places if all(len(line.words) == 1 and _counts(line.text) for line in groups[place])]
     ends = [[line.bbox[2] for line in groups[place]] for place in counting]
     ends = np.array([(min(each), max(each)) for each in ends], float).reshape(-1, 2)
+    said = {place: [int(line.text) for line in groups[place]] for place in counting}
     best: list[int] = []
     for first in counting:
         edge, size = groups[first][0].bbox[2], em(groups[first][0])
         column = [counting[each] for each in np.flatnonzero((np.abs(ends - edge) <= size / 2).all(1))]
         if not len(best) < len(column) <= CROWDED:
             continue
-        values = [int(line.text) for place in column for line in groups[place]]
-        rising = [below - above for above, below in zip(values, values[1:], strict=False)]
-        if len(values) >= NUMBERED and len(set(rising)) == 1 and rising[0] > 0:
+        values = [value for place in column for value in said[place]]
+        if len(values) < NUMBERED:
+            continue
+        step = values[1] - values[0]
+        if step > 0 and all(below - above == step for above, below in zip(values, values[1:], strict=False)):
             best = column
     return best
 
