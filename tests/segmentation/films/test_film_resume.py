@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import resource
@@ -45,18 +44,8 @@ def test_a_stopped_film_goes_on_at_the_next_frame_to_the_same_files(tmp_path, mo
     computed = counting(monkeypatch)
     segment(settings(film, out, refine=refine, probabilities=True), silent)
     assert len(computed) == 7
-    again, whole = contents(out), contents(tmp_path / "whole")
-    assert again.keys() == whole.keys()
-    for name in whole:
-        if name.endswith(".npz"):  # half floats, whose last bit a matrix product may give either way
-            np.testing.assert_allclose(*(probabilities(each[name]) for each in (again, whole)), atol=2e-3)
-        else:
-            assert again[name] == whole[name], name
+    assert contents(out) == contents(tmp_path / "whole")
     assert any(not np.array_equal(a, b) for a, b in zip(labels(out, "film"), labels(out, "film")[1:], strict=False))
-
-
-def probabilities(data: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(data))["probabilities"].astype(np.float32)
 
 
 def forbid_backbone(monkeypatch) -> None:
