@@ -177,7 +177,8 @@ class Finding:
         if not kept:
             return None
         head = StegoHead.empty(channels=channels, dim=self.config.stego.dim, dropout=self.config.stego.dropout)
-        head.load_state_dict(load(kept.data()), assign=True)
+        weights = {name: each.clone() for name, each in load(kept.data()).items()}  # as in `load_model`
+        head.load_state_dict(weights, assign=True)
         return head
 
     def _head_of_folder(self, key: str) -> StegoHead | None:

@@ -143,7 +143,8 @@ def load_model(path: str | Path) -> tuple[Segmenter, Saved]:
             metadata = file.metadata() or {}
             _check_format(metadata.get("format", ""), path)
             record = json.loads(metadata["densessl"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: in the file they begin anywhere, and some processors' products differ in the last bit by where.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         head = None if record["head"] is None else StegoHead.empty(**record["head"])
         model = Segmenter(head, tensors["centres"], tensors.get("bias"))
         model.load_state_dict(tensors, assign=True)
