@@ -20,12 +20,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from densessl.apps.jobs import FAILED
 from densessl.apps.making import Ask, Busy, Makers
 from densessl.apps.parsing import Parsed
 from densessl.apps.resemblance import Heat, Resemblance
 from densessl.apps.segments import Segmentation
 from densessl.apps.service import RunShown, Service
-from densessl.apps.sessions import Entry, Gone
+from densessl.apps.sessions import GONE, NO_ROOM, Entry, Gone
 from densessl.errors import UserError
 from densessl.files import FULL, stems
 
@@ -34,9 +35,6 @@ EDITS = 1 << 16  # bytes of edits
 STILL = {"Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "private, no-store"}
 SHOWN = {"Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "private, max-age=3600"}
 MADE = "made"  # the folder of files that are made to be sent: none is made in that of a result, which may be removed
-GONE = "This result is no longer kept: run it again."
-NO_ROOM = "There is no room for this file at the moment: try again in some minutes."
-FAILED = "Something went wrong in the application. What it was stands in its log."
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Files:
                 return
             ask()
             if self.sessions.room() <= 0:
-                raise Busy(NO_ROOM)
+                raise Busy(NO_ROOM.format("this file"))
             asked.write(path, ask)
             if asked.kept is not None:
                 os.replace(path, asked.kept)
@@ -128,7 +126,7 @@ class Files:
         if isinstance(error, FileNotFoundError):
             return PlainTextResponse(GONE, 404)
         if isinstance(error, OSError) and error.errno in FULL:
-            return PlainTextResponse(NO_ROOM, 503)
+            return PlainTextResponse(NO_ROOM.format("this file"), 503)
         traceback.print_exception(error, file=sys.stderr)
         return PlainTextResponse(FAILED, 500)
 

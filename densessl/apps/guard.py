@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from densessl.apps.files import Files
 from densessl.apps.service import Service
-from densessl.apps.sessions import COOKIE, IDLE
+from densessl.apps.sessions import COOKIE, IDLE, NO_ROOM
 
 CLOSED = re.compile(
     r"(/gradio_api)?/(proxy=|stream/|process_recording|vibe-|undo-vibe|monitoring|dev/|deep_link|component_server"
@@ -35,7 +35,7 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-FULL = "There is no room for uploads at the moment: try again in some minutes."
+FULL = NO_ROOM.format("uploads")
 BODY = 1 << 20  # bytes of a request that is no upload
 STEP = 16 << 20  # bytes of an upload after which it is asked again whether there is room
 MORE = 1e6  # bytes of an upload beside its files: their names, and what stands between them

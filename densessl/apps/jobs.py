@@ -12,6 +12,9 @@ from densessl.errors import UserError
 Tell = Callable[[float, str], None]  # share that is done, from 0 to 1, and what is being done
 
 
+FAILED = "Something went wrong in the application. What it was stands in its log."
+
+
 class Stopped(UserError):
     """A request that its user stopped."""
 

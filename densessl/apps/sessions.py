@@ -31,6 +31,10 @@ BLOCK = 512  # bytes in which the system counts what files take
 LOOK = 15.0  # seconds between two looks for what is old
 
 
+GONE = "This result is no longer kept: run it again."
+NO_ROOM = "There is no room for {} at the moment: try again in some minutes."
+
+
 class Gone(UserError):
     """A result that is no longer kept, or never was, or is another user's: nobody is told which."""
 
@@ -67,7 +71,7 @@ class Sessions:
     def begin(self, owner: str | None) -> Entry:
         """A result to be filled, with an empty folder; raises `UserError` when the disk has no room for more."""
         if self.room() <= 0:
-            raise UserError("There is no room for results at the moment: try again in some minutes.")
+            raise UserError(NO_ROOM.format("results"))
         token = secrets.token_hex(16)
         folder = self.results / token
         folder.mkdir()
@@ -91,7 +95,7 @@ class Sessions:
         with self._lock:
             entry = self._entries.get(token)
             if entry is None or (entry.owner is not None and entry.owner != owner):
-                raise Gone("This result is no longer kept: run it again.")
+                raise Gone(GONE)
             entry.used = time.monotonic()
             return entry
 
@@ -120,7 +124,7 @@ class Sessions:
         with self._lock:
             if not target.is_file():
                 if self.room() <= 0:
-                    raise UserError("There is no room for uploads at the moment: try again in some minutes.")
+                    raise UserError(NO_ROOM.format("uploads"))
                 folder.mkdir(parents=True, exist_ok=True)
                 with writing(target) as temporary:
                     shutil.copyfile(path, temporary)

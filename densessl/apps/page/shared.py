@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from densessl.apps.guard import owner_of
-from densessl.apps.jobs import Job, Stopped
+from densessl.apps.jobs import FAILED, Job, Stopped
 from densessl.apps.service import Service, Upload
 from densessl.data.images import SUFFIXES
 from densessl.errors import RunStopped, UserError
@@ -23,7 +23,6 @@ OTHER = "other"  # the kind of what has no button that stops it
 WORK = "work"  # events that share the places for work
 PICTURES = sorted(SUFFIXES)
 UNFIT = "This is not what the call takes, or a file that is no longer kept: see Use via API, and upload files anew."
-FAILED = "Something went wrong in the application. What it was stands in its log."
 
 
 def drop(**settings: Any) -> gr.File:

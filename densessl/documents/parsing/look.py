@@ -16,7 +16,7 @@ from densessl.data.sources import Source
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.drawings import is_drawing
-from densessl.documents.parsing.layout.lines import LEADERS
+from densessl.documents.parsing.layout.lines import LEADERS, holds
 from densessl.documents.parsing.layout.regions import settled
 from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
@@ -118,7 +118,7 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
     which dots lead to their numbers, are none."""
     if type_of(region.label) != "table":
         return True
-    own = _within(region, words)
+    own = [word for word in words if holds(region.bbox, word.bbox)]
     dotted = sum(not word.text.strip(LEADERS) for word in own)
     return region.score >= TABLE and dotted <= DOTTED * len(own)
 
@@ -127,18 +127,9 @@ def _as_shown(region: Region, words: Sequence[Word], picture: np.ndarray, scale:
     """The region, as a figure if it is a table that is drawn. scale: pixels a point."""
     if type_of(region.label) != "table":
         return region
-    own, box = _within(region, words), region.bbox
+    own, box = [word for word in words if holds(region.bbox, word.bbox)], region.bbox
     drawing = is_drawing(picture, box, own, scale, lambda: read_table(own, box, picture, scale))
     return replace(region, drawing=drawing)
-
-
-def _within(region: Region, words: Sequence[Word]) -> list[Word]:
-    x0, y0, x1, y1 = region.bbox
-    return [word for word in words if x0 <= _middle(word, 0) <= x1 and y0 <= _middle(word, 1) <= y1]
-
-
-def _middle(word: Word, axis: int) -> float:
-    return (word.bbox[axis] + word.bbox[axis + 2]) / 2
 
 
 def _regions(found: Found, classes: Sequence[str], scale: tuple[float, float]) -> list[Region]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from densessl.documents.parsing.layout.lines import boxed, em, gap
+from densessl.documents.parsing.layout.lines import boxed, em, gap, holds
 from densessl.documents.parsing.layout.listings import listings, looks_like_code
 from densessl.documents.parsing.layout.regions import HOLDERS, Region
 from densessl.documents.parsing.model import FURNITURE, Box, Line, Word
@@ -66,7 +66,7 @@ def claimed(
             owner[others] = NOBODY
         else:
             regions[place] = replace(region, bbox=left, drawing=True)
-            owner[[each for each in others if not _has(left, words[each])]] = NOBODY
+            owner[[each for each in others if not holds(left, words[each].bbox)]] = NOBODY
     found = []
     for rows, places in groups:
         counts = Counter(each for place in places if (each := int(first[place])) != NOBODY for _ in words[place].text)
@@ -111,8 +111,3 @@ def _rest(box: Box, whole: Box, others: Sequence[Word], size: float) -> Box | No
 
 def _within(part: Box, word: Word, axis: int) -> bool:
     return part[axis] <= word.bbox[axis] and word.bbox[axis + 2] <= part[axis + 2]
-
-
-def _has(box: Box, word: Word) -> bool:
-    x, y = (word.bbox[0] + word.bbox[2]) / 2, (word.bbox[1] + word.bbox[3]) / 2
-    return box[0] <= x <= box[2] and box[1] <= y <= box[3]

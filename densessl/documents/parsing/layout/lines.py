@@ -57,7 +57,7 @@ def in_rows(lines: Sequence[Line]) -> list[Line]:
     """From top to bottom; those that overlap in height by more than half from left to right."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda each: each.bbox[1] + each.bbox[3]):
-        if rows and _overlap(rows[-1][0].bbox, line.bbox) > 0.5:
+        if rows and overlap(rows[-1][0].bbox, line.bbox) > 0.5:
             rows[-1].append(line)
         else:
             rows.append([line])
@@ -92,8 +92,14 @@ def on_its_side(line: Line) -> bool:
     return height > 1.5 * width and sum(len(word.text) for word in line.words) >= 3
 
 
-def _overlap(a: Box, b: Box) -> float:
-    """Of their heights, as a share of the lower one."""
+def holds(box: Box, other: Box) -> bool:
+    """Whether the middle of another box lies in a box."""
+    x, y = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
+    return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
+
+
+def overlap(a: Box, b: Box) -> float:
+    """What two boxes share of their heights, as a share of the lower one; below 0 where they do not meet."""
     return (min(a[3], b[3]) - max(a[1], b[1])) / max(min(a[3] - a[1], b[3] - b[1]), 0.01)
 
 

@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows, union
+from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows, overlap, union
 from densessl.documents.parsing.layout.missed import LARGER
 from densessl.documents.parsing.layout.text import is_marker
 from densessl.documents.parsing.model import Box, Line, Word
@@ -117,7 +117,7 @@ def _numbered(row: Line, numbers: Sequence[Line]) -> Line:
     size = em(row)
     for each in numbers:
         before = 0 <= row.bbox[0] - each.bbox[2] <= NUMBER * size
-        if before and _level(row, each) and em(each) <= size:
+        if before and overlap(row.bbox, each.bbox) > 0.5 and em(each) <= size:
             return _together(each, row)
     return row
 
@@ -143,7 +143,11 @@ def _rows(typed: Sequence[Line], prose: Sequence[Line]) -> list[Line]:
     """Typed lines, those beside each other together, unless they are of two columns."""
     rows: list[Line] = []
     for line in in_rows(typed):
-        if rows and _level(rows[-1], line) and not _is_column(rows[-1].bbox, line.bbox, em(line), prose):
+        if (
+            rows
+            and overlap(rows[-1].bbox, line.bbox) > 0.5
+            and not _is_column(rows[-1].bbox, line.bbox, em(line), prose)
+        ):
             rows[-1] = _together(rows[-1], line)
         else:
             rows.append(line)
@@ -195,7 +199,7 @@ def _follows(run: _Run, row: Line, size: float, prose: Sequence[Line]) -> bool:
     last, around = run.rows[-1], run.box
     if max(size, run.size) > SIZE * min(size, run.size) or row.bbox[1] - last.bbox[3] > APART * size:
         return False
-    if gap(around, row.bbox, 0) > ASIDE * size or _level(last, row):
+    if gap(around, row.bbox, 0) > ASIDE * size or overlap(last.bbox, row.bbox) > 0.5:
         return False
     first, second = sorted((around, row.bbox))
     if second[0] > first[2] and _is_column(first, second, size, prose):
@@ -213,7 +217,7 @@ def _are_terms(run: Sequence[Line], prose: Sequence[Line]) -> bool:
     before, starts = 0, []
     least = BESIDE * len(run) - sum(map(_is_wide, run))
     for row in run:
-        level = [each for each in prose if _level(row, each)]
+        level = [each for each in prose if overlap(row.bbox, each.bbox) > 0.5]
         size, left, right = em(row), row.bbox[0], row.bbox[2]
         behind = min((each.bbox[0] for each in level if each.bbox[0] >= right - size), default=None)
         starts += [behind] if behind is not None and not _is_gutter(behind, size, least, prose) else []
@@ -249,12 +253,6 @@ def _is_of_paragraph(run: Sequence[Line], prose: Sequence[Line]) -> bool:
         if even and below and _is_wide(run[-1]) and box[2] >= each.bbox[2] - 2 * size:
             return True
     return False
-
-
-def _level(line: Line, other: Line) -> bool:
-    """Whether two lines are of one height."""
-    shared = min(line.bbox[3], other.bbox[3]) - max(line.bbox[1], other.bbox[1])
-    return shared > 0.5 * min(line.bbox[3] - line.bbox[1], other.bbox[3] - other.bbox[1])
 
 
 def _middle(line: Line) -> float:

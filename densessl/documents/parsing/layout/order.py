@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from densessl.documents.parsing.layout.lines import gap
 from densessl.documents.parsing.model import Box
 
 GUTTER = 4.0  # points that two columns are apart
@@ -103,7 +104,7 @@ def _feet(body: list[int], boxes: Sequence[Box], types: Sequence[str]) -> set[in
         each
         for each in body
         if types[each] == "footnote"
-        and not any(_beside(boxes[each], other, 0) > 0 and other[1] >= boxes[each][3] - MOST for other in rest)
+        and not any(gap(boxes[each], other, 0) < 0 and other[1] >= boxes[each][3] - MOST for other in rest)
     }
 
 
@@ -370,11 +371,6 @@ def _shrunk(box: Box, axis: int) -> tuple[float, float]:
     """Where a block begins and ends, less what it may reach into its neighbour."""
     slack = min(SLACK * (box[axis + 2] - box[axis]), MOST) / 2
     return box[axis] + slack, box[axis + 2] - slack
-
-
-def _beside(a: Box, b: Box, axis: int) -> float:
-    """Points along the axis that two boxes share."""
-    return min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
 
 
 def _middle(box: Box) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from densessl.documents.matching import ious, shares
-from densessl.documents.parsing.layout.lines import em
+from densessl.documents.parsing.layout.lines import em, gap
 from densessl.documents.parsing.layout.text import is_marker
 from densessl.documents.parsing.model import Box, Line, Word
 
@@ -108,16 +108,12 @@ def _several(holder: Region, inner: Sequence[Region], has: np.ndarray) -> bool:
     tables = [each for each in inner if each.type == "table"]
     if holder.type != "table" or not tables:
         return False
-    apart = all(a is b or not _meet(a.bbox, b.bbox) for a in tables for b in tables)
+    apart = all(a is b or gap(a.bbox, b.bbox, 0) >= 0 or gap(a.bbox, b.bbox, 1) >= 0 for a in tables for b in tables)
     if len(tables) > 1 and apart and np.mean([each.score for each in tables]) >= holder.score - SURER:
         return True
     texts = [(each.score, share) for each, share in zip(inner, has, strict=True) if each.type not in HOLDERS and share]
     scores, shares_of = np.array(texts).reshape(-1, 2).T
     return shares_of.sum() >= AROUND and np.average(scores, weights=shares_of) >= holder.score - 2 * SURER
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
 
 
 def held(regions: Sequence[Region], words: Sequence[Word]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ from densessl.documents.parsing.tables.rules import Rule
 from densessl.documents.parsing.tables.textrows import Placed
 
 FIT = 0.16  # of a span's width: how far from its middle a header that spans may stand
+SLACK = 2.0  # points that a line may end too soon
 
 
 def place(phrases: Sequence[Phrase], cuts: Sequence[float], high: float) -> list[Placed]:
@@ -34,7 +35,7 @@ def span_headers(placed: Sequence[Placed], columns: int, braces: Sequence[Rule],
     """
     if columns < 3 or not placed:
         return
-    extents = _extents(placed, columns)
+    extents = extents_of(placed, columns)
     beyond = [each for each in placed if each.first > 0]
     if not beyond:
         return
@@ -59,8 +60,8 @@ def span_headers(placed: Sequence[Placed], columns: int, braces: Sequence[Rule],
             each.first, each.last = low, high
 
 
-def _extents(placed: Sequence[Placed], columns: int) -> list[tuple[float, float]]:
-    """Of what stands in each column."""
+def extents_of(placed: Sequence[Placed], columns: int) -> list[tuple[float, float]]:
+    """(left, right) of what stands in each column alone; (inf, -inf) of one without."""
     found = [(np.inf, -np.inf)] * columns
     for each in placed:
         if each.first == each.last:
@@ -77,16 +78,22 @@ def _by_braces(upper: Sequence[Placed], braces: Sequence[Rule], extents: Sequenc
         for rule in braces:
             if not bottom - 0.3 * high <= rule.at <= bottom + 0.9 * high:
                 continue
-            for low, end in rule.parts:
-                if not low - 2 <= (left + right) / 2 <= end + 2:
-                    continue
-                under = [
-                    column for column, (x0, x1) in enumerate(extents) if x1 > x0 and low - 2 <= (x0 + x1) / 2 <= end + 2
-                ]
-                if len(under) > 1:
-                    each.first, each.last = min(under), max(under)
-                    done = True
+            for under in drawn_over((left + right) / 2, rule, extents):
+                each.first, each.last = under
+                done = True
     return done
+
+
+def drawn_over(middle: float, rule: Rule, extents: Sequence[tuple[float, float]]) -> Iterator[tuple[int, int]]:
+    """The first and last column of each part of a line that runs below this x, if it is drawn over several."""
+    for low, end in rule.parts:
+        if not low - SLACK <= middle <= end + SLACK:
+            continue
+        under = [
+            column for column, (x0, x1) in enumerate(extents) if x1 > x0 and low - SLACK <= (x0 + x1) / 2 <= end + SLACK
+        ]
+        if len(under) > 1:
+            yield under[0], under[-1]
 
 
 def _shared(

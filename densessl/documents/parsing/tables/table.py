@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from densessl.documents.parsing.layout.lines import holds
 from densessl.documents.parsing.model import Box, Table, Word
 from densessl.documents.parsing.tables.cells import cells_of
 from densessl.documents.parsing.tables.grid import Grid
@@ -26,7 +27,7 @@ def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: flo
     """
     bbox = tuple(float(each) for each in np.nan_to_num(np.asarray(bbox, np.float64), posinf=1e6, neginf=-1e6))
     bbox = min(bbox[0], bbox[2]), min(bbox[1], bbox[3]), max(bbox[0], bbox[2]), max(bbox[1], bbox[3])
-    own = [word for word, box in zip(words, boxes_of(words), strict=True) if _inside(box, bbox)]
+    own = [word for word, box in zip(words, boxes_of(words), strict=True) if holds(bbox, box)]
     boxes = boxes_of(own)
     view = View.of(picture, bbox, scale) if scale > 0 and np.isfinite(scale) else None
     slope = drawn_slope(view, boxes) if view is not None else None
@@ -44,8 +45,3 @@ def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: flo
         for cell, place in zip(table.cells, places.tolist(), strict=True):
             cell.bbox = tuple(place)
     return table
-
-
-def _inside(box: np.ndarray, bbox: Box) -> bool:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return bool(bbox[0] <= x <= bbox[2] and bbox[1] <= y <= bbox[3])

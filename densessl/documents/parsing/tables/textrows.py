@@ -32,20 +32,34 @@ class Placed:
 
 
 @dataclass
-class Block:
-    """Phrases that make up a cell, or a part of one."""
+class Parts:
+    """Phrases that belong together, and the box around them."""
 
     parts: list[Placed]
-    low: int = 0
-    high: int = 0  # rows, the last included
+
+    @property
+    def left(self) -> float:
+        return min(each.phrase.bbox[0] for each in self.parts)
 
     @property
     def top(self) -> float:
         return min(each.phrase.bbox[1] for each in self.parts)
 
     @property
+    def right(self) -> float:
+        return max(each.phrase.bbox[2] for each in self.parts)
+
+    @property
     def bottom(self) -> float:
         return max(each.phrase.bbox[3] for each in self.parts)
+
+
+@dataclass
+class Block(Parts):
+    """Those that make up a cell, or a part of one."""
+
+    low: int = 0
+    high: int = 0  # rows, the last included
 
     @property
     def first(self) -> int:

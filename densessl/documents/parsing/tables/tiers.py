@@ -13,33 +13,20 @@ from itertools import pairwise
 import numpy as np
 
 from densessl.documents.parsing.tables.rules import Rule
-from densessl.documents.parsing.tables.textrows import Block, Placed, Rows, could_wrap
+from densessl.documents.parsing.tables.spans import FIT, drawn_over, extents_of
+from densessl.documents.parsing.tables.textrows import Block, Parts, Placed, Rows, could_wrap
 
-FIT = 0.16  # of a span's width: how far from its middle a name may stand
 PASSED = 0.15  # what it costs to leave a column without a name of a group, in the same unit
 WIDTH = 12  # columns that a name of a group may be believed to span without a line below it
 
 
 @dataclass
-class _Name:
-    """Phrases one below the other, and the columns they name."""
+class _Name(Parts):
+    """Those that stand one below the other, and the columns they name."""
 
-    parts: list[Placed]
     first: int = 0
     last: int = 0
     drawn: bool = False
-
-    @property
-    def left(self) -> float:
-        return min(each.phrase.bbox[0] for each in self.parts)
-
-    @property
-    def right(self) -> float:
-        return max(each.phrase.bbox[2] for each in self.parts)
-
-    @property
-    def bottom(self) -> float:
-        return max(each.phrase.bbox[3] for each in self.parts)
 
 
 @dataclass
@@ -72,11 +59,7 @@ class Columns:
 
 def columns_below(placed: Sequence[Placed], sides: Sequence[float], high: float) -> Columns:
     """By what stands in them; one without anything is as wide as its borders let it be."""
-    found = [(np.inf, -np.inf)] * (len(sides) - 1)
-    for each in placed:
-        if each.first == each.last:
-            low, end = found[each.first]
-            found[each.first] = min(low, each.phrase.bbox[0]), max(end, each.phrase.bbox[2])
+    found = extents_of(placed, len(sides) - 1)
     extents = [own if own[0] < own[1] else pair for own, pair in zip(found, pairwise(sides), strict=True)]
     return Columns(extents, sides, high)
 
@@ -183,15 +166,8 @@ def _by_line(name: _Name, columns: Columns, across: Sequence[Rule], y: float) ->
     for rule in across:
         if not name.bottom - 0.3 * columns.high <= rule.at <= max(y, name.bottom + 0.9 * columns.high):
             continue
-        for low, high in rule.parts:
-            if low - 2 <= (name.left + name.right) / 2 <= high + 2:
-                under = [
-                    column
-                    for column, (x0, x1) in enumerate(columns.extents)
-                    if x1 > x0 and low - 2 <= (x0 + x1) / 2 <= high + 2
-                ]
-                if len(under) > 1:
-                    name.first, name.last, name.drawn = under[0], under[-1], True
+        for under in drawn_over((name.left + name.right) / 2, rule, columns.extents):
+            name.first, name.last, name.drawn = *under, True
 
 
 def _assign(names: Sequence[_Name], columns: Columns, filled: set[int], taken: set[int]) -> float | None:
