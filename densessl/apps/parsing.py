@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from densessl.apps.config import AppConfig
+from densessl.config import nearest
 from densessl.data.images import UnreadableImage, decode, read_image
 from densessl.data.pages import pdf, tiff
 from densessl.data.resize import within
@@ -36,9 +37,63 @@ FORMATS = {
     "page": "PAGE 2019",
 }
 ENGINES = {"auto": "as needed", "tesseract": "Tesseract", "rapidocr": "RapidOCR", "none": "none"}
-LONGEST = 500  # letters of a range of pages
+LONGEST, LONGEST_NAME = 500, 40  # letters of a range of pages or a password, and of a format or a language
+MOST_LANGUAGES = 20
+FLAGS = ("reread", "furniture", "words", "join_tables")
 SHOWN = 1400  # pixels of the longest side of a page as it is shown
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a document.
+
+    pages: such as "1-3,7"; None or "" for all, up to the application's limit. formats: of `FORMATS`. engine: what reads
+    text where a page has none of its own, of `ENGINES`. password: of a PDF that needs one, else "". The others as
+    `ParseConfig` has them.
+    """
+
+    pages: str | None = None
+    formats: Sequence[str] = ("json", "md", "html")
+    engine: str = "auto"
+    languages: Sequence[str] = ()
+    reread: bool = False
+    furniture: bool = False
+    words: bool = False
+    join_tables: bool = False
+    password: str | None = None
+
+    def check(self) -> None:
+        """Raise `UserError` for what cannot be; whether the pages are there is seen later, by `selected`."""
+        if not _texts(self.formats):
+            raise UserError(f"Formats are a list of names: {', '.join(FORMATS)}.")
+        for each in self.formats:
+            check_known("format", each, FORMATS)
+        if not isinstance(self.pages, str | None):
+            raise UserError("Pages are a range such as 1-3,7, as text.")
+        check_known("engine", self.engine, ENGINES)
+        if not _texts(self.languages) or len(self.languages) > MOST_LANGUAGES:
+            raise UserError("Languages are a list of names as Tesseract has them, such as eng and deu.")
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name} is either true or false.")
+        if not isinstance(self.password, str | None) or len(self.password or "") > LONGEST:
+            raise UserError(f"A password is a text of at most {LONGEST} letters.")
+
+
+def _texts(given: object) -> bool:
+    """Whether it is a list of short texts."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return False
+    return all(isinstance(each, str) and len(each) <= LONGEST_NAME for each in given)
+
+
+def check_known(what: str, given: object, known: Iterable[str]) -> None:
+    """Raise `UserError` for what is not among the known."""
+    if not isinstance(given, str) or given not in known:
+        raise UserError(
+            f"There is no {what} {str(given)[:LONGEST_NAME]!r}{nearest(str(given), known)} Known: {', '.join(known)}."
+        )
 
 
 @dataclass
@@ -47,7 +102,8 @@ class Parsed:
 
     name: of the upload. source: the safe file. count: of its pages. out: the folder of what was written. numbers: of
     the pages that were parsed. Their contents stay in its JSON, and are read when they are asked for.
-    undrawn: why a page cannot be drawn, for those of which that is known: trying may take seconds.
+    undrawn: why a page cannot be drawn, for those of which that is known: trying may take seconds. password: of a PDF
+    that needs one.
     """
 
     name: str
@@ -57,6 +113,7 @@ class Parsed:
     numbers: frozenset[int]
     notes: list[str] = field(default_factory=list)
     undrawn: dict[int, str] = field(default_factory=dict)
+    password: str | None = field(default=None, repr=False)
 
     @property
     def pages(self) -> list[dict]:
@@ -92,7 +149,7 @@ class Parsed:
 
     def _page(self, index: int):
         if self.source.suffix == ".pdf":
-            return pdf.render(str(self.source), index, SHOWN)
+            return pdf.render(str(self.source), index, SHOWN, self.password)
         if self.source.suffix == ".tif":
             return decode(tiff.read_page(self.source, index))
         return read_image(self.source)
@@ -104,9 +161,7 @@ def parse_document(
     name: str,
     count: int,
     out: Path,
-    formats: Sequence[str],
-    pages: str,
-    engine: str,
+    asked: Asked,
     detector: Finder,
     config: AppConfig,
     progress: Report,
@@ -115,15 +170,23 @@ def parse_document(
     wanted = ParseConfig(
         documents=[str(source)],
         out=str(out),
-        formats=list(dict.fromkeys(["json", *formats])),  # what is shown is read from the JSON
-        pages=pages,
+        formats=list(dict.fromkeys(["json", *asked.formats])),  # what is shown is read from the JSON
+        pages=asked.pages,
         model=config.detector,
-        ocr=engine,
+        ocr=asked.engine,
+        languages=list(asked.languages),
+        reread=asked.reread,
+        furniture=asked.furniture,
+        words=asked.words,
+        join_tables=asked.join_tables,
+        password=asked.password,
         devices=config.devices,
     )
     parse(wanted, progress, detector)
     shutil.rmtree(out / RECORDS, ignore_errors=True)  # no run goes on from them
-    return read_parsed(source, name, count, out)
+    found = read_parsed(source, name, count, out)
+    found.password = asked.password
+    return found
 
 
 def read_parsed(source: Path, name: str, count: int, out: Path) -> Parsed:

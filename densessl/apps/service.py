@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,11 @@ from densessl.apps.backbones import Backbones, Choice, pictures
 from densessl.apps.config import AppConfig
 from densessl.apps.engine import Engine
 from densessl.apps.jobs import Job, Jobs, Late, Stopped
-from densessl.apps.parsing import ENGINES, FORMATS, parse_document, selected
+from densessl.apps.parsing import Asked, check_known, parse_document, selected
 from densessl.apps.resemblance import Resemblance
 from densessl.apps.segments import Segmentation
 from densessl.apps.sessions import Entry, Sessions
 from densessl.apps.worker import Picture, Worker
-from densessl.config import nearest
 from densessl.errors import UserError
 from densessl.segmentation import SegmentConfig, learn, segment_scores
 
@@ -110,7 +109,7 @@ class Service:
         """
         job = job or self.job()
         number = _segments(segments)
-        _known("method", method, METHODS)
+        check_known("method", method, METHODS)
         choice = self.backbones.choice(backbone)
         entry = self.sessions.begin(owner)
         with _removed_on_error(self.sessions, entry):
@@ -155,25 +154,13 @@ class Service:
     def parse(
         self,
         document: Upload,
-        pages: str | None = None,
-        formats: Sequence[str] = ("json", "md", "html"),
-        engine: str = "auto",
+        asked: Asked | None = None,
         owner: str | None = None,
         job: Job | None = None,
     ) -> Entry:
-        """Parse a PDF, a TIFF or a picture; the entry's payload is a `Parsed`.
-
-        pages: such as "1-3,7"; None or "" for all, up to the application's limit. formats: of `FORMATS`. engine: what
-        reads text where a page has none of its own, of `ENGINES`.
-        """
-        job = job or self.job()
-        if isinstance(formats, str) or not isinstance(formats, Sequence):
-            raise UserError(f"Formats are a list of names: {', '.join(FORMATS)}.")
-        if not isinstance(pages, str | None):
-            raise UserError("Pages are a range such as 1-3,7, as text.")
-        for each in formats:
-            _known("format", each, FORMATS)
-        _known("engine", engine, ENGINES)
+        """Parse a PDF, a TIFF or a picture; the entry's payload is a `Parsed`."""
+        job, asked = job or self.job(), asked or Asked()
+        asked.check()
         entry = self.sessions.begin(owner)
         with _removed_on_error(self.sessions, entry):
             job(0.0, "Opening the document")
@@ -181,10 +168,11 @@ class Service:
                 document.path,
                 document.name,
                 entry.folder,
+                asked.password,
                 room=self.sessions.room(),
                 wait=lambda: job(0.0, "Opening the document"),
             )
-            wanted = selected(pages, there, self.config.pages)
+            wanted = replace(asked, pages=selected(asked.pages, there, self.config.pages))
             out = entry.folder / "out"
 
             def progress(stage: str, done: int, total: int, note: str = "") -> None:
@@ -196,14 +184,12 @@ class Service:
                     name=document.name,
                     count=there,
                     out=out,
-                    formats=formats,
-                    pages=wanted,
-                    engine=engine,
+                    asked=wanted,
                     detector=self.engine.detector(),
                     config=self.config,
                     progress=progress,
                 )
-            if not (pages or "").strip() and there > self.config.pages:
+            if not (asked.pages or "").strip() and there > self.config.pages:
                 found.notes.append(f"The document has {there} pages; these are the first {self.config.pages}.")
             self.sessions.hold(entry, found, 0)
         return entry
@@ -261,10 +247,3 @@ def _segments(given: int | str) -> int | str:
     if not (text.isascii() and text.isdecimal() and 2 <= int(text[:9]) <= MOST_SEGMENTS):
         raise UserError(f"{str(given)[:20]!r} is no number of segments: give 2 to {MOST_SEGMENTS}, or auto.")
     return int(text)
-
-
-def _known(what: str, given: str, known: Sequence[str]) -> None:
-    if not isinstance(given, str) or given not in known:
-        raise UserError(
-            f"There is no {what} {str(given)[:40]!r}{nearest(str(given), known)} Known: {', '.join(known)}."
-        )

@@ -70,18 +70,25 @@ class Worker:
         return self._ask(wait, name, "kind", path, int(self.config.file_size * 1e6))[0]
 
     def document(
-        self, path: str, name: str, folder: Path, room: float = math.inf, wait: Wait = lambda: None
+        self,
+        path: str,
+        name: str,
+        folder: Path,
+        password: str | None = None,
+        room: float = math.inf,
+        wait: Wait = lambda: None,
     ) -> tuple[Path, int]:
         """A file below `folder` that is safe to be read by any process, and how many pages it has.
 
-        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. room: bytes that
-        it may take.
+        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. password: of
+        a PDF that needs one. room: bytes that it may take.
         """
         if self.kind(path, name, wait) == "pdf":
             try:
-                claimed, _ = pdf.numbers(path)
+                claimed, _ = pdf.numbers(path, password)
             except UnreadableImage as error:
-                raise UserError(_unreadable(name, error)) from None
+                hint = " Give it under More, or as password by the API." if str(error) in pdf.LOCKED else ""
+                raise UserError(_unreadable(name, error) + hint) from None
             target = folder / f"{stem(name)}.pdf"
             target.write_bytes(Path(path).read_bytes())
             return target, claimed

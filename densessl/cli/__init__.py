@@ -233,7 +233,7 @@ def parse(
     densessl parse report.pdf --out parsed --format md,json
 
     The same command again looks only at pages that are missing. Settings: pages, model, score, ocr, languages, reread,
-    furniture, words, figures, join_tables, page_side, ocr_side, workers, devices.
+    furniture, words, figures, join_tables, page_side, ocr_side, password, workers, devices.
     """
     from densessl.documents.parsing.config import resolve
 

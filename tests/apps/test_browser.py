@@ -16,12 +16,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from reportlab.lib.pdfencrypt import StandardEncryption
 
 from densessl import box
 from densessl.apps.run import Application
 from tests.apps.conftest import PHOTOGRAPHS
 from tests.apps.serving import SCRIPT, lakes, start
 from tests.apps.test_server import call, file_data, upload
+from tests.documents.parsing.pdfs import LINES, drawn, lines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -218,6 +220,24 @@ def test_parse_page_and_jump(page, tmp_path):
     before = page.locator("#pages .boxes rect").count()
     page.get_by_role("button", name="table", exact=True).click()
     assert page.locator("#pages .boxes rect").count() == before - 1
+
+
+def test_parse_with_a_password_and_words(page, tmp_path):
+    locked = drawn(tmp_path / "locked.pdf", lines, encrypt=StandardEncryption("secret", strength=128))
+    page.get_by_role("tab", name="Parse").click()
+    page.set_input_files("#parse-file input[type=file]", str(locked))
+    page.wait_for_selector("#parse-file >> text=locked")
+    page.click("#parse-start")
+    page.wait_for_selector("#pages >> text=locked.pdf cannot be read: it needs a password. Give it under More")
+    page.get_by_role("button", name="More").click()
+    page.get_by_label("words and their places in JSON").check()
+    page.get_by_label("Password").fill("secret")
+    page.get_by_label("Password").press("Enter")
+    page.wait_for_selector(f"#pages .words >> text={LINES[0]}")
+    page.wait_for_function("document.querySelector('#pages .sheet img').naturalWidth > 0")
+    shoot(page, "parse-more")
+    (read,) = json.loads(downloaded(page, "JSON"))["pages"]
+    assert any(block["lines"] for block in read["blocks"])
 
 
 def test_backbones_are_looked_at_and_chosen(page):

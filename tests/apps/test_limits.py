@@ -117,6 +117,11 @@ def test_small_files_take_the_blocks_that_they_take(application):
         ("parse", ["DOCUMENT", "", 5, "auto"]),
         ("parse", ["DOCUMENT", "", "json", "auto"]),
         ("parse", [{"path": 5}, "", ["json"], "auto"]),
+        ("parse", ["DOCUMENT", "", ["json"], "auto", "eng"]),
+        ("parse", ["DOCUMENT", "", ["json"], "auto", [["eng"]]]),
+        ("parse", ["DOCUMENT", "", ["json"], "tesseract", ["x" * 400]]),
+        ("parse", ["DOCUMENT", "", ["json"], "auto", [], "yes"]),
+        ("parse", ["DOCUMENT", "", ["json"], "auto", [], False, False, False, False, "x" * 600]),
     ],
 )
 def test_calls_that_are_none_get_a_sentence(application, capfd, name, data):

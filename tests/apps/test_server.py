@@ -22,6 +22,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pydantic import TypeAdapter
+from reportlab.lib.pdfencrypt import StandardEncryption
 
 from densessl.apps import results
 from densessl.apps.config import resolve
@@ -31,6 +32,7 @@ from densessl.demo.run import ROWS as ROWS_OF_DEMO
 from densessl.errors import UserError
 from tests.apps.conftest import PHOTOGRAPHS
 from tests.apps.serving import ROWS, SCRIPT, lakes, start
+from tests.documents.parsing.pdfs import drawn, lines
 
 FILES = [str(PHOTOGRAPHS / name) for name in ("cat.jpg", "temple.jpg")]
 
@@ -113,6 +115,26 @@ def test_parse_by_the_client(application, client, tmp_path):
         assert httpx.get(f"{application.url}files/{found['token']}/{path}", cookies=client.cookies).status_code == 404
     with pytest.raises(AppError, match="There is no page 7: the document has 2"):
         client.predict(document, "7", ["json"], "auto", api_name="/parse")
+
+
+def test_what_is_asked_of_a_document_beside_its_text_is_heeded(application, client, tmp_path):
+    locked = drawn(tmp_path / "locked.pdf", lines, encrypt=StandardEncryption("secret", strength=128))
+    wanted = {"furniture": True, "words": True, "join_tables": True, "reread": False, "languages": []}
+    found = client.predict(handle_file(str(locked)), password="secret", **wanted, api_name="/parse")
+    written = httpx.get(application.url + found["files"]["locked.json"], cookies=client.cookies).json()
+    (page,) = written["pages"]
+    assert [line["words"] for block in page["blocks"] for line in block["lines"]] and page["source"] == "pdf"
+    shown = httpx.get(f"{application.url}files/{found['token']}/page/1.jpg", cookies=client.cookies)
+    assert cv2.imdecode(np.frombuffer(shown.content, np.uint8), 1).min() < 100  # the letters are on it
+    for password, sentence in (("", "it needs a password"), ("Secret", "its password is another one")):
+        with pytest.raises(AppError, match=f"locked.pdf cannot be read: {sentence}. Give it under More"):
+            client.predict(handle_file(str(locked)), password=password, api_name="/parse")
+
+
+def test_a_call_may_leave_out_what_is_as_usual(application, tmp_path):
+    path = upload(application.url, lakes(tmp_path / "lakes.pdf").read_bytes(), "lakes.pdf").json()[0]
+    event, found = call(application.url, "parse", [file_data(path), "1"])
+    assert event == "complete" and len(found[0]["pages"]) == 1 and "lakes.md" in found[0]["files"]
 
 
 def test_the_calls_are_described(client):
@@ -276,7 +298,7 @@ def test_edits_of_any_depth_and_formats_of_any_kind_get_a_sentence(application):
     answer = httpx.post(f"{application.url}files/{found[0]['token']}/edits", content=b"[" * 60_000)
     assert answer.status_code == 400 and "Edits are a list" in answer.text
     event, said = call(application.url, "parse", [file_data(path), "", [["json"]], "auto"])
-    assert event == "error" and "There is no format" in json.dumps(said)
+    assert event == "error" and "Formats are a list of names" in json.dumps(said)
 
 
 # Each application takes the folder of uploads that Gradio knows, of which a process has one: those below come last.

@@ -33,6 +33,7 @@ from pathlib import Path
 
 import densessl
 from densessl.apps.config import AppConfig
+from densessl.apps.parsing import Asked
 from densessl.apps.service import Service, Upload
 from densessl.errors import RunStopped, UserError
 from tests.benchmarks.app_server import Refused, Server, User, inner
@@ -117,7 +118,7 @@ def _used(service: Service, path: str, parsed: bool) -> str:
     """Ask for all that a user would of one upload; the notes."""
     upload = Upload(path, Path(path).name)
     if parsed:
-        entry = service.parse(upload, "1", FORMATS, "none")
+        entry = service.parse(upload, Asked("1", FORMATS, "none"))
         entry.payload.write_page(entry.folder / "page-1.jpg", 1)
         entry.payload.write_zip(entry.folder / "all.zip")
     else:

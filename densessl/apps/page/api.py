@@ -25,6 +25,7 @@ from dataclasses import asdict
 import gradio as gr
 
 from densessl.apps.page.shared import WORK, answering, drop, owner, uploads
+from densessl.apps.parsing import FLAGS, Asked
 from densessl.apps.results import CorrespondResult, ListedBackbone, ParseResult, SegmentResult
 from densessl.apps.service import Service
 from densessl.errors import UserError
@@ -104,20 +105,28 @@ def build(service: Service) -> None:
         pages: str = "",
         formats: Sequence[str] = ("json", "md", "html"),
         engine: str = "auto",
+        languages: Sequence[str] = (),
+        reread: bool = False,
+        furniture: bool = False,
+        words: bool = False,
+        join_tables: bool = False,
+        password: str = "",
         request: gr.Request = None,
     ) -> ParseResult:
         """What a document consists of, page by page, in reading order.
 
         document: an uploaded PDF, TIFF or picture. pages: such as "1-3,7"; "" for all. formats: of json, md, html,
-        coco, hocr, alto, page; JSON is always among them. engine: "auto", "tesseract", "rapidocr" or "none". Returns
-        {"token", "name", "count", "pages", "files": {name: address}, "zip", "notes"}; pages as `densessl parse` has
-        them in its JSON.
+        coco, hocr, alto, page; JSON is always among them. engine: "auto", "tesseract", "rapidocr" or "none".
+        languages, reread, furniture, words, join_tables: as `densessl parse` has them. password: of a PDF that needs
+        one. Returns {"token", "name", "count", "pages", "files": {name: address}, "zip", "notes"}; pages as `densessl
+        parse` has them in its JSON.
         """
         with answering(service, request) as job:
             given = uploads(service, document, request)
             if not given:
                 raise UserError("There is no document: upload one and give its path.")
-            entry = service.parse(given[0], pages, formats, engine, owner(request), job)
+            asked = Asked(pages, formats, engine, languages, reread, furniture, words, join_tables, password or None)
+            entry = service.parse(given[0], asked, owner(request), job)
         base, found = f"files/{entry.token}", entry.payload
         return {
             "token": entry.token,
@@ -144,6 +153,8 @@ def build(service: Service) -> None:
         places = [gr.Number(value, label=name) for name, value in (("picture", 0), ("x", 0.5), ("y", 0.5))]
         formats = gr.JSON(["json", "md", "html"], label="formats")
         parsing = [document, gr.Textbox("", label="pages"), formats, gr.Textbox("auto", label="engine")]
+        parsing += [gr.JSON([], label="languages"), *(gr.Checkbox(False, label=name) for name in FLAGS)]
+        parsing += [gr.Textbox("", label="password", type="password")]
         ask = gr.Button()
         ask.click(segment, segmenting, answer, api_name="segment", concurrency_id=WORK)
         ask.click(correspond, [pictures, *places, backbone], answer, api_name="correspond", concurrency_id=WORK)

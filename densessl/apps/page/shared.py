@@ -139,12 +139,16 @@ def example(service: Service, paths: Sequence[Path]) -> Callable[[gr.Request], l
 
 
 def sentences(page: gr.Blocks) -> None:
-    """Have whoever calls the API with what it does not take get a sentence, rather than what Gradio says to itself."""
+    """Have whoever calls the API with what it does not take get a sentence, rather than what Gradio says to itself.
+
+    What a call leaves out at its end is as usual, so that calls written before there was more of it still work.
+    """
     whole = page.preprocess_data
 
-    async def preprocess(*given: Any, **more: Any) -> list[Any]:
+    async def preprocess(call: Any, given: Sequence[Any], *more: Any, **others: Any) -> list[Any]:
         try:
-            return await whole(*given, **more)
+            usual = [each.value for each in call.inputs[len(given) :]]
+            return await whole(call, [*given, *usual], *more, **others)
         except gr.Error:
             raise
         except Exception:

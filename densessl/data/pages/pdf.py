@@ -17,7 +17,7 @@ import numpy as np
 
 from densessl.data.images import UnreadableImage
 from densessl.data.isolated.process import Isolated, NotStarted
-from densessl.data.pages.renderer import MEMORY
+from densessl.data.pages.renderer import MEMORY, NO_PASSWORD, OTHER_PASSWORD
 from densessl.errors import UserError
 
 SECONDS = 10  # of processor time for one page, or for opening a document and counting its pages
@@ -29,6 +29,7 @@ FATAL = f"PDFium crashes on it, or needs more than {MEMORY >> 30} GiB for it"
 STUCK = f"PDFium has no answer after {WAIT} s"
 KILLED = "PDFium was killed over it, perhaps for want of memory"
 DEADLY = (SLOW, FATAL, STUCK)
+LOCKED = (NO_PASSWORD, OTHER_PASSWORD)
 
 
 class Deadly(UnreadableImage):
@@ -71,29 +72,30 @@ class Text:
     drawn: bool
 
 
-def numbers(path: str) -> tuple[int, list[int]]:
+def numbers(path: str, password: str | None = None) -> tuple[int, list[int]]:
     """How many pages a document claims, and the numbers of those that are not there; no page is rendered.
 
-    Raises `UnreadableImage` for what is no document that can be read.
+    password: of a document that needs one, here as below. Raises `UnreadableImage` for what is no document that can be
+    read.
     """
-    found = _ask("pages", path)
+    found = _ask("pages", path, password)
     return found["claimed"], found["missing"]
 
 
-def measure(path: str, number: int, side: int) -> Page:
+def measure(path: str, number: int, side: int, password: str | None = None) -> Page:
     """The size of a page, counted from 0; raises `UnreadableImage`."""
-    found = _ask("shape", path, number, side)
+    found = _ask("shape", path, password, number, side)
     return Page(tuple(found["points"]), tuple(found["pixels"]))
 
 
-def render(path: str, number: int, side: int) -> np.ndarray:
+def render(path: str, number: int, side: int, password: str | None = None) -> np.ndarray:
     """A page, counted from 0, on white: (H, W, 3) uint8 RGB, `side` px long or less; raises `UnreadableImage`."""
-    return _ask("render", path, number, side)
+    return _ask("render", path, password, number, side)
 
 
-def text(path: str, number: int) -> Text:
+def text(path: str, number: int, password: str | None = None) -> Text:
     """The text layer of a page, counted from 0; raises `UnreadableImage`."""
-    found = _ask("text", path, number)
+    found = _ask("text", path, password, number)
     return Text(**{**found, "size": tuple(found["size"]), "words": tuple(map(tuple, found["words"]))})
 
 

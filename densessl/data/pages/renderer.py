@@ -28,6 +28,7 @@ MOST_PAGES = 100_000  # of one document; one that claims more is a lie, or a pag
 DPI = 300  # of a small page, which is not blown up to the longest side
 NARROWEST = 8  # pixels
 ANNOTATIONS = 1_000  # of a page that are looked at
+NO_PASSWORD, OTHER_PASSWORD = "it needs a password", "its password is another one"
 
 
 class Refused(Exception):
@@ -47,14 +48,14 @@ class Documents:
         self._canvas = canvas
         self._open: OrderedDict[tuple, object] = OrderedDict()
 
-    def pages(self, path: str) -> dict:
+    def pages(self, path: str, password: str | None) -> dict:
         """{"claimed": pages that the document says it has, "missing": the numbers of those that are not there}.
 
         No page is rendered, and of its contents nothing is read.
         """
         import pypdfium2.raw as pdfium
 
-        document = self._document(path)
+        document = self._document(path, password)
         claimed, size = len(document), pdfium.FS_SIZEF()
         if claimed < 1:
             raise Refused("it has no pages")
@@ -65,21 +66,21 @@ class Documents:
             raise Refused(f"none of the {claimed} pages that it claims is there")
         return {"claimed": claimed, "missing": missing}
 
-    def shape(self, path: str, number: int, side: int) -> dict:
+    def shape(self, path: str, password: str | None, number: int, side: int) -> dict:
         """{"points": (width, height) of a page, "pixels": (width, height) as it is rendered}."""
         import pypdfium2.raw as pdfium
 
         size = pdfium.FS_SIZEF()
-        if not pdfium.FPDF_GetPageSizeByIndexF(self._document(path), number, size):
+        if not pdfium.FPDF_GetPageSizeByIndexF(self._document(path, password), number, size):
             raise Refused("the page cannot be loaded")
         points = size.width, size.height
         return {"points": points, "pixels": shape(*points, side)}
 
-    def render(self, path: str, number: int, side: int) -> tuple[int, int]:
+    def render(self, path: str, password: str | None, number: int, side: int) -> tuple[int, int]:
         """(height, width) of a page that it draws, RGB row by row, with its annotations and what was filled in."""
         import pypdfium2.raw as pdfium
 
-        document = self._document(path)
+        document = self._document(path, password)
         with self._page(document, number) as page:
             width, height = shape(*page.get_size(), side)
             length = width * height * 3
@@ -93,17 +94,17 @@ class Documents:
             pdfium.FPDFBitmap_Destroy(bitmap)
         return height, width
 
-    def text(self, path: str, number: int) -> dict:
+    def text(self, path: str, password: str | None, number: int) -> dict:
         """The words of a page, as `words.read` has them, those that were filled in or noted on it too."""
         import pypdfium2.raw as pdfium
 
-        document = self._document(path)
+        document = self._document(path, password)
         with self._page(document, number) as page:
             if not _written_on(page):
                 return words.read(page)
         # PDFium finds letters in the contents of a page alone. Of a document of its own, for pages are not drawn after
         # their annotations have become contents.
-        with closing(_opened(path, os.stat(path).st_size)) as document:
+        with closing(_opened(path, password, os.stat(path).st_size)) as document:
             with self._page(document, number) as page:
                 pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
             with self._page(document, number) as page:
@@ -120,16 +121,16 @@ class Documents:
         with closing(page):
             yield page
 
-    def _document(self, path: str):
+    def _document(self, path: str, password: str | None):
         try:
             about = os.stat(path)
             if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever
                 raise Refused("it is not a file")
         except OSError as error:
             raise Refused((error.strerror or str(error)).lower()) from None
-        key = path, about.st_mtime_ns, about.st_size
+        key = path, password, about.st_mtime_ns, about.st_size
         if key not in self._open:
-            self._open[key] = _opened(path, about.st_size)
+            self._open[key] = _opened(path, password, about.st_size)
         self._open.move_to_end(key)
         while len(self._open) > OPENED:
             self._open.popitem(last=False)[1].close()
@@ -161,27 +162,30 @@ def shape(width: float, height: float, side: int) -> tuple[int, int]:
     return pixels
 
 
-def _opened(path: str, size: int):
+def _opened(path: str, password: str | None, size: int):
     import pypdfium2
     import pypdfium2.raw as pdfium
 
     # By its bytes, which need not be a name in any encoding, and in a file that PDFium reads piece by piece.
     handle = pdfium.FPDF_LoadDocument(os.fsencode(path), None)
+    asked = not handle and password is not None and pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD
+    if asked:  # in UTF-8; where that does not open it PDFium tries Latin-1
+        handle = pdfium.FPDF_LoadDocument(os.fsencode(path), password.encode("utf-8", "surrogateescape"))
     if not handle:
-        raise Refused(_reason(path, size, pdfium.FPDF_GetLastError()))
+        raise Refused(_reason(path, size, pdfium.FPDF_GetLastError(), asked))
     document = pypdfium2.PdfDocument(handle)
     with suppress(pypdfium2.PdfiumError):  # else it is shown without what was filled in
         document.init_forms()
     return document
 
 
-def _reason(path: str, size: int, code: int) -> str:
+def _reason(path: str, size: int, code: int, asked: bool) -> str:
     import pypdfium2.raw as pdfium
 
     if not size:
         return "it is empty"
     if code == pdfium.FPDF_ERR_PASSWORD:
-        return "it needs a password"
+        return OTHER_PASSWORD if asked else NO_PASSWORD
     if code == pdfium.FPDF_ERR_SECURITY:
         return "it is encrypted in a way that PDFium does not know"
     try:

@@ -23,7 +23,10 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
 
 
 def open_source(
-    data: str | os.PathLike[str] | Sequence[str], split: str | None = None, page_side: int | None = None
+    data: str | os.PathLike[str] | Sequence[str],
+    split: str | None = None,
+    page_side: int | None = None,
+    password: str | None = None,
 ) -> Source:
     """Open images wherever they lie; a list of places gives them one after another.
 
@@ -40,24 +43,24 @@ def open_source(
         a video file, or a folder of them and nothing else to read: every frame is an image.
     split: a part such as "train". By default train where there is one, else the only one, else all. In a folder of
         images without classes it is a subfolder, and by default all of them are read.
-    page_side: of pages of PDFs, wherever they lie among images; see `densessl.data.sources.pages`.
+    page_side, password: of PDFs, wherever they lie among images; see `densessl.data.sources.pages`.
 
     Raises `UserError` when there is nothing to read, or no such split.
     """
     if data is None or (not isinstance(data, (str, os.PathLike)) and not isinstance(data, Sequence)):
         raise UserError(f"data={data!r} is no place of images: give a folder, a file, a glob or a list of them.")
     if isinstance(data, (str, os.PathLike)):
-        return _with_pages(_open(os.fspath(data), split), page_side)
+        return _with_pages(_open(os.fspath(data), split), page_side, password)
     if not data:
         raise UserError("The list of places in data is empty: give a folder, a file or a glob.")
-    return _joined([os.fspath(place) for place in data], split, page_side)
+    return _joined([os.fspath(place) for place in data], split, page_side, password)
 
 
-def _with_pages(source: Source, page_side: int | None) -> Source:
-    return pages.with_pages(source, page_side) if isinstance(source, files.Files) else source
+def _with_pages(source: Source, page_side: int | None, password: str | None) -> Source:
+    return pages.with_pages(source, page_side, password) if isinstance(source, files.Files) else source
 
 
-def _joined(places: Sequence[str], split: str | None, page_side: int | None) -> Source:
+def _joined(places: Sequence[str], split: str | None, page_side: int | None, password: str | None) -> Source:
     """The places one after another; files that follow on each other, as the shell makes of photos/*, are one source."""
     sources: list[Source] = []
     firsts: list[str] = []
@@ -70,7 +73,7 @@ def _joined(places: Sequence[str], split: str | None, page_side: int | None) -> 
         else:
             sources += [_open(place, split) for place in group]
         firsts += group[:1] if kind in ("images", "videos") else group
-    sources = [_with_pages(source, page_side) for source in sources]
+    sources = [_with_pages(source, page_side, password) for source in sources]
     if len(sources) == 1:
         return sources[0]
     return Concatenated(sources, [_prefix(source, place) for source, place in zip(sources, firsts, strict=True)])

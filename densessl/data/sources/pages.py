@@ -27,11 +27,11 @@ class Pages(Source):
     says so. documents: how many are not left out.
 
     Pages are rendered when they are read, one by one, and a page takes one byte of memory until then.
-    Raises `UserError` when nothing is left.
+    password: of PDFs that need one. Raises `UserError` when nothing is left.
     """
 
-    def __init__(self, files: Files, side: int = SIDE) -> None:
-        self.files, self.side = files, side
+    def __init__(self, files: Files, side: int = SIDE, password: str | None = None) -> None:
+        self.files, self.side, self._password = files, side, password
         self.root, self.classes = files.root, files.classes
         self.broken: dict[str, str] = {}
         self._there: dict[int, np.ndarray] = {}  # the pages that are there, of documents by number that lack some
@@ -58,7 +58,7 @@ class Pages(Source):
             return images.decode(tiff.read_page(path, page))
         self._check(index)
         try:
-            return pdf.render(path, page, self.side)
+            return pdf.render(path, page, self.side, self._password)
         except pdf.Deadly as error:
             self._deadly[index] = 1 + pdf.DEADLY.index(str(error))
             raise
@@ -84,7 +84,7 @@ class Pages(Source):
         if page is None or not is_pdf(path):
             return None
         self._check(index)
-        return pdf.text(path, page)
+        return pdf.text(path, page, self._password)
 
     def points(self, index: int) -> tuple[float, float] | None:
         path, page = self._place(index)
@@ -130,7 +130,7 @@ class Pages(Source):
         if not is_pdf(path):
             return tiff.count(path) if path.lower().endswith(tiff.SUFFIXES) else 1
         try:
-            claimed, missing = pdf.numbers(path)
+            claimed, missing = pdf.numbers(path, self._password)
         except UnreadableImage as error:
             self.broken[self.files.name(number)] = str(error)
             return 0
@@ -158,7 +158,7 @@ class Pages(Source):
             raise pdf.Deadly(pdf.DEADLY[self._deadly[index] - 1])
 
     def _page(self, path: str, page: int) -> pdf.Page:
-        return pdf.measure(path, page, self.side)
+        return pdf.measure(path, page, self.side, self._password)
 
     def _left_out(self) -> list[str]:
         notes = []
@@ -178,17 +178,18 @@ class Pages(Source):
         return notes
 
 
-def with_pages(files: Files, side: int | None = None) -> Source:
+def with_pages(files: Files, side: int | None = None, password: str | None = None) -> Source:
     """The files, with documents among them as their pages.
 
-    side: pixels of the longest side of a page of a PDF, `SIDE` unless given. Raises `UserError` for less than 16.
+    side: pixels of the longest side of a page of a PDF, `SIDE` unless given. password: of PDFs that need one. Raises
+    `UserError` for a side of less than 16.
     """
     side = SIDE if side is None else side
     if side < LEAST_SIDE:
         raise UserError(f"page_side={side} is the longest side of a page in pixels: give {LEAST_SIDE} or more.")
     if not any(is_pdf(name) or name.lower().endswith(tiff.SUFFIXES) for name in map(files.name, range(len(files)))):
         return files
-    pages = Pages(files, side)
+    pages = Pages(files, side, password)
     return pages if pages.documents or pages.broken else files
 
 

@@ -37,6 +37,7 @@ class ParseConfig:
         goes on over the end of a page.
     page_side: longest side in pixels of a page of a PDF as the detector, tables and figures see it; ocr_side: as the
         engine that reads it does, and the most that it is shown of a picture.
+    password: of PDFs that need one; '${oc.env:NAME}' takes it from the environment.
     workers: pages in work at once; None is one for each core. devices: of the detector, as everywhere.
     """
 
@@ -55,6 +56,7 @@ class ParseConfig:
     join_tables: bool = False
     page_side: int = 1600
     ocr_side: int = 2600
+    password: str | None = None
     workers: int | None = None
     devices: str = "auto"
 
@@ -102,6 +104,9 @@ def _ranges(pages: str) -> list[tuple[int, int | None]]:
 def resolve(documents: Sequence[str], out: str | Path, formats: Sequence[str], overrides: Sequence[str]) -> ParseConfig:
     """The checked config of a command; raises `UserError`."""
     given = {"documents": list(documents), "out": str(out), "formats": [each.strip() for each in formats]}
-    config = configs.build(ParseConfig, OmegaConf.create(given), configs.parse_overrides(overrides))
+    # As it stands: YAML would make the number 7 of 007.
+    given |= dict(each.split("=", 1) for each in overrides if each.startswith("password="))
+    others = [each for each in overrides if not each.startswith("password=")]
+    config = configs.build(ParseConfig, OmegaConf.create(given), configs.parse_overrides(others))
     config.check()
     return config

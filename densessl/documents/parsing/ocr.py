@@ -87,6 +87,14 @@ def tesseract() -> str | None:
     return shutil.which("tesseract")
 
 
+def languages() -> list[str]:
+    """The languages that Tesseract knows, as it calls them; none where it is not installed. Raises `UserError` where it
+    does not work."""
+    program = tesseract()
+    listed = _said(program, "--list-langs").splitlines()[1:] if program else []
+    return [name for name in listed if name and name != "osd"]
+
+
 def rapidocr() -> bool:
     """Whether what `RapidOCR` needs is installed."""
     return all(find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
@@ -101,24 +109,24 @@ class Tesseract:
     name: str
 
     @classmethod
-    def installed(cls, languages: Sequence[str] = ()) -> Tesseract:
-        """The one that is installed; raises `UserError`."""
+    def installed(cls, wanted: Sequence[str] = ()) -> Tesseract:
+        """The one that is installed, for these languages; raises `UserError`."""
         program = tesseract()
         if program is None:
             raise UserError(
                 "Tesseract is not installed: no program `tesseract` is on the PATH. Install it (apt install "
                 "tesseract-ocr), or choose another engine (rapidocr, none)."
             )
-        known = [name for name in _said(program, "--list-langs").splitlines()[1:] if name and name != "osd"]
+        known = languages()
         if not known:
             raise UserError("Tesseract knows no language: install one (apt install tesseract-ocr-eng).")
-        for language in languages:
+        for language in wanted:
             if language not in known:
                 raise UserError(
                     f"Tesseract does not know the language {language!r}, only {', '.join(known)}: install it "
                     f"(apt install tesseract-ocr-{language.replace('_', '-')}), or name another."
                 )
-        chosen = languages or ("eng" if "eng" in known else known[0],)
+        chosen = wanted or ("eng" if "eng" in known else known[0],)
         return cls(program, "+".join(chosen), " ".join(_said(program, "--version").split()[:2]))
 
     def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
@@ -264,7 +272,14 @@ def _version(package: str) -> str:
 
 @cache
 def _said(program: str, option: str) -> str:
-    return _run([program, option], b"")
+    """What it says of itself; raises `UserError` where it cannot even do that."""
+    try:
+        return _run([program, option], b"")
+    except UnreadableImage:
+        raise UserError(
+            f"{program} does not work: `{program} {option}` ends with an error. Install it anew, or choose another "
+            "engine (rapidocr, none)."
+        ) from None
 
 
 def _run(command: Sequence[str], given: bytes, stop: Event | None = None) -> str:

@@ -27,6 +27,7 @@ import numpy as np
 import densessl
 from densessl.backbones.load import BOX
 from densessl.data.images import UnreadableImage
+from densessl.data.pages.pdf import LOCKED
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.base import digest
 from densessl.data.sources.places import check_apart
@@ -53,7 +54,7 @@ WAIT = 0.5  # seconds between two reports
 # Formats that are read, rather than laid over the picture of the page, where words stay where they are.
 READ = ("json", "md", "html")
 # Settings that change nothing of what is found on a page.
-LATER = ("documents", "out", "formats", "pages", "furniture", "words", "join_tables", "workers", "devices")
+LATER = ("documents", "out", "formats", "pages", "furniture", "words", "join_tables", "password", "workers", "devices")
 
 
 @dataclass
@@ -104,7 +105,7 @@ def parse(config: ParseConfig, report: Report | None = None, detector: Finder | 
     """
     config.check()
     reader = engine(config.ocr, config.languages)
-    source = open_source(config.documents, page_side=config.page_side)
+    source = _opened(config, config.page_side)
     folder = Path(config.out).expanduser()
     check_apart(config.documents, folder)
     place = BOX if config.model in (None, "box") else Path(config.model).expanduser()
@@ -143,12 +144,12 @@ class Run:
         self.stop = Event()
         self.look = Looker(detector, reader, config, lambda index: self._sharp.read(index), self.stop)
         self.unreadable = Unreadable(source.broken)
-        self.summary = Summary(folder, config.formats, notes=list(source.notes))
+        self.summary = Summary(folder, config.formats, notes=[_with_hint(note) for note in source.notes])
         self.done = 0
 
     @cached_property
     def _sharp(self) -> Source:
-        return open_source(self.config.documents, page_side=self.config.ocr_side)
+        return _opened(self.config, self.config.ocr_side)
 
     def __call__(self) -> Summary:
         jobs = list(self._jobs())
@@ -296,6 +297,19 @@ def _ahead(
         if len(waiting) >= 2 * workers:
             yield waiting.popleft()
     yield from waiting
+
+
+def _opened(config: ParseConfig, side: int) -> Source:
+    """side: pixels of the longest side of a page of a PDF."""
+    try:
+        return open_source(config.documents, page_side=side, password=config.password)
+    except UserError as error:
+        raise UserError(_with_hint(str(error))) from None
+
+
+def _with_hint(sentence: str) -> str:
+    """A sentence on what cannot be opened, with what to do where a password is what is wanting."""
+    return f"{sentence} Give it as password=..." if any(reason in sentence for reason in LOCKED) else sentence
 
 
 def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:

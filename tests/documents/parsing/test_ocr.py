@@ -184,6 +184,12 @@ def test_languages_are_those_that_are_asked_for_and_there(tmp_path, monkeypatch)
         ocr.engine("tesseract", ["deu"]).read(np.zeros((9, 9, 3), np.uint8), 300)
 
 
+def test_a_tesseract_that_does_not_work_is_told_in_a_sentence(tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, "echo no such library >&2; exit 127")
+    with pytest.raises(UserError, match="does not work: .*--list-langs` ends with an error. Install it anew"):
+        ocr.engine("auto")
+
+
 def test_a_page_that_takes_tesseract_too_long_is_given_up(tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, SPEAKS.format("exec sleep 60"))
     monkeypatch.setattr(ocr, "SECONDS", 1)

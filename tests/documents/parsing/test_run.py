@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import LongTable, SimpleDocTemplate, TableStyle
 
@@ -26,6 +28,7 @@ from densessl.documents.parsing.run import parse
 from densessl.documents.parsing.writers import read
 from densessl.errors import UserError
 from densessl.progress import silent
+from tests.documents.parsing.pdfs import LINES, drawn, lines
 
 WORDS = ["of", "the", "and", "water", "paper", "letter", "garden", "window", "river", "morning", "table", "always"]
 
@@ -198,6 +201,25 @@ def test_arguments_of_the_command_become_a_config(tmp_path):
     )
     with pytest.raises(UserError, match="did you mean 'pages'"):
         resolve(["a.pdf"], tmp_path, ["md"], ["page=2"])
+
+
+def test_a_document_that_needs_a_password_is_parsed_with_it(tmp_path):
+    locked = drawn(tmp_path / "locked.pdf", lines, encrypt=StandardEncryption("007", strength=128))
+    settings = resolve([str(locked)], tmp_path / "out", ["json", "md"], ["ocr=none"])
+    with pytest.raises(UserError, match=r"locked.pdf \(it needs a password\).*Give it as password=..."):
+        parse(settings, silent)
+    with pytest.raises(UserError, match=r"locked.pdf \(its password is another one\)"):
+        parse(replace(settings, password="7"), silent)
+    settings = resolve([str(locked)], tmp_path / "out", ["json", "md"], ["ocr=none", "password=007"])
+    assert settings.password == "007" and parse(settings, silent).sources == {"pdf": 1}
+    assert LINES[0] in (tmp_path / "out/locked.md").read_text()
+    kept = [each for each in (tmp_path / "out").rglob("*") if each.is_file()]
+    assert kept and not any(b"007" in each.read_bytes() for each in kept)
+
+
+def test_a_password_may_stand_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "a=b 1")
+    assert resolve(["a.pdf"], tmp_path, ["md"], ["password=${oc.env:SECRET}"]).password == "a=b 1"
 
 
 def test_what_cannot_be_read_is_listed_and_costs_no_other_document(article, tmp_path):
