@@ -18,6 +18,8 @@ from densessl.errors import UserError
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "DejaVu Sans", "sans-serif")
 FIXED = ("ui-monospace", "SFMono-Regular", "DejaVu Sans Mono", "monospace")
 SAY = functools.partial(print, flush=True)
+# What buttons of Gradio's are called by a key that it has no words for.
+UNTRANSLATED = {"common.upload": "Add files"}
 # Gradio reads these when it is imported.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
@@ -108,6 +110,7 @@ class Application:
                 ssr_mode=False,
                 enable_monitoring=False,
                 footer_links=["api"],
+                i18n=gr.I18n(en=UNTRANSLATED),
                 theme=theme,
                 css_paths=[ASSETS / "style.css"],
                 app_kwargs={"middleware": [Middleware(Guard, service=self.service)]},

@@ -107,6 +107,7 @@ def test_segment_rename_recolour_merge_download(page):
         "#segment-in input[type=file]", [str(PHOTOGRAPHS / "temple.jpg"), str(PHOTOGRAPHS / "fig.jpg")]
     )
     page.wait_for_selector("#segment-in >> text=temple")
+    page.get_by_role("button", name="Add files").wait_for()  # and not by the key of a translation that is not there
     page.get_by_label("number input for Number of segments").fill("4")
     page.click("#segment-start")
     page.wait_for_selector("#segments .legend .row >> nth=3")
@@ -133,6 +134,7 @@ def test_segment_rename_recolour_merge_download(page):
 def test_a_download_waits_for_an_edit_that_is_being_saved(page):
     page.get_by_role("button", name="A temple").click()
     page.wait_for_selector("#segment-in >> text=temple")
+    page.get_by_role("button", name="Add files").wait_for()  # and not by the key of a translation that is not there
     page.click("#segment-start")
     page.wait_for_selector("#segments .legend .row >> nth=1")
     held, taken = [], []
