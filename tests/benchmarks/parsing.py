@@ -1,7 +1,7 @@
 """Documents parsed from end to end beside other parsers, in one run: what is right of it, and how long it takes.
 
     densessl pages --out FOLDER --count 300 --seed 7 degrade=0
-    python tests/benchmarks/parsing.py FOLDER [--pages 200] [--ocr tesseract|rapidocr]
+    python tests/benchmarks/parsing.py FOLDER [--pages 200] [--ocr tesseract|rapidocr] [--languages eng,deu]
     python tests/benchmarks/parsing.py --memory FILE.pdf [FILE.pdf ...]
 
 FOLDER's PDFs are parsed by the detector in the box, with all that `densessl parse` does, and by the parsers of
@@ -9,8 +9,9 @@ FOLDER's PDFs are parsed by the detector in the box, with all that `densessl par
 edit distance / length, without hyphens and blanks; F1 of the adjacency relations of all tables of a page, wherever they
 were found; pages a second; of those that know blocks, Kendall's tau of their order, and the share of true elements that
 one was found for (IoU of half). The detector in the box has learned from generated pages of other seeds, the others
-have not. --ocr: as scans are, by their pictures alone, and by ours alone. --memory prints pages a second and the
-resident memory of a run, now and at its highest, after each tenth of the pages.
+have not. --ocr: as scans are, by their pictures alone, and by ours alone; --languages: those of Tesseract, English
+unless given. --memory prints pages a second and the resident memory of a run, now and at its highest, after each tenth
+of the pages.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import resource
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,11 @@ def true_pages(folder: Path, most: int) -> dict[Path, list[dict]]:
     return found
 
 
-def ours(paths: list[Path], out: Path, engine: str | None = None) -> tuple[dict[Path, list[Page]], float]:
+def ours(
+    paths: list[Path], out: Path, engine: str | None = None, languages: Sequence[str] = ()
+) -> tuple[dict[Path, list[Page]], float]:
     began = time.perf_counter()
-    read_anew = {} if engine is None else {"ocr": engine, "reread": True}
+    read_anew = {} if engine is None else {"ocr": engine, "languages": list(languages), "reread": True}
     documents = [str(path) for path in paths]
     parse(ParseConfig(documents=documents, out=str(out), formats=["json"], devices="cpu", **read_anew), silent)
     seconds = time.perf_counter() - began
@@ -84,12 +87,12 @@ def as_seen(page: Page) -> Seen:
     return Seen("".join(f"{block.marker or ''}{block.text}" for block in page.blocks), tables, page.blocks)
 
 
-def compare(folder: Path, most: int, engine: str | None = None) -> None:
+def compare(folder: Path, most: int, engine: str | None = None, languages: Sequence[str] = ()) -> None:
     truths = true_pages(folder, most)
     paths, results = list(truths), {}
     with tempfile.TemporaryDirectory() as out:
         parse(ParseConfig(documents=str(paths[0]), out=f"{out}/warm", formats=["json"], devices="cpu"), silent)
-        parsed, seconds = ours(paths, Path(out) / "ours", engine)
+        parsed, seconds = ours(paths, Path(out) / "ours", engine, languages)
     named = "densessl" if engine is None else f"densessl, {engine}"
     results[named] = {path: [as_seen(page) for page in pages] for path, pages in parsed.items()}, seconds
     for name, peer in peers().items() if engine is None else ():
@@ -142,12 +145,13 @@ def main() -> None:
     parser.add_argument("places", nargs="+", help="a folder of densessl pages, or PDFs")
     parser.add_argument("--pages", type=int, default=200)
     parser.add_argument("--ocr", choices=("tesseract", "rapidocr"))
+    parser.add_argument("--languages", type=lambda given: given.split(","), default=())
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
     if options.memory:
         memory(options.places)
     else:
-        compare(Path(options.places[0]), options.pages, options.ocr)
+        compare(Path(options.places[0]), options.pages, options.ocr, options.languages)
 
 
 if __name__ == "__main__":
