@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -288,6 +291,16 @@ def test_several_threads_extract_what_one_does_in_order_even_where_a_backbone_ho
     extractor = Extractor(backbone, 64)
     one = extract(source, extractor, range(len(sizes)))
     monkeypatch.setattr(features, "threads_of", lambda device: 4)
+    own, count, meeting = extractor._own, itertools.count(), Barrier(2, timeout=300)
+
+    @contextmanager
+    def together():
+        with own() as maps:
+            if next(count) < 2:  # however busy the machine is, two threads have a network at one time
+                meeting.wait()
+            yield maps
+
+    monkeypatch.setattr(extractor, "_own", together)
     several = extract(source, extractor, range(len(sizes)))
     assert several.indices == one.indices and several.shapes == one.shapes and several.unreadable == one.unreadable
     for left, right in zip(one.arrays, several.arrays, strict=True):
