@@ -32,6 +32,7 @@ from densessl.documents.parsing.model import Box, Word
 from densessl.errors import UserError
 
 ENGINES = ("auto", "tesseract", "rapidocr", "none")
+UNIFORM = "6"  # Tesseract's number for a page of one column
 SECONDS = 120  # for one page, of which Tesseract takes 1 to 5 on a core of its own
 LOOK = 0.25  # seconds after which it is asked whether somebody waits still
 SHARP = 200  # dpi: a page that has less is enlarged to that,
@@ -56,11 +57,11 @@ class Engine(Protocol):
 
     name: str
 
-    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """The words of a picture (H, W, 3) uint8 RGB of so many pixels an inch, in points, in the engine's own order.
 
-        Their sizes are guessed from how high they are. stop: when it is set, nobody waits for them any more. Raises
-        `UnreadableImage`, and `Ended` where it is heeded.
+        Their sizes are guessed from how high they are. stop: when it is set, nobody waits for them any more. sheet:
+        whether it is one column of lines and nothing else. Raises `UnreadableImage`, and `Ended` where it is heeded.
         """
 
 
@@ -129,12 +130,13 @@ class Tesseract:
         chosen = wanted or ("eng" if "eng" in known else known[0],)
         return cls(program, "+".join(chosen), " ".join(_said(program, "--version").split()[:2]))
 
-    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """As `Engine.read` has it."""
         picture, sharp = enlarged(picture, dpi)
         height, width = picture.shape[:2]
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        command = [self.program, "stdin", "stdout", "-l", self.languages, "--dpi", f"{max(sharp, 70):.0f}", "tsv"]
+        command = [self.program, "stdin", "stdout", "-l", self.languages, "--dpi", f"{max(sharp, 70):.0f}"]
+        command += [*(["--psm", UNIFORM] if sheet else []), "tsv"]
         table = _run(command, b"P5 %d %d 255\n" % (width, height) + grey.tobytes(), stop)
         lines: dict[tuple[str, ...], list[Word]] = {}
         for row in table.splitlines()[1:]:
@@ -162,7 +164,7 @@ class RapidOCR:
     def __setstate__(self, state: dict) -> None:
         self.name, self._own = state["name"], local()
 
-    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> list[Word]:
+    def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """As `Engine.read` has it; a page is read to its end."""
         if not hasattr(self._own, "model"):
             self._own.model = _model()
