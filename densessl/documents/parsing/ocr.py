@@ -32,7 +32,9 @@ from densessl.documents.parsing.model import Box, Word
 from densessl.errors import UserError
 
 ENGINES = ("auto", "tesseract", "rapidocr", "none")
-UNIFORM = "6"  # Tesseract's number for a page of one column
+OSD = "osd"  # the data by which Tesseract tells how a page lies
+ORIENTATION, UNIFORM = "0", "6"  # Tesseract's numbers for telling how a page lies, and for a page of one column
+CONFIDENT = 2.0  # what Tesseract says, at least, when it is right on how a page lies
 SECONDS = 120  # for one page, of which Tesseract takes 1 to 5 on a core of its own
 LOOK = 0.25  # seconds after which it is asked whether somebody waits still
 SHARP = 200  # dpi: a page that has less is enlarged to that,
@@ -64,6 +66,9 @@ class Engine(Protocol):
         whether it is one column of lines and nothing else. Raises `UnreadableImage`, and `Ended` where it is heeded.
         """
 
+    def turn(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> int:
+        """Quarters clockwise from rightwards in which what is written on such a picture runs; 0 unless it is sure."""
+
 
 def engine(name: str = "auto", languages: Sequence[str] = ()) -> Engine | None:
     """One of `ENGINES`: "auto" is Tesseract where it is installed, else RapidOCR, else None, which "none" always is.
@@ -92,8 +97,7 @@ def languages() -> list[str]:
     """The languages that Tesseract knows, as it calls them; none where it is not installed. Raises `UserError` where it
     does not work."""
     program = tesseract()
-    listed = _said(program, "--list-langs").splitlines()[1:] if program else []
-    return [name for name in listed if name and name != "osd"]
+    return [name for name in _known(program) if name != OSD] if program else []
 
 
 def rapidocr() -> bool:
@@ -133,11 +137,8 @@ class Tesseract:
     def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """As `Engine.read` has it."""
         picture, sharp = enlarged(picture, dpi)
-        height, width = picture.shape[:2]
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        command = [self.program, "stdin", "stdout", "-l", self.languages, "--dpi", f"{max(sharp, 70):.0f}"]
-        command += [*(["--psm", UNIFORM] if sheet else []), "tsv"]
-        table = _run(command, b"P5 %d %d 255\n" % (width, height) + grey.tobytes(), stop)
+        command = self._command(self.languages, sharp, *(["--psm", UNIFORM] if sheet else []), "tsv")
+        table = _run(command, _grey(picture), stop)
         lines: dict[tuple[str, ...], list[Word]] = {}
         for row in table.splitlines()[1:]:
             _, *of, _, left, top, wide, high, confidence, text = row.split("\t", 11)
@@ -147,6 +148,22 @@ class Tesseract:
             word = Word(text.strip(), box, size_of(text, box[3] - box[1]), confidence=float(confidence) / 100)
             lines.setdefault(tuple(of), []).append(word)
         return [word for line in lines.values() for word in alike(line)]
+
+    def turn(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> int:
+        """As `Engine.turn` has it; always 0 where the data osd of Tesseract is not installed."""
+        if OSD not in _known(self.program):
+            return 0
+        picture, sharp = enlarged(picture, dpi)
+        try:
+            said = _run(self._command(OSD, sharp, "--psm", ORIENTATION), _grey(picture), stop)
+        except UnreadableImage:  # it found too few letters
+            return 0
+        told = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+        sure = float(told.get("Orientation confidence", 0)) >= CONFIDENT
+        return -int(told.get("Rotate", 0)) // 90 % 4 if sure else 0
+
+    def _command(self, data: str, dpi: float, *settings: str) -> list[str]:
+        return [self.program, "stdin", "stdout", "-l", data, "--dpi", f"{max(dpi, 70):.0f}", *settings]
 
 
 class RapidOCR:
@@ -177,6 +194,10 @@ class RapidOCR:
                 read.append(Word(text, box, size_of(text, box[3] - box[1]), confidence=float(score)))
             words += alike(together([word for word in read if word.text.strip()]))
         return words
+
+    def turn(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> int:
+        """Always 0: it reads lines whichever way they run, and does not say which that is."""
+        return 0
 
 
 def together(line: Sequence[Word]) -> list[Word]:
@@ -270,6 +291,17 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "of unknown version"
+
+
+def _known(program: str) -> list[str]:
+    """The data that Tesseract has."""
+    return [name for name in _said(program, "--list-langs").splitlines()[1:] if name]
+
+
+def _grey(picture: np.ndarray) -> bytes:
+    """A picture (H, W, 3) as a file."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return b"P5 %d %d 255\n" % grey.shape[::-1] + grey.tobytes()
 
 
 @cache

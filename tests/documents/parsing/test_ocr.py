@@ -190,6 +190,18 @@ def test_a_tesseract_that_does_not_work_is_told_in_a_sentence(tmp_path, monkeypa
         ocr.engine("auto")
 
 
+@needs["tesseract"]
+def test_tesseract_tells_how_a_page_lies(tmp_path):
+    canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=(400, 300))
+    for place in range(8):
+        canvas.drawString(30, 260 - 30 * place, LINES[place % len(LINES)] + " " + LINES[(place + 1) % len(LINES)])
+    canvas.save()
+    picture, tesseract = pdf.render(str(tmp_path / "a.pdf"), 0, 1100), ocr.engine("tesseract")
+    for turn in range(4):  # np.rot90 turns anticlockwise
+        assert tesseract.turn(np.rot90(picture, -turn), 198) == turn
+    assert tesseract.turn(np.full((300, 300, 3), 255, np.uint8), 198) == 0
+
+
 def test_a_page_that_takes_tesseract_too_long_is_given_up(tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, SPEAKS.format("exec sleep 60"))
     monkeypatch.setattr(ocr, "SECONDS", 1)
