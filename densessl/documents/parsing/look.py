@@ -80,13 +80,13 @@ class Looker:
         return page, picture
 
     def _blocks(self, sheet: Sheet, number: int, turn: int) -> list[Block]:
-        """What a page of this number consists of, places as in the view of this turn, in which most of it is upright."""
+        """What a page of this number consists of. turn: of the view that it lies in, where most of it is upright."""
         regions = self._regions(sheet)
-        for turn in others(regions, sheet.words):
-            there = sheet.turned(turn)
-            back = View(-turn % 4, there.width, there.height)
+        for other in others(regions, sheet.words):
+            there = sheet.turned(other)
+            back = View(other, sheet.width, sheet.height).back
             seen = [replace(each, bbox=back.box(each.bbox)) for each in self._regions(there)]
-            regions = joined_views(regions, seen, turn, sheet.words)
+            regions = joined_views(regions, seen, other, sheet.words)
         # Settled first: what is around a table goes for it, and would not for a figure.
         regions = [_as_shown(each, sheet) for each in settled(facing(regions, sheet.words), sheet.words)]
         blocks = blocks_of(regions, sheet.words, sheet.width, sheet.height, number, turn)
