@@ -22,6 +22,7 @@ from densessl.documents.parsing.layout.structure import Region, blocks_of, type_
 from densessl.documents.parsing.layout.turned import facing, joined_views, others, prevailing
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Block, Box, Page, Table, Word
 from densessl.documents.parsing.ocr import Ended, Engine
+from densessl.documents.parsing.tables.strangers import without_strangers
 from densessl.documents.parsing.tables.table import read_table
 from densessl.documents.parsing.views import View
 from densessl.documents.parsing.words import words_of
@@ -166,12 +167,17 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
 
 
 def _as_shown(region: Region, sheet: Sheet) -> Region:
-    """The region, as a figure if it is a table that is drawn."""
+    """The region, as a figure if it is a table that is drawn, else without lines of text around the table."""
     if type_of(region.label) != "table":
         return region
     own, box = [word for word in sheet.words if holds(region.bbox, word.bbox)], region.bbox
     drawing = is_drawing(sheet.picture, box, own, sheet.scale[0], lambda: sheet.table(own, box, region.turn))
-    return replace(region, drawing=drawing)
+    if drawing:
+        return replace(region, drawing=True)
+    view, there = View(region.turn, sheet.width, sheet.height), sheet.turned(region.turn)
+    upright = [word for word in there.words if not word.turn]
+    trimmed = without_strangers(view.box(box), upright, there.picture, there.scale[0])
+    return replace(region, bbox=view.back.box(trimmed))
 
 
 def _regions(found: Found, classes: Sequence[str], scale: tuple[float, float]) -> list[Region]:
