@@ -193,8 +193,10 @@ class Letters:
             flags |= BOLD
         if mode in (pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium.FPDF_TEXTRENDERMODE_CLIP):
             flags |= HIDDEN
-        size = abs(pdfium.FPDFText_GetFontSize(self._text, each)) * up
-        turn = turns - math.atan2(matrix.b, matrix.a) / (math.pi / 2)
+        size = pdfium.FPDFText_GetFontSize(self._text, each) * up
+        # Letters of a size below 0 stand on their heads, unless the matrix turns them back.
+        sign = -1 if size < 0 else 1
+        turn, size = turns - math.atan2(sign * matrix.b, sign * matrix.a) / (math.pi / 2), abs(size)
         return Look(key, size if math.isfinite(size) else 0.0, flags, round(turn) % 4 if math.isfinite(turn) else 0)
 
 

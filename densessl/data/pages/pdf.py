@@ -53,9 +53,10 @@ class Page:
 class Text:
     """The text layer of a page: what its letters say, not what they look like.
 
-    size: (width, height) of the page as it is shown, in points. words: (text, x0, y0, x1, y1, size, flags, pitch)
-    each, in points from the left upper corner of that, in PDFium's order; their size is that of the letters, flags are
-    BOLD, ITALIC and HIDDEN of `letters`, and pitch is from one letter to the next where all are as wide, else 0.
+    size: (width, height) of the page as it is shown, in points. words: (text, x0, y0, x1, y1, size, flags, pitch,
+    turn) each, in points from the left upper corner of that, in PDFium's order; their size is that of the letters,
+    flags are BOLD, ITALIC and HIDDEN of `letters`, pitch is from one letter to the next where all are as wide, else 0,
+    and turn is the direction in which they run, in quarters clockwise from rightwards.
     letters: how many the words have; hidden: of them, those that are drawn invisibly, as beneath a scan; unknown: those
     of which PDFium does not know what they are. claimed: letters and spaces of the page, of which no more than
     `LETTERS` are read. pictures: the share of the page that pictures cover, 0 to 1. drawn: whether it has anything on
@@ -63,7 +64,7 @@ class Text:
     """
 
     size: tuple[float, float]
-    words: tuple[tuple[str, float, float, float, float, float, int, float], ...]
+    words: tuple[tuple[str, float, float, float, float, float, int, float, int], ...]
     letters: int
     hidden: int
     unknown: int

@@ -33,11 +33,11 @@ _BULLETS = {0xF0B7: "•", 0xF0A7: "▪", 0xF06E: "■", 0xF0A8: "◻", 0xF0D8: 
 def read(page) -> dict:
     """What stands on an open page.
 
-    size: (width, height) of it in points as it is shown. words: [text, x0, y0, x1, y1, size, flags, pitch] each, in
-    points of that; pitch is from one letter to the next where the font has all of them as wide, else 0. letters: how
-    many these have; hidden: of them, those that are drawn invisibly; unknown: those of which it is not known what they
-    are. claimed: how many letters and spaces the page has, more than are read where it has more than `LETTERS`.
-    pictures: the share of the page that pictures cover. drawn: whether it has anything on it.
+    size: (width, height) of it in points as it is shown. words: [text, x0, y0, x1, y1, size, flags, pitch, turn] each,
+    in points of that; pitch is from one letter to the next where the font has all of them as wide, else 0; turn is that
+    of `Look`. letters: how many these have; hidden: of them, those that are drawn invisibly; unknown: those of which it
+    is not known what they are. claimed: how many letters and spaces the page has, more than are read where it has more
+    than `LETTERS`. pictures: the share of the page that pictures cover. drawn: whether it has anything on it.
     """
     import pypdfium2.raw as pdfium
 
@@ -169,7 +169,7 @@ class Words:
         box = max(min(left), 0.0), max(min(top), 0.0), min(max(right), width), min(max(bottom), height)
         size = max(looks[0].size, looks[-1].size) or self._last[3]
         flags = looks[0].flags if looks[0] is looks[-1] else _most(looks)
-        word = [text, *(round(each, 2) for each in box), round(size, 2), flags, self._pitch()]
+        word = [text, *(round(each, 2) for each in box), round(size, 2), flags, self._pitch(), looks[0].turn]
         if not self._stands(word):
             self.words.append(word)
             self.letters += len(looks)

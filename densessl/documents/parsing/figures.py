@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from densessl.documents.parsing.model import Page
+from densessl.documents.parsing.views import View
 from densessl.files import write_image
 
 FLAT = 2_000  # colours up to which a picture is drawn rather than photographed
@@ -16,7 +17,8 @@ LEAST = 4  # pixels of a side
 
 
 def write_figures(page: Page, picture: np.ndarray, folder: Path) -> None:
-    """Write FOLDER/ID.png or, of photographs, ID.jpg for each figure, and set its `figure` to FOLDER's name and that.
+    """Write FOLDER/ID.png or, of photographs, ID.jpg for each figure, upright however it stands on the page, and set
+    its `figure` to FOLDER's name and that.
 
     picture: of the page, (H, W, 3) uint8 RGB.
     """
@@ -29,6 +31,7 @@ def write_figures(page: Page, picture: np.ndarray, folder: Path) -> None:
         cut = picture[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
         if min(cut.shape[:2]) < LEAST:
             continue
+        cut = View(block.turn).picture(cut)
         drawn = _colours(cut) <= FLAT
         name = f"{block.id}.{'png' if drawn else 'jpg'}"
         write_image(folder / name, cut, [] if drawn else [cv2.IMWRITE_JPEG_QUALITY, 92])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Protocol
 
@@ -19,9 +19,12 @@ from densessl.documents.parsing.drawings import is_drawing
 from densessl.documents.parsing.layout.lines import LEADERS, holds
 from densessl.documents.parsing.layout.regions import settled
 from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
-from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Page, Word
+from densessl.documents.parsing.layout.turned import facing, joined_views, others, prevailing
+from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Block, Box, Page, Table, Word
 from densessl.documents.parsing.ocr import Ended, Engine
+from densessl.documents.parsing.tables.strangers import without_strangers
 from densessl.documents.parsing.tables.table import read_table
+from densessl.documents.parsing.views import View
 from densessl.documents.parsing.words import words_of
 
 PLAIN = 72.0  # pixels an inch at which a pixel is a point
@@ -69,27 +72,41 @@ class Looker:
         dpi = told or PLAIN
         points = source.points(index) or (width * 72 / dpi, height * 72 / dpi)
         page = Page(source.page(index), *points, dpi)
-        scale = width / points[0], height / points[1]
         if not told:
             page.notes.append("The picture does not say how many pixels an inch has: a pixel is a point.")
         words = self._words(source, index, picture, page)
-        self._go_on()
-        found = self.detector.find(picture)
-        regions = [
-            each
-            for each in _regions(found, self.detector.classes, scale)
-            if each.score >= self.config.score and _stands(each, words)
-        ]
+        view = View(prevailing(words), *points)
+        sheet = Sheet(view.picture(picture), view.words(words), *view.size)
+        page.blocks = [view.back.block(block) for block in self._blocks(sheet, page.number, view.turn)]
+        return page, picture
+
+    def _blocks(self, sheet: Sheet, number: int, turn: int) -> list[Block]:
+        """What a page of this number consists of. turn: of the view that it lies in, where most of it is upright."""
+        regions = self._regions(sheet)
+        for other in others(regions, sheet.words):
+            there = sheet.turned(other)
+            back = View(other, sheet.width, sheet.height).back
+            seen = [replace(each, bbox=back.box(each.bbox)) for each in self._regions(there)]
+            regions = joined_views(regions, seen, other, sheet.words)
         # Settled first: what is around a table goes for it, and would not for a figure.
-        regions = [_as_shown(each, words, picture, scale[0]) for each in settled(regions, words)]
-        page.blocks = blocks_of(regions, words, page.width, page.height, page.number)
-        for block in page.blocks:
+        regions = [_as_shown(each, sheet) for each in settled(facing(regions, sheet.words), sheet.words)]
+        blocks = blocks_of(regions, sheet.words, sheet.width, sheet.height, number, turn)
+        for block in blocks:
             if block.type == "table":
                 self._go_on()
                 own = [word for line in block.lines for word in line.words]
-                block.table = read_table(own, block.bbox, picture, scale[0])
+                block.table = sheet.table(own, block.bbox, block.turn)
                 block.text = "\n".join("\t".join(row) for row in block.table.grid())
-        return page, picture
+        return blocks
+
+    def _regions(self, sheet: Sheet) -> list[Region]:
+        self._go_on()
+        found = self.detector.find(sheet.picture)
+        return [
+            each
+            for each in _regions(found, self.detector.classes, sheet.scale)
+            if each.score >= self.config.score and _stands(each, sheet.words)
+        ]
 
     def _words(self, source: Source, index: int, picture: np.ndarray, page: Page) -> list[Word]:
         words = None if self.config.reread else words_of(source, index, page.notes)
@@ -113,6 +130,32 @@ class Looker:
             raise Ended
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """What is known of a page that lies in some way: its picture, words in points, and width and height in points."""
+
+    picture: np.ndarray
+    words: Sequence[Word]
+    width: float
+    height: float
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Pixels a point, across and down: a page of a PDF has a whole number of them."""
+        return self.picture.shape[1] / self.width, self.picture.shape[0] / self.height
+
+    def turned(self, turn: int) -> Sheet:
+        """As it lies in the view of this turn."""
+        view = View(turn, self.width, self.height)
+        return Sheet(view.picture(self.picture), view.words(self.words), *view.size)
+
+    def table(self, words: Sequence[Word], box: Box, turn: int) -> Table:
+        """The table in a box that is turned so, with these words of the page."""
+        view = View(turn, self.width, self.height)
+        there = Sheet(view.picture(self.picture), view.words(words), *view.size)
+        return view.back.table(read_table(there.words, view.box(box), there.picture, there.scale[0]))
+
+
 def _stands(region: Region, words: Sequence[Word]) -> bool:
     """Whether to believe a region: a table that is none tears its text apart, so it takes more, and lines of contents,
     which dots lead to their numbers, are none."""
@@ -123,17 +166,22 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
     return region.score >= TABLE and dotted <= DOTTED * len(own)
 
 
-def _as_shown(region: Region, words: Sequence[Word], picture: np.ndarray, scale: float) -> Region:
-    """The region, as a figure if it is a table that is drawn. scale: pixels a point."""
+def _as_shown(region: Region, sheet: Sheet) -> Region:
+    """The region, as a figure if it is a table that is drawn, else without lines of text around the table."""
     if type_of(region.label) != "table":
         return region
-    own, box = [word for word in words if holds(region.bbox, word.bbox)], region.bbox
-    drawing = is_drawing(picture, box, own, scale, lambda: read_table(own, box, picture, scale))
-    return replace(region, drawing=drawing)
+    own, box = [word for word in sheet.words if holds(region.bbox, word.bbox)], region.bbox
+    drawing = is_drawing(sheet.picture, box, own, sheet.scale[0], lambda: sheet.table(own, box, region.turn))
+    if drawing:
+        return replace(region, drawing=True)
+    view, there = View(region.turn, sheet.width, sheet.height), sheet.turned(region.turn)
+    upright = [word for word in there.words if not word.turn]
+    trimmed = without_strangers(view.box(box), upright, there.picture, there.scale[0])
+    return replace(region, bbox=view.back.box(trimmed))
 
 
 def _regions(found: Found, classes: Sequence[str], scale: tuple[float, float]) -> list[Region]:
-    """scale: pixels a point, across and down: a page of a PDF has a whole number of them."""
+    """scale: pixels a point, across and down."""
     boxes = (found.boxes.double().cpu() / torch.tensor(2 * scale, dtype=torch.double)).tolist()
     rows = zip(boxes, found.classes.tolist(), found.scores.tolist(), strict=True)
     others: list[tuple[str, float] | None] = [None] * len(boxes)

@@ -37,7 +37,8 @@ NO_TEXT = "none"
 @dataclass(frozen=True)
 class Word:
     """size: of the letters, in points, where it is known. confidence: 0 to 1 of an engine's; None of a text layer.
-    pitch: points from one letter to the next, where the font has all as wide; None else, and of an engine's.
+    pitch: points from one letter to the next, where the font has all as wide; None else, and of an engine's. turn:
+    quarters clockwise from rightwards in which it runs; 0 of an engine's.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Word:
     italic: bool = False
     confidence: float | None = None
     pitch: float | None = None
+    turn: int = 0
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Line:
     @property
     def text(self) -> str:
         return " ".join(word.text for word in self.words)
+
+    @property
+    def turn(self) -> int:
+        """That of its words."""
+        return self.words[0].turn if self.words else 0
 
 
 @dataclass
@@ -102,7 +109,8 @@ class Block:
     joined again; of a table its cells, a tabulator between columns; of code its lines with their indentation. level: of
     a heading, from 1 (that of a title). marker: of a list item, such as "•" or "2."; it is no part of the text. of: of
     a caption or a footnote, the id of the block that it belongs to. figure: of a figure, the file with its picture,
-    beside the document's. joined: of a table, the id of the one before that it goes on with.
+    beside the document's. joined: of a table, the id of the one before that it goes on with. turn: quarters
+    clockwise by which it is turned on the page as it is shown: 3 of what is read from bottom to top.
     """
 
     id: str
@@ -119,6 +127,7 @@ class Block:
     figure: str | None = None
     table: Table | None = None
     joined: str | None = None
+    turn: int = 0
 
 
 @dataclass
@@ -152,8 +161,8 @@ class Document:
 
 
 def to_dict(page: Page) -> dict[str, Any]:
-    """The page as JSON has it: what is None, False or empty is left out but `blocks`. Numbers of 1 and more
-    have two decimals, smaller ones four."""
+    """The page as JSON has it: what is None, False or empty is left out but `blocks`, and so is a turn of 0. Numbers of
+    1 and more have two decimals, smaller ones four."""
     return {"blocks": [], **_plain(asdict(page))}
 
 
@@ -164,7 +173,7 @@ def from_dict(record: Mapping[str, Any]) -> Page:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items() if not _nothing(each)}
+        return {key: _plain(each) for key, each in value.items() if not _nothing(each) and (each or key != "turn")}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return round(value, 2 if abs(value) >= 1 else 4) if isinstance(value, float) else value

@@ -44,8 +44,8 @@ def layer(text: Text, notes: list[str] | None = None) -> list[Word] | None:
     if 2 * text.hidden > text.letters:
         notes.append("The words are a hidden text layer beneath what the page shows, such as another OCR has written.")
     return [
-        Word(string, (x0, y0, x1, y1), size, bool(flags & BOLD), bool(flags & ITALIC), pitch=pitch or None)
-        for string, x0, y0, x1, y1, size, flags, pitch in text.words
+        Word(string, (x0, y0, x1, y1), size, bool(flags & BOLD), bool(flags & ITALIC), pitch=pitch or None, turn=turn)
+        for string, x0, y0, x1, y1, size, flags, pitch, turn in text.words
     ]
 
 

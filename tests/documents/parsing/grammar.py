@@ -13,7 +13,8 @@ from lxml import etree
 ID, REF, REFS, TEXT = r"[A-Za-z_][\w.-]*", "ref", "refs", r"[\s\S]*"
 WHOLE, NUMBER, SHARE, TRUTH = r"\d+", r"\d+(\.\d+)?", r"0(\.\d+)?|1(\.0+)?|\d(\.\d+)?e-\d+", "true|false"
 PLACE = {"HPOS": NUMBER, "VPOS": NUMBER, "WIDTH": NUMBER, "HEIGHT": NUMBER}
-BLOCK = {"ID!": ID, **PLACE, "TAGREFS": REFS}
+ANGLE = "-90|90|180"
+BLOCK = {"ID!": ID, **PLACE, "TAGREFS": REFS, "ROTATION": ANGLE}
 STYLES = "(bold|italics)( (bold|italics))*"
 LAYOUT = "((TextBlock|Illustration|GraphicalElement|ComposedBlock) )*"
 
@@ -64,7 +65,8 @@ ALTO = {
 }
 
 REGIONS = "((TextRegion|ImageRegion|TableRegion|MathsRegion|UnknownRegion) )*"
-REGION = {"id!": ID, "custom": TEXT}
+UNKNOWN = {"id!": ID, "custom": TEXT}
+REGION = {**UNKNOWN, "orientation": ANGLE}
 TEXT_TYPES = "paragraph|heading|caption|header|footer|page-number|footnote|other"
 
 PAGE = {
@@ -88,7 +90,7 @@ PAGE = {
     "TextRegion": (f"Coords (Roles )?{REGIONS}(TextLine )*(TextEquiv )*(TextStyle )?", {**REGION, "type": TEXT_TYPES}),
     "ImageRegion": (f"Coords (Roles )?{REGIONS}", REGION),
     "MathsRegion": (f"Coords (Roles )?{REGIONS}", REGION),
-    "UnknownRegion": (f"Coords (Roles )?{REGIONS}", REGION),
+    "UnknownRegion": (f"Coords (Roles )?{REGIONS}", UNKNOWN),
     "TableRegion": (
         f"Coords (Roles )?{REGIONS}",
         {**REGION, "rows": WHOLE, "columns": WHOLE, "lineSeparators": TRUTH},

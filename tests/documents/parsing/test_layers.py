@@ -140,7 +140,7 @@ def test_text_with_sizes_and_places_that_are_no_numbers_is_left_out(tmp_path):
         data = documents.page(content, resources=b"/Font<</F 5 0 R>>", more=(font,))
         found = pdf.text(str(write(tmp_path / "a.pdf", data)), 0)
         assert "good" in [word[0] for word in found.words]
-        for _, x0, y0, x1, y1, letter, _, pitch in found.words:
+        for _, x0, y0, x1, y1, letter, _, pitch, _ in found.words:
             assert 0 <= x0 <= x1 <= 600 and 0 <= y0 <= y1 <= 800 and letter >= 0 and 0 <= pitch < 1e9
 
 

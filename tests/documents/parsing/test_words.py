@@ -22,7 +22,7 @@ def assert_words_cover_the_ink(path: Path, scale: int = 4) -> None:
     image = pdf.render(str(path), 0, round(max(found.size) * scale))
     ink, inside = image.min(axis=2) < 140, np.zeros(image.shape[:2], bool)
     assert ink.any() and found.words
-    for text, *box, _, _, _ in found.words:
+    for text, *box, _, _, _, _ in found.words:
         x0, y0, x1, y1 = (side * scale for side in box)
         rows, columns = slice(max(int(y0 - 2), 0), int(y1 + 3)), slice(max(int(x0 - 2), 0), int(x1 + 3))
         inside[rows, columns] = True

@@ -46,6 +46,23 @@ def hostile() -> list[Page]:
     return [*pages, Page(4, 100, 100, 96, error=texts[9])]
 
 
+def test_what_is_turned_says_so_in_degrees_counterclockwise(tmp_path):
+    box: Box = (10, 10, 20, 60)
+    blocks = [
+        Block(f"p1b{turn}", kind, box, lines=[examples.Line([Word("word", box, turn=turn)], box)], turn=turn)
+        for turn, kind in enumerate(("text", "other", "text", "figure"))
+    ]
+    pages = [Page(1, 100, 100, 72, [*blocks, Block("p1b4", "other", box, turn=1)])]
+    (hocr,), (alto,), (page,) = (roots(name, tmp_path, pages) for name in ("hocr", "alto", "page"))
+    lines = [line.get("title") for line in hocr.iter(f"{H}span") if line.get("class") == "ocr_line"]
+    assert [title.partition("textangle ")[2] for title in lines] == ["", "-90", "180", "90"]
+    turned = {each.get("ID"): each.get("ROTATION") for each in alto.iter() if each.get("ROTATION")}
+    assert {key: turned[key] for key in ("p1b1", "p1b2", "p1b3")} == {"p1b1": "-90", "p1b2": "180", "p1b3": "90"}
+    turned = {each.get("id"): each.get("orientation") for each in page.iter() if each.get("orientation")}
+    assert turned == {"p1b1": "-90", "p1b2": "180", "p1b3": "90"}
+    assert faults(alto, ALTO, A.strip("{}")) == faults(page, PAGE, P.strip("{}")) == []
+
+
 def words_of(page: Page) -> list[Word]:
     return [word for block in page.blocks for line in block.lines for word in line.words]
 

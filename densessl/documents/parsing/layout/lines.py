@@ -18,6 +18,7 @@ import numpy as np
 
 from densessl.documents.parsing.layout.text import is_cjk, is_marker, number_of
 from densessl.documents.parsing.model import Box, Line, Word
+from densessl.documents.parsing.views import View
 
 REACH = 2.5  # ems between words of a line of a page; a tabulator is more
 OVERLAP = 0.45  # of the lower of two words' heights, which a raised figure has with its word
@@ -30,26 +31,25 @@ SMALL = 0.85  # of the size of a line's letters: raised and lowered words are le
 STEEPEST = math.tan(math.radians(3))
 LEADERS = ".·…_"
 CHUNK = 256
+LYING = View(0)
 
 
 def lines_of(words: Sequence[Word], reach: float = REACH) -> list[Line]:
     """The lines of words in any order, each word in exactly one of them; from top to bottom, then left to right.
 
-    Words stand in reading order: from left to right, of scripts that run so from right to left. Those that stand on
-    their side form lines of their own, from bottom to top, those of Chinese and its kin from top to bottom. reach: ems
-    that may lie between two words of a line; `math.inf` for words that are known to be of one column.
+    Words stand in reading order: from left to right, of scripts that run so from right to left. Those that are turned
+    form lines of their own, in the direction in which they run; those that only look so, as nothing tells how they
+    run, from bottom to top, those of Chinese and its kin from top to bottom. reach: ems that may lie between two words
+    of a line; `math.inf` for words that are known to be of one column.
     """
-    if not words:
-        return []
-    upright = ~_on_their_side(words)
-    chains = [
-        [words[place] for place in chain]
-        for chain in _chains(_boxes(words)[upright], [w for w, up in zip(words, upright, strict=True) if up], reach)
-        for chain in [np.flatnonzero(upright)[chain]]
-    ]
-    lines = [Line(_in_order(chain), union(word.bbox for word in chain)) for chain in chains]
-    if not upright.all():
-        lines += _vertical([word for word, up in zip(words, upright, strict=True) if not up], reach)
+    lines = []
+    for turn in sorted({word.turn for word in words}):
+        own = [word for word in words if word.turn == turn]
+        if turn == 0:
+            side = _on_their_side(own).tolist()
+            lines += _vertical([word for word, turned in zip(own, side, strict=True) if turned], reach)
+            own = [word for word, turned in zip(own, side, strict=True) if not turned]
+        lines += _lying(own, View(turn), reach)
     return in_rows(lines)
 
 
@@ -88,6 +88,8 @@ def em(line: Line) -> float:
 
 def on_its_side(line: Line) -> bool:
     """Whether its letters run up or down the page."""
+    if line.turn:
+        return line.turn != 2
     width, height = line.bbox[2] - line.bbox[0], line.bbox[3] - line.bbox[1]
     return height > 1.5 * width and sum(len(word.text) for word in line.words) >= 3
 
@@ -103,8 +105,8 @@ def overlap(a: Box, b: Box) -> float:
     return (min(a[3], b[3]) - max(a[1], b[1])) / max(min(a[3] - a[1], b[3] - b[1]), 0.01)
 
 
-def _boxes(words: Sequence[Word]) -> np.ndarray:
-    return np.array([word.bbox for word in words], float).reshape(-1, 4)
+def _boxes(words: Sequence[Word], view: View = LYING) -> np.ndarray:
+    return np.array([view.box(word.bbox) for word in words], float).reshape(-1, 4)
 
 
 def _sizes(words: Sequence[Word], boxes: np.ndarray) -> np.ndarray:
@@ -299,10 +301,19 @@ def _on_their_side(words: Sequence[Word]) -> np.ndarray:
     return turned
 
 
+def _lying(words: Sequence[Word], view: View, reach: float) -> list[Line]:
+    """Lines of words that lie in this view of the page."""
+    chains = _chains(_boxes(words, view), words, reach) if words else []
+    return [
+        Line(_in_order([words[place] for place in chain], view), union(words[place].bbox for place in chain))
+        for chain in chains
+    ]
+
+
 def _vertical(words: list[Word], reach: float) -> list[Line]:
     """Lines of words on their side, found as if the page was turned so that they lie."""
     boxes = _boxes(words)[:, [1, 0, 3, 2]]
-    chains = _chains(boxes, words, reach)
+    chains = _chains(boxes, words, reach) if words else []
     lines = []
     for chain in chains:
         line = sorted((words[place] for place in chain), key=lambda word: word.bbox[1])
@@ -312,9 +323,9 @@ def _vertical(words: list[Word], reach: float) -> list[Line]:
     return lines
 
 
-def _in_order(words: Sequence[Word]) -> list[Word]:
+def _in_order(words: Sequence[Word], view: View) -> list[Word]:
     """From left to right, from right to left when most letters are of a script that runs so."""
-    line = sorted(words, key=lambda word: word.bbox[0])
+    line = sorted(words, key=lambda word: view.box(word.bbox)[0])
     letters = [unicodedata.bidirectional(letter) for word in line for letter in word.text]
     leftwards = sum(letter in ("R", "AL") for letter in letters)
     return line[::-1] if leftwards > sum(letter == "L" for letter in letters) else line

@@ -21,6 +21,7 @@ NEAR = 1.2  # ems between a word that no region has and one of a table or figure
 AROUND = 0.15  # of a table's words that are texts' in it, if it is rather a part of the page
 FREE = 0.6  # of a gutter's width, which lies between words of two columns: either may be a little ragged
 HOLDERS = ("table", "figure")
+DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
 APART = ("caption", "footnote", "page_header", "page_footer")  # in a figure's box only because that is too large
 # The names of DocLayNet and PubLayNet, and what others call the same, in small letters without what is no letter.
 NAMES = {
@@ -48,13 +49,15 @@ NAMES = {
 @dataclass(frozen=True)
 class Region:
     """bbox: in points. label: the detector's name of its class. score: its probability. second: the second-best label
-    with the probability of that. drawing: whether it turned out to be a figure, whatever the detector calls it."""
+    with the probability of that. drawing: whether it turned out to be a figure, whatever the detector calls it. turn:
+    quarters clockwise by which it is turned, as of `Word`."""
 
     bbox: Box
     label: str
     score: float
     second: tuple[str, float] | None = None
     drawing: bool = False
+    turn: int = 0
 
     @property
     def type(self) -> str:

@@ -7,21 +7,16 @@ is made for the words that no region has.
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from densessl.documents.parsing.layout.claims import NOBODY, claimed
-from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, on_its_side, union
+from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, union
 from densessl.documents.parsing.layout.links import link
 from densessl.documents.parsing.layout.listings import written
 from densessl.documents.parsing.layout.missed import (
-    CAPTION,
-    EDGE,
-    NOTE,
     SCATTERED,
     SMALLER,
     body_size,
@@ -29,81 +24,77 @@ from densessl.documents.parsing.layout.missed import (
     continued,
     guessed,
 )
-from densessl.documents.parsing.layout.order import by_columns, gutters, reading_order
+from densessl.documents.parsing.layout.order import by_columns, gutters
 from densessl.documents.parsing.layout.paragraphs import (
     RUNNING,
     SIZES,
     grouped,
     is_bold,
-    is_bullet,
     items,
     letters,
     paragraphs,
 )
-from densessl.documents.parsing.layout.regions import HOLDERS, Region, held, owners, parted, settled, type_of
-from densessl.documents.parsing.layout.text import joined, marker_of, vocabulary
-from densessl.documents.parsing.model import FURNITURE, Block, Box, Line, Word
+from densessl.documents.parsing.layout.pieces import LISTED, Piece, beyond_the_rest, by_surroundings
+from densessl.documents.parsing.layout.regions import DRAWN, Region, held, owners, parted, settled, type_of
+from densessl.documents.parsing.layout.text import joined, vocabulary
+from densessl.documents.parsing.layout.turned import AXIS, ordered, parts
+from densessl.documents.parsing.model import FURNITURE, Block, Line, Word
 
 __all__ = ["Region", "blocks_of", "type_of"]
 
-DRAWN = (*HOLDERS, "formula", "other")  # more than its words is to be seen of them, so their boxes stay as large
-LISTED = ("text", "list_item")
 HEADED = 2  # lines that a heading within a text has at most
-NEAR = 2.5  # ems between a table or figure and a text that is its caption
-AXIS = 4.0  # ems between a figure and what its axes say
 APART = 3.0  # ems between words of a text that are of one line
-MARK = re.compile(r"\d{1,3}|[*\u2020\u2021\u00a7\u00b6]{1,3}")  # of a footnote
-RAISED = 0.85  # of a word's size, which a raised mark before it has at most
-NUMBER = re.compile(r"[(\[]\d{1,3}([.\u2013-]\d{1,3}){0,2}[a-z]?[)\]]")  # of a formula
 
 
-@dataclass(eq=False)
-class _Piece:
-    """A block that has no place in the order yet."""
-
-    type: str
-    lines: list[Line]
-    bbox: Box
-    region: Region | None = None
-    marker: str | None = None
-
-
-def blocks_of(regions: Sequence[Region], words: Sequence[Word], width: float, height: float, page: int) -> list[Block]:
+def blocks_of(
+    regions: Sequence[Region], words: Sequence[Word], width: float, height: float, page: int, turn: int = 0
+) -> list[Block]:
     """The blocks of a page in reading order, with ids such as "p3b7" on page 3.
 
     regions: in any order, with doubles. words: in any order; without any, regions are all that is known. width, height:
     of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet: that takes the
-    whole document.
+    whole document. What is turned is put together in the view of the page in which it is upright. turn: of the
+    view that the page lies in.
     """
-    lines = lines_of(words)
-    regions = settled(regions, words)
+    body, regions = body_size(words), settled(regions, words)
+    views, made, known = [], [], set()
+    for view, own, inner in parts(regions, words, width, height):
+        lines = lines_of(inner)
+        known |= vocabulary(lines)
+        views.append(view)
+        made.append(_pieces_of(own, inner, lines, view.size[1], body))
+    if turn % 2 == 0:
+        beyond_the_rest(views, made)
+    kinds = [[piece.type for piece in pieces] for pieces in made]
+    boxes = [[piece.bbox for piece in pieces] for pieces in made]
+    order = ordered(list(zip(views, boxes, kinds, strict=True)))
+    blocks = [
+        views[part].back.block(_block(f"p{page}b{number}", made[part][place], known))
+        for number, (part, place) in enumerate(order, 1)
+    ]
+    link(blocks, height)
+    return blocks
+
+
+def _pieces_of(
+    regions: list[Region], words: Sequence[Word], lines: Sequence[Line], height: float, body: float
+) -> list[Piece]:
+    """What a page consists of, or a part of it that is upright in a view. lines: of the words. height: of the page
+    there. body: the page's `body_size`."""
     between = gutters([region.bbox for region in regions if region.type not in FURNITURE])
     owner, holds = np.array(owners(regions, words, lines, between), int), held(regions, words)
-    body = body_size(words)
     code, gone = claimed(regions, words, lines, owner, body)
-    parts = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
-    pieces = [_Piece("code", rows, boxed(rows), region) for rows, region in code]
+    having = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
+    pieces = [Piece("code", rows, boxed(rows), region) for rows, region in code]
     for place, region in enumerate(regions):
         own = [words[each] for each in np.flatnonzero(owner == place)]
         if own:
             lost = bool((holds[place] & (owner != place) & (owner != NOBODY)).any())
-            pieces += _pieces(region, own, parts[place], lost)
+            pieces += _pieces(region, own, having[place], lost)
         elif place not in gone and (region.type in DRAWN or not holds[place].any()):
-            pieces.append(_Piece(region.type, [], region.bbox, region))
-    pieces += _missed(_unlabelled(_cut(parts[NOBODY], between), pieces, body), pieces, body, height)
-    pieces = _numbered_formulas(pieces, between)
-    _away_from_the_edge(pieces, body, height)
-    _at_the_side(pieces)
-    pieces = _noted(pieces, body, height)
-    _introductions(pieces, body)
-    _unmarked(pieces)
-    _captions(pieces)
-    _counted(pieces)
-    order = reading_order([piece.bbox for piece in pieces], [piece.type for piece in pieces], width)
-    known = vocabulary(lines)
-    blocks = [_block(f"p{page}b{number}", pieces[place], known) for number, place in enumerate(order, 1)]
-    link(blocks, height)
-    return blocks
+            pieces.append(Piece(region.type, [], region.bbox, region))
+    pieces += _missed(_unlabelled(_cut(having[NOBODY], between), pieces, body), pieces, body, height)
+    return by_surroundings(pieces, between, body, height)
 
 
 def _parts(lines: Sequence[Line], owner_of: dict[int, int]) -> dict[int, list[Line]]:
@@ -133,10 +124,10 @@ def _cut(lines: Sequence[Line], between: Sequence[tuple[float, float]]) -> list[
     return found
 
 
-def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) -> list[_Piece]:
+def _pieces(region: Region, words: list[Word], parts: list[Line], lost: bool) -> list[Piece]:
     """lost: words that the region has are another's, so that what is left need not be in one piece."""
     if region.type in DRAWN:
-        return [_Piece(region.type, parts, union([region.bbox, boxed(parts)]), region)]
+        return [Piece(region.type, parts, union([region.bbox, boxed(parts)]), region)]
     lines = columns_first(lines_of(words, APART if region.type in LISTED else math.inf))
     if region.type in LISTED and (lost or _side_by_side(lines)):
         groups = [columns_first(group) for group in grouped(lines)]
@@ -157,19 +148,19 @@ def _level(line: Line, other: Line) -> bool:
     return other.bbox[1] <= middle <= other.bbox[3]
 
 
-def _divided(kind: str, lines: list[Line], region: Region | None) -> list[_Piece]:
+def _divided(kind: str, lines: list[Line], region: Region | None) -> list[Piece]:
     """Items of a list and paragraphs of a text, each by itself."""
     if kind not in LISTED:
-        return [_Piece(kind, lines, boxed(lines), region)]
+        return [Piece(kind, lines, boxed(lines), region)]
     pieces = []
     for marker, part in items(lines, listed=kind == "list_item"):
         if marker:
-            pieces.append(_Piece("list_item", part, boxed(part), region, marker))
+            pieces.append(Piece("list_item", part, boxed(part), region, marker))
         elif kind == "text":
             parts = paragraphs(part)
-            pieces += [_Piece(_headed(each, parts), each, boxed(each), region) for each in parts]
+            pieces += [Piece(_headed(each, parts), each, boxed(each), region) for each in parts]
         else:
-            pieces.append(_Piece(kind, part, boxed(part), region))
+            pieces.append(Piece(kind, part, boxed(part), region))
     return pieces
 
 
@@ -184,7 +175,7 @@ def _headed(part: Sequence[Line], parts: Sequence[list[Line]]) -> str:
     return "heading" if short and (bold or larger) else "text"
 
 
-def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float) -> list[_Piece]:
+def _missed(lines: list[Line], pieces: list[Piece], body: float, height: float) -> list[Piece]:
     """Pieces of the lines that no region has, but for those that a text goes on with, which it takes."""
     texts = [piece for piece in pieces if piece.type in LISTED and piece.lines]
     rest = []
@@ -199,167 +190,30 @@ def _missed(lines: list[Line], pieces: list[_Piece], body: float, height: float)
     bottoms = [piece.bbox[3] for piece in pieces if piece.type != "page_footer"]
     highest, lowest = min(tops, default=math.inf), max(bottoms, default=-math.inf)
     scattered, rest = clusters(rest, body)
-    found = [_Piece(kind, group, boxed(group)) for kind, group in scattered]
+    found = [Piece(kind, group, boxed(group)) for kind, group in scattered]
     for group in rest:
         box = boxed(group)
         kind = guessed(group, body, height, outermost=box[3] <= highest or box[1] >= lowest)
-        found += _divided("text", group, None) if kind in LISTED else [_Piece(kind, group, box)]
+        found += _divided("text", group, None) if kind in LISTED else [Piece(kind, group, box)]
     return found
 
 
-def _unlabelled(lines: list[Line], pieces: Sequence[_Piece], body: float) -> list[Line]:
-    """Lines that no region has, but for small ones of few letters beside a figure, such as the numbers of its axes:
-    they are the figure's."""
+def _unlabelled(lines: list[Line], pieces: Sequence[Piece], body: float) -> list[Line]:
+    """Lines that no region has, but for small ones of few letters beside a figure, such as the numbers of its axes, and
+    those that run up or down there: they are the figure's."""
     figures = [piece for piece in pieces if piece.type == "figure"]
     rest = []
     for line in lines:
         reach = AXIS * em(line)
         short = sum(len(word.text) for word in line.words) <= SCATTERED and em(line) <= SMALLER * body
         near = (each for each in figures if all(gap(line.bbox, each.bbox, axis) <= reach for axis in (0, 1)))
-        figure = next(near, None) if short else None
+        figure = next(near, None) if short or line.turn else None
         if figure is None:
             rest.append(line)
         else:
             figure.lines = [*figure.lines, line]
             figure.bbox = union([figure.bbox, line.bbox])
     return rest
-
-
-def _numbered_formulas(pieces: Sequence[_Piece], between: Sequence[tuple[float, float]]) -> list[_Piece]:
-    """The same, numbers of formulas put to the formula on their line and in their column."""
-    rest = []
-    for piece in pieces:
-        lone = len(piece.lines) == 1 and NUMBER.fullmatch(piece.lines[0].text)
-        formula = next((each for each in pieces if lone and _beside(each, piece, between)), None)
-        if formula is None:
-            rest.append(piece)
-            continue
-        formula.lines = [*formula.lines, *piece.lines]
-        formula.bbox = union([formula.bbox, piece.bbox])
-    return rest
-
-
-def _beside(formula: _Piece, number: _Piece, between: Sequence[tuple[float, float]]) -> bool:
-    if formula.type != "formula" or gap(formula.bbox, number.bbox, 1) >= 0 or gap(formula.bbox, number.bbox, 0) < 0:
-        return False
-    return not parted(*sorted((formula.bbox, number.bbox)), between)
-
-
-def _away_from_the_edge(pieces: Sequence[_Piece], body: float, height: float) -> None:
-    """What the detector takes for a header or footer in the middle of a page is a footnote or a text."""
-    for piece in pieces:
-        footer = piece.type == "page_footer" and piece.bbox[3] < (1 - 2 * EDGE) * height
-        header = piece.type == "page_header" and piece.bbox[1] > 2 * EDGE * height
-        if (footer or header) and piece.lines:
-            note = footer and em(piece.lines[0]) <= body and NOTE.match(piece.lines[0].text)
-            piece.type = "footnote" if note else "text"
-
-
-def _at_the_side(pieces: Sequence[_Piece]) -> None:
-    """What stands on its side beyond everything else is a running header: a thumb index, the stamp of an archive."""
-    turned = [piece for piece in pieces if piece.lines and all(map(on_its_side, piece.lines))]
-    rest = [piece.bbox for piece in pieces if not any(piece is each for each in turned)]
-    for piece in turned:
-        if len(piece.lines) > 2 or not rest:  # a text, or all there is
-            continue
-        if all(piece.bbox[0] >= box[2] for box in rest) or all(piece.bbox[2] <= box[0] for box in rest):
-            piece.type = "page_header"
-
-
-def _noted(pieces: Sequence[_Piece], body: float, height: float) -> list[_Piece]:
-    """The same, raised marks put to the notes that they stand before; small texts in the lower half of a page that
-    begin with one are footnotes."""
-    texts = [piece for piece in pieces if piece.type in ("text", "list_item", "footnote") and piece.lines]
-    rest = []
-    for piece in pieces:
-        mark = piece.lines[0].words[0] if len(piece.lines) == 1 and len(piece.lines[0].words) == 1 else None
-        note = next((each for each in texts if mark and piece is not each and _is_mark_of(mark, each)), None)
-        if note is None:
-            rest.append(piece)
-            continue
-        words = [mark, *note.lines[0].words]
-        note.lines[0] = Line(words, union(word.bbox for word in words))
-        note.bbox = boxed(note.lines)
-    for piece in rest:
-        small = piece.lines and em(piece.lines[-1]) <= SMALLER * body and piece.bbox[1] > height / 2
-        if small and piece.type in LISTED and _is_raised(*piece.lines[0].words[:2]):
-            piece.type, piece.marker = "footnote", None
-    return rest
-
-
-def _is_mark_of(mark: Word, note: _Piece) -> bool:
-    first = note.lines[0]
-    middle = (mark.bbox[1] + mark.bbox[3]) / 2
-    beside = first.bbox[1] - em(first) / 2 <= middle <= first.bbox[3] and 0 <= first.bbox[0] - mark.bbox[2] <= em(first)
-    return beside and _is_raised(mark, first.words[0])
-
-
-def _is_raised(mark: Word, word: Word | None = None) -> bool:
-    """Whether a number or sign is smaller than the word that it stands before, and its foot higher."""
-    if word is None or not MARK.fullmatch(mark.text) or not mark.size or not word.size:
-        return False
-    return mark.size <= RAISED * word.size and mark.bbox[3] < word.bbox[3]
-
-
-def _introductions(pieces: Sequence[_Piece], body: float) -> None:
-    """A heading that looks like the text around it and ends with a colon or comma, or begins with a small letter, leads
-    to what follows: a text. One that begins with a bullet is an item of a list."""
-    for piece in pieces:
-        if piece.type != "heading" or not piece.lines:
-            continue
-        marker = marker_of(piece.lines[0].text)
-        if marker and is_bullet(marker):
-            piece.type, piece.marker = "list_item", marker
-        elif piece.lines[-1].text.rstrip().endswith((":", ",", ";")) or piece.lines[0].text[:1].islower():
-            words = [word for line in piece.lines for word in line.words]
-            if not any(word.bold for word in words) and em(piece.lines[0]) <= SIZES * body:
-                piece.type = "text"
-
-
-def _counted(pieces: Sequence[_Piece]) -> None:
-    """Texts that begin with markers which count on from one to the other are items of a list."""
-    texts = [piece for piece in pieces if piece.type == "text" and piece.lines and marker_of(piece.lines[0].text)]
-    texts.sort(key=lambda piece: piece.bbox[1])
-    starts = {id(part[0]): marker for marker, part in items([each.lines[0] for each in texts], listed=False) if marker}
-    for piece in texts:
-        if id(piece.lines[0]) in starts:
-            piece.type, piece.marker = "list_item", starts[id(piece.lines[0])]
-
-
-def _unmarked(pieces: Sequence[_Piece]) -> None:
-    """What the detector takes for an item is a text unless a mark begins it, or it stands at the edge of others that
-    have one or are of several lines, and is not indented as paragraphs are."""
-    listed = [piece for piece in pieces if piece.type == "list_item" and piece.lines]
-    plain = [piece for piece in listed if not piece.marker and _is_indented(piece)]
-    sure = [piece for piece in listed if piece.marker or len(piece.lines) > 1 and piece not in plain]
-    for piece in listed:
-        if piece.marker:
-            continue
-        first, size = piece.lines[0].bbox[0], em(piece.lines[0])
-        others = (edge for each in sure if each is not piece for edge in _edges(each))
-        if piece in plain or not any(abs(edge - first) <= size / 2 for edge in others):
-            piece.type = "text"
-
-
-def _is_indented(piece: _Piece) -> bool:
-    first, *rest = (line.bbox[0] for line in piece.lines)
-    return bool(rest) and first > min(rest) + em(piece.lines[0]) / 2
-
-
-def _edges(item: _Piece) -> tuple[float, float]:
-    """Where an item begins, and where its text does behind a mark that is a word by itself."""
-    words = item.lines[0].words
-    return item.bbox[0], words[min(1, len(words) - 1)].bbox[0]
-
-
-def _captions(pieces: Sequence[_Piece]) -> None:
-    """Headings and texts of few lines that begin as captions do, beside a table or figure, are captions."""
-    shown = [piece.bbox for piece in pieces if piece.type in HOLDERS]
-    for piece in pieces:
-        if piece.type in ("heading", "text") and 0 < len(piece.lines) <= 4 and CAPTION.match(piece.lines[0].text):
-            reach = NEAR * em(piece.lines[0])
-            if any(gap(piece.bbox, box, 0) <= 0 and gap(piece.bbox, box, 1) <= reach for box in shown):
-                piece.type = "caption"
 
 
 def columns_first(lines: Sequence[Line]) -> list[Line]:
@@ -373,7 +227,7 @@ def columns_first(lines: Sequence[Line]) -> list[Line]:
     return [lines[place] for place in by_columns([line.bbox for line in lines])]
 
 
-def _block(name: str, piece: _Piece, known: set[str]) -> Block:
+def _block(name: str, piece: Piece, known: set[str]) -> Block:
     region = piece.region
     if piece.type == "code":
         text = written(piece.lines)

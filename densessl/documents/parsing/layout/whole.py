@@ -22,6 +22,7 @@ from statistics import median
 from densessl.documents.parsing.layout.lines import em
 from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import FURNITURE, Block, Page
+from densessl.documents.parsing.views import View
 
 EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
 OUTERMOST = 4  # blocks from the edge among which they are
@@ -189,17 +190,25 @@ def _edges(page: Page) -> list[tuple[str, Block]]:
         for block in page.blocks
         if len(block.lines) <= LINES and block.text and block.type in (*BODY, *FURNITURE, "title")
     ]
-    above = sorted((block for block in low if block.bbox[3] <= EDGE * page.height), key=lambda each: each.bbox[1])
-    below = sorted(
-        (block for block in low if block.bbox[1] >= (1 - EDGE) * page.height), key=lambda each: -each.bbox[3]
-    )
-    return [("page_header", each) for each in above[:OUTERMOST]] + [("page_footer", each) for each in below[:OUTERMOST]]
+    places = [(*_place(block, page), block) for block in low]
+    above = sorted((each for each in places if each[1] <= EDGE), key=lambda each: each[0])
+    below = sorted((each for each in places if each[0] >= 1 - EDGE), key=lambda each: -each[1])
+    found = [("page_header", each) for *_, each in above[:OUTERMOST]]
+    return found + [("page_footer", each) for *_, each in below[:OUTERMOST]]
+
+
+def _place(block: Block, page: Page) -> tuple[float, float]:
+    """The upper and the lower edge of a block, as shares of the page's height where the block is upright."""
+    view = View(block.turn, page.width, page.height)
+    _, top, _, bottom = view.box(block.bbox)
+    height = max(view.size[1], 1)
+    return top / height, bottom / height
 
 
 def _keys(side: str, block: Block, page: Page) -> list[tuple[str, str, int]]:
     """Under what a block at the edge is counted. Places are in bands; a block counts in the nearer neighbour too."""
     text = _pattern(block, page.number)
-    place = (block.bbox[1] + block.bbox[3]) / 2 / max(page.height, 1) / BAND
+    place = sum(_place(block, page)) / 2 / BAND
     band = int(place)
     return [(side, text, band), (side, text, band + (1 if place - band > 0.5 else -1))]
 

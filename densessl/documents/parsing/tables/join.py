@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from densessl.documents.parsing.model import FURNITURE, Block, Page, Table
+from densessl.documents.parsing.views import View
 
 PASSED = (*FURNITURE, "footnote")  # what may be between two parts of a table
 OFF = 0.025  # of the page's width: how far the borders of columns may be apart
@@ -21,7 +22,11 @@ def goes_on(before: Page, after: Page) -> tuple[Block, Block] | None:
     if after.number != before.number + 1:
         return None
     last, first = _edge(reversed(before.blocks)), _edge(after.blocks)
-    if last is None or first is None or not _alike(last.table, first.table, before.width, after.width):
+    if last is None or first is None or last.turn != first.turn:
+        return None
+    views = [View(last.turn, page.width, page.height) for page in (before, after)]
+    tables = [view.table(block.table) for view, block in zip(views, (last, first), strict=True)]
+    if not _alike(*tables, *(view.size[0] for view in views)):
         return None
     # A caption above its table may stand after it in reading order, and one below the first part ends it.
     named = {block.of for block in (*before.blocks, *after.blocks) if block.type == "caption"}

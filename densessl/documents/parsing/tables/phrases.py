@@ -8,10 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from densessl.documents.parsing.layout.lines import em, lines_of
 from densessl.documents.parsing.model import Word
 from densessl.documents.parsing.tables.rules import MOST, Rule, weighted_median
 
 SPACE, WIDEST = 0.48, 0.75  # of a line's height: a wider gap parts two phrases; that of fixed-width letters is wider
+BETWEEN = 1.0  # ems between two words that are turned, at most
 SAME_LINE = 0.38  # of a line's height: how far the middles of one line's words may be apart
 
 
@@ -50,6 +52,16 @@ def is_number(text: str) -> bool:
         return True
     digits = sum(each.isdigit() for each in plain)
     return digits > 0 and digits >= 0.4 * len(plain) and sum(each.isalpha() for each in plain) <= 0.3 * len(plain)
+
+
+def laid(words: Sequence[Word]) -> list[Word]:
+    """The words of a table, those that run upwards or downwards, as names of columns may, put together line by line."""
+    if not any(word.turn for word in words):
+        return list(words)
+    lines = lines_of([word for word in words if word.turn], BETWEEN)
+    return [word for word in words if not word.turn] + [
+        Word(line.text, line.bbox, em(line), all(word.bold for word in line.words), turn=line.turn) for line in lines
+    ]
 
 
 def boxes_of(words: Sequence[Word]) -> np.ndarray:

@@ -15,7 +15,7 @@ from densessl.documents.parsing.layout.lines import holds
 from densessl.documents.parsing.model import Box, Table, Word
 from densessl.documents.parsing.tables.cells import cells_of
 from densessl.documents.parsing.tables.grid import Grid
-from densessl.documents.parsing.tables.phrases import boxes_of, turned, words_slope
+from densessl.documents.parsing.tables.phrases import boxes_of, laid, turned, words_slope
 from densessl.documents.parsing.tables.rules import SKEWED, Rules, View, drawn_slope, find_rules
 
 
@@ -27,7 +27,7 @@ def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: flo
     """
     bbox = tuple(float(each) for each in np.nan_to_num(np.asarray(bbox, np.float64), posinf=1e6, neginf=-1e6))
     bbox = min(bbox[0], bbox[2]), min(bbox[1], bbox[3]), max(bbox[0], bbox[2]), max(bbox[1], bbox[3])
-    own = [word for word, box in zip(words, boxes_of(words), strict=True) if holds(bbox, box)]
+    own = laid([word for word, box in zip(words, boxes_of(words), strict=True) if holds(bbox, box)])
     boxes = boxes_of(own)
     view = View.of(picture, bbox, scale) if scale > 0 and np.isfinite(scale) else None
     slope = drawn_slope(view, boxes) if view is not None else None

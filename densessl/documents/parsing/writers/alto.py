@@ -15,7 +15,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import TYPES, Block, Box, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, clean, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, rotation, shown_lines
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-4.xsd"
@@ -83,6 +83,7 @@ class AltoWriter(Writer):
 
     def _block(self, block: Block, page: Page) -> None:
         placed = {"ID": block.id, **_place(block.bbox, page), "TAGREFS": f"type_{block.type}"}
+        placed["ROTATION"] = rotation(block.turn)
         if block.table is not None:
             self._write(start("ComposedBlock", {**placed, "TYPE": "table"}))
             for number, lines in enumerate(lines_by_cell(block, block.table)):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from densessl.documents.parsing.model import FURNITURE, Block, Page, Table
+from densessl.documents.parsing.views import View
 from densessl.documents.parsing.writers.base import Writer, flat
 
 INDENTED, ALIGNED = 8.0, 4.0  # points to the right that a deeper item has at least, and an equal one at most
@@ -50,10 +51,10 @@ class Nesting:
         self._below = 0.0, 0  # upper edge and page of the item before
 
     def depth(self, block: Block, page: int) -> int:
-        x, kind = block.bbox[0], list_marker(block).kind
+        (x, y, *_), kind = View(block.turn).box(block.bbox), list_marker(block).kind
         # An item further up, or on another page, is in another column, whose indentation is its own.
-        onward = (block.bbox[1], page) >= self._below and page == self._below[1]
-        self._below = block.bbox[1], page
+        onward = (y, page) >= self._below and page == self._below[1]
+        self._below = y, page
         if not onward:
             self._move_to(x, kind)
         while self._open and x < self._open[-1][0] - ALIGNED and onward:

@@ -14,7 +14,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import Block, Box, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, clean, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, content, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, rotation, shown_lines
 
 _HEADINGS = (("h1", "ocr_chapter"), ("h2", "ocr_section"), ("h3", "ocr_subsection"), ("h4", "ocr_subsubsection"))
 _FLOATS = {
@@ -82,7 +82,8 @@ class HocrWriter(Writer):
             return
         self._write(start(tag, {"class": kind, "title": _box(box, page)}))
         for line in lines:
-            self._write(start("span", {"class": "ocr_line", "title": _box(line.bbox, page)}))
+            told = _box(line.bbox, page) + (f"; textangle {rotation(line.turn)}" if line.turn else "")
+            self._write(start("span", {"class": "ocr_line", "title": told}))
             self._write("\n".join(_word(word, page) for word in line.words))
             self._write("</span>")
         self._write(f"</{tag}>")

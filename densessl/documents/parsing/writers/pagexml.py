@@ -19,7 +19,7 @@ from densessl import __version__
 from densessl.documents.parsing.model import Block, Box, Cell, Line, Page, Word
 from densessl.documents.parsing.writers.base import Writer, flat, register
 from densessl.documents.parsing.writers.markup import DECLARATION, element, start
-from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, shown_lines
+from densessl.documents.parsing.writers.places import lines_by_cell, pixels, place, rotation, shown_lines
 from densessl.files import output_folder, write_text
 
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
@@ -93,7 +93,7 @@ class PageWriter(Writer):
 
 
 def _region(block: Block, page: Page) -> Iterator[str]:
-    told = {"id": block.id, "custom": _custom(block)}
+    told = {"id": block.id, "custom": _custom(block), "orientation": rotation(block.turn)}
     if block.table is not None:
         numbers = {"rows": block.table.rows, "columns": block.table.columns}
         yield start("TableRegion", {**told, **numbers, "lineSeparators": str(block.table.ruled).lower()})
@@ -107,6 +107,7 @@ def _region(block: Block, page: Page) -> Iterator[str]:
     nested = {"figure": "ImageRegion", "formula": "MathsRegion", "table": "TableRegion"}.get(block.type)
     if nested is None and block.type == "other" and not lines:
         nested = "UnknownRegion"
+        del told["orientation"]  # which these cannot have
     if nested is None:
         kind = _KINDS.get(block.type, "paragraph")
         if kind in ("header", "footer") and flat(block.text).isdecimal():

@@ -30,6 +30,11 @@ def place(box: Box, page: Page) -> tuple[int, int, int, int]:
     return left, top, min(max(x1, left), width), min(max(y1, top), height)
 
 
+def rotation(turn: int) -> int | None:
+    """Degrees counterclockwise, -90 to 180, by which what is turned so is; None of what is upright."""
+    return {1: -90, 2: 180, 3: 90}.get(turn)
+
+
 def shown_lines(block: Block) -> list[Line]:
     """Its lines; those of a block that has none but a text are made of that, and all have the block's place."""
     return block.lines or spelled(block.text, block.bbox)
