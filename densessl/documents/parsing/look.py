@@ -22,6 +22,7 @@ from densessl.documents.parsing.layout.structure import Region, blocks_of, type_
 from densessl.documents.parsing.layout.turned import facing, joined_views, others, prevailing
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Block, Box, Page, Table, Word
 from densessl.documents.parsing.ocr import Ended, Engine
+from densessl.documents.parsing.overlooked import read_again
 from densessl.documents.parsing.tables.strangers import without_strangers
 from densessl.documents.parsing.tables.table import read_table
 from densessl.documents.parsing.views import View
@@ -32,6 +33,8 @@ LEAST = 32  # pixels of a side below which there is no page
 TABLE = 0.5  # least score of a table
 DOTTED = 0.25  # share of words that are dots: what they lead through is no table but contents
 MOST = 40_000  # words of a page that are looked at
+UNCLEAR = 0.7  # confidence of a page's letters below which it may lie on its side, or be in another language
+READABLE = ("title", "heading", "text", "list_item", "caption", "footnote", "page_header", "page_footer")
 
 
 class Finder(Protocol):
@@ -74,20 +77,29 @@ class Looker:
         page = Page(source.page(index), *points, dpi)
         if not told:
             page.notes.append("The picture does not say how many pixels an inch has: a pixel is a point.")
-        words = self._words(source, index, picture, page)
+        words = self._words(source, index, page)
+        scan = None
+        if words is None:
+            words, scan = self._read(source, index, picture, page)
+        if len(words) > MOST:
+            page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
         view = View(prevailing(words), *points)
-        sheet = Sheet(view.picture(picture), view.words(words), *view.size)
-        page.blocks = [view.back.block(block) for block in self._blocks(sheet, page.number, view.turn)]
+        sheet = Sheet(view.picture(picture), view.words(words[:MOST]), *view.size)
+        seen = self._seen(sheet)
+        if scan is not None:
+            sheet = self._read_again(sheet, view.picture(scan), seen)
+        page.blocks = [view.back.block(block) for block in self._blocks(sheet, seen, page.number, view.turn)]
         return page, picture
 
-    def _blocks(self, sheet: Sheet, number: int, turn: int) -> list[Block]:
-        """What a page of this number consists of. turn: of the view that it lies in, where most of it is upright."""
-        regions = self._regions(sheet)
+    def _blocks(self, sheet: Sheet, seen: Sequence[Region], number: int, turn: int) -> list[Block]:
+        """What a page of this number consists of. seen: what the detector finds on it. turn: of the view that it lies
+        in, where most of it is upright."""
+        regions = [each for each in seen if _stands(each, sheet.words)]
         for other in others(regions, sheet.words):
             there = sheet.turned(other)
             back = View(other, sheet.width, sheet.height).back
-            seen = [replace(each, bbox=back.box(each.bbox)) for each in self._regions(there)]
-            regions = joined_views(regions, seen, other, sheet.words)
+            more = [replace(each, bbox=back.box(each.bbox)) for each in self._seen(there) if _stands(each, there.words)]
+            regions = joined_views(regions, more, other, sheet.words)
         # Settled first: what is around a table goes for it, and would not for a figure.
         regions = [_as_shown(each, sheet) for each in settled(facing(regions, sheet.words), sheet.words)]
         blocks = blocks_of(regions, sheet.words, sheet.width, sheet.height, number, turn)
@@ -99,31 +111,48 @@ class Looker:
                 block.text = "\n".join("\t".join(row) for row in block.table.grid())
         return blocks
 
-    def _regions(self, sheet: Sheet) -> list[Region]:
+    def _seen(self, sheet: Sheet) -> list[Region]:
         self._go_on()
         found = self.detector.find(sheet.picture)
-        return [
-            each
-            for each in _regions(found, self.detector.classes, sheet.scale)
-            if each.score >= self.config.score and _stands(each, sheet.words)
-        ]
+        return [each for each in _regions(found, self.detector.classes, sheet.scale) if each.score >= self.config.score]
 
-    def _words(self, source: Source, index: int, picture: np.ndarray, page: Page) -> list[Word]:
+    def _words(self, source: Source, index: int, page: Page) -> list[Word] | None:
+        """The words of the text layer; None where the engine is to read the page."""
         words = None if self.config.reread else words_of(source, index, page.notes)
         if words is not None:
             page.source = TEXT_LAYER
-        elif self.engine is not None:
-            page.source = self.engine.name
-            shown = self.sharp(index) if source.dpi(index) is not None else picture
-            shown = within(shown, self.config.ocr_side)
-            self._go_on()
-            words = self.engine.read(shown, 72 * shown.shape[1] / page.width, self.stop)
-        else:
+        elif self.engine is None:
             page.source, words = NO_TEXT, []
             page.notes.append("The page has no text of its own, and there is no engine to read it.")
-        if len(words) > MOST:
-            page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
-        return words[:MOST]
+        return words
+
+    def _read(self, source: Source, index: int, picture: np.ndarray, page: Page) -> tuple[list[Word], np.ndarray]:
+        """The words that the engine reads on a page, and the picture that it is shown."""
+        page.source = self.engine.name
+        shown = self.sharp(index) if source.dpi(index) is not None else picture
+        shown = within(shown, self.config.ocr_side)
+        dpi = 72 * shown.shape[1] / page.width
+        self._go_on()
+        words = self.engine.read(shown, dpi, self.stop)
+        if _confidence(words) < UNCLEAR or _mostly_tall(words):
+            view = View(self.engine.turn(shown, dpi, self.stop), page.width, page.height)
+            if view.turn:
+                words = view.back.words(self.engine.read(view.picture(shown), dpi, self.stop))
+        if words and _confidence(words) < UNCLEAR:
+            page.notes.append(
+                f"{self.engine.name.partition(' ')[0].capitalize()} is unsure of what it reads: is the page in another "
+                "language (languages=[...])?"
+            )
+        return words, shown
+
+    def _read_again(self, sheet: Sheet, scan: np.ndarray, seen: Sequence[Region]) -> Sheet:
+        """The page with the words that the engine had overlooked. scan: what it is shown, lying as the sheet does."""
+        self._go_on()
+        tables, texts = (
+            [each.bbox for each in seen if type_of(each.label) in kinds] for kinds in (("table",), READABLE)
+        )
+        dpi = 72 * scan.shape[1] / sheet.width
+        return replace(sheet, words=read_again(self.engine, scan, dpi, sheet.words, tables, texts, self.stop))
 
     def _go_on(self) -> None:
         if self.stop.is_set():
@@ -154,6 +183,18 @@ class Sheet:
         view = View(turn, self.width, self.height)
         there = Sheet(view.picture(self.picture), view.words(words), *view.size)
         return view.back.table(read_table(there.words, view.box(box), there.picture, there.scale[0]))
+
+
+def _confidence(words: Sequence[Word]) -> float:
+    """The mean over all letters, 0 to 1; 0 where there are none."""
+    letters = sum(len(word.text) for word in words)
+    return sum(len(word.text) * (word.confidence or 0.0) for word in words) / letters if letters else 0.0
+
+
+def _mostly_tall(words: Sequence[Word]) -> bool:
+    """Whether most of the longer words are higher than wide, as an engine has them that reads lines on their side."""
+    longer = [word.bbox for word in words if len(word.text) >= 4]
+    return 2 * sum(bottom - top > right - left for left, top, right, bottom in longer) > len(longer)
 
 
 def _stands(region: Region, words: Sequence[Word]) -> bool:

@@ -147,7 +147,7 @@ def test_text_with_sizes_and_places_that_are_no_numbers_is_left_out(tmp_path):
 def test_text_that_pdfium_dies_over_counts_as_none(tmp_path, monkeypatch):
     source = open_source(drawn(tmp_path / "a.pdf", lines))
 
-    def dies(path, number):
+    def dies(*_):
         raise pdf.Deadly(pdf.SLOW)
 
     monkeypatch.setattr(pdf, "text", dies)

@@ -83,8 +83,8 @@ def test_words_lie_where_the_page_has_them_in_points_and_have_its_sizes(page, na
         (found[word[0]], word) for word in known if word[0] in found and [w[0] for w in known].count(word[0]) == 1
     ]
     assert len(shared) > 20
-    for word, (text, *box, size, _, _) in shared:
-        assert np.abs(np.subtract(word.bbox, box)).max() < 2.5, text
+    for word, (text, x0, y0, x1, y1, size, *_) in shared:
+        assert np.abs(np.subtract(word.bbox, (x0, y0, x1, y1))).max() < 2.5, text
         assert word.size == pytest.approx(size, rel=0.15), text
 
 
