@@ -100,15 +100,20 @@ class View:
 
 def find_rules(view: View, words: np.ndarray, bbox: Box) -> Rules:
     """What is drawn. words: (n, 4) boxes in points, which make none of it."""
-    dark, light = _thin(view, words)
-    across = _lines(dark[0] | light[0], view, words, upright=False)
-    upright = _lines(dark[1] | light[1], view, words, upright=True)
+    across, upright = find_lines(view, words)
     if len(words):
         return Rules(across, upright, _fills(view, words, bbox))
     # Nobody knows where words are: a line of letters could pass for a short line, and for the edge of a background.
     width, height = bbox[2] - bbox[0], bbox[3] - bbox[1]
     long = [rule for rule in across if rule.length > 0.4 * width]
     return Rules(long, [rule for rule in upright if rule.length > max(UNREAD, 0.3 * height)])
+
+
+def find_lines(view: View, words: np.ndarray) -> tuple[list[Rule], list[Rule]]:
+    """The lines of `find_rules`, across and upright."""
+    dark, light = _thin(view, words)
+    across = _lines(dark[0] | light[0], view, words, upright=False)
+    return across, _lines(dark[1] | light[1], view, words, upright=True)
 
 
 def drawn_slope(view: View, words: np.ndarray) -> float | None:

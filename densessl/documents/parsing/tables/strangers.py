@@ -16,11 +16,12 @@ from densessl.documents.parsing.layout.lines import boxed, em, gap, holds, lines
 from densessl.documents.parsing.layout.missed import CAPTION, continued
 from densessl.documents.parsing.model import Box, Line, Word
 from densessl.documents.parsing.tables.phrases import WIDEST, boxes_of
-from densessl.documents.parsing.tables.rules import Rule, View, find_rules
+from densessl.documents.parsing.tables.rules import Rule, View, find_lines
 
 MOST = 4  # lines at an edge that are none of a table
 WIDTH = 0.8  # of what stands beyond it, that an outermost line is drawn over
 NEAR = 2.5  # points between the end of an upright line and the one that it ends at
+INWARDS = 3.0  # ems behind lines at an edge in which what is drawn is looked for
 AROUND = 8.0  # ems outside of a box in which lines of a paragraph are looked for
 
 
@@ -30,24 +31,27 @@ def without_strangers(bbox: Box, words: Sequence[Word], picture: np.ndarray, sca
     words: of the page. picture: of it, (H, W, 3) uint8 RGB. scale: pixels a point.
     """
     own = [word for word in words if holds(bbox, word.bbox)]
-    edges = [(below, _alone(own, words, below)) for below in (False, True)] if own else []
-    if not any(lines for _, lines in edges):
-        return bbox
-    view = View.of(picture, bbox, scale)
-    if view is None:
-        return bbox
-    rules = find_rules(view, boxes_of(own), bbox)
-    for below, lines in edges:
-        rest = [word for word in own if not any(word is each for line in lines for each in line)]
-        if not lines or not rest:
+    for below in (False, True):
+        lines = _alone(own, words, below) if own else []
+        taken = {id(word) for line in lines for word in line}
+        rest = boxes_of([word for word in own if id(word) not in taken])
+        if not lines or not len(rest):
             continue
-        at = _outermost(rules.across, boxes_of(rest), below)
-        if at is None:
-            continue
-        lines = [line for line in lines if _beyond(line, at, below)]
-        if lines and (_framed(rules.upright, at, below) or _goes_on(lines, own, words, below)):
+        view = View.of(picture, _edge(bbox, lines, below), scale)
+        across, upright = find_lines(view, boxes_of(own)) if view is not None else ([], [])
+        at = _outermost(across, rest, below)
+        lines = [line for line in lines if at is not None and _beyond(line, at, below)]
+        if lines and (_framed(upright, at, below) or _goes_on(lines, own, words, below)):
             bbox = (*bbox[:3], at + 1.0) if below else (bbox[0], at - 1.0, *bbox[2:])
     return bbox
+
+
+def _edge(bbox: Box, lines: Sequence[Sequence[Word]], below: bool) -> Box:
+    """The part of a box that lines at its edge are in, and the next few."""
+    size = max(word.size or word.bbox[3] - word.bbox[1] for line in lines for word in line)
+    top = min(word.bbox[1] for line in lines for word in line) - INWARDS * size
+    bottom = max(word.bbox[3] for line in lines for word in line) + INWARDS * size
+    return (bbox[0], max(top, bbox[1]), *bbox[2:]) if below else (*bbox[:3], min(bottom, bbox[3]))
 
 
 def _alone(own: Sequence[Word], words: Sequence[Word], below: bool) -> list[list[Word]]:
