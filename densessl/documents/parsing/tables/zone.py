@@ -47,7 +47,7 @@ def header_end(placed: Sequence[Placed], borders: Sequence[float], fills: Sequen
 
 
 def _bold_end(lines: Sequence[Sequence[Placed]]) -> float | None:
-    """y below the first lines where these alone are all bold; a single text at the left is a heading of what follows."""
+    """y below the first lines where these alone are all bold; a text alone at the left is a heading of what follows."""
     bold = [all(each.phrase.bold for each in line) for line in lines]
     count = next((number for number, each in enumerate(bold) if not each), 0)
     if any(bold[count:]):
