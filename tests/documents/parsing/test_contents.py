@@ -255,6 +255,11 @@ def test_without_dots_or_numbers_of_sections_the_name_above_tells_contents(lines
     assert found == [f"{text} … {number}" for text, number in rows]
 
 
+def test_short_sections_may_all_begin_on_one_page(lines):
+    rows = [("10.1 Boxes", 122), ("10.2 Circles", 122), ("10.3 Arrows", 122)]
+    assert texts(lines(lambda canvas: several(canvas, rows))) == [f"{text} … {number}" for text, number in rows]
+
+
 def test_a_table_of_many_columns_of_which_one_rises_is_no_contents(lines):
     def draw(canvas):
         canvas.setFont("Helvetica", SIZE)
