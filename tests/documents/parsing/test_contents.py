@@ -120,6 +120,18 @@ def test_glued_dots_and_numbers_are_parted_though_the_words_stay():
     assert {word.text for entry in found for each in entry.lines for word in each.words} <= set(rows)
 
 
+def test_what_an_engine_takes_leaders_for_is_no_part_of_a_title():
+    rows = [
+        "Contents",
+        "1.1 Springs ...... 0. eee 2",
+        "1.2 Scenes...... 11",
+        "1.3 A cone? .. 2... 00 ee 14",
+        "2 Ends......0 ce 20",
+    ]
+    words = column(rows, 60, 100, confidence=0.9)
+    assert texts(lines_of(words)) == ["1.1 Springs … 2", "1.2 Scenes … 11", "1.3 A cone? … 14", "2 Ends … 20"]
+
+
 def test_chapters_without_dots_are_entries_among_sections_that_have_them(lines):
     def draw(canvas):
         pen = Pen(canvas)

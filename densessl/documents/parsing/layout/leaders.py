@@ -1,8 +1,9 @@
 """A line of contents: its title, what leads to the number of the page, and that number.
 
-Leaders are dots, by themselves or in runs, or a blank. What they lead to counts as numbers of pages when it is one of
-up to four digits, of a small or capital Roman numeral, of a chapter and a page ("A-3"), or several of them ("4, 27",
-"8–12"). A price or a share, which has a comma or point within or a sign beside it, is none, nor is a blank to fill in.
+Leaders are dots, by themselves or in runs, or a blank; engines read rows of dots as "...... 0. eee". What they lead to
+counts as numbers of pages when it is one of up to four digits, of a small or capital Roman numeral, of a chapter and a
+page ("A-3"), or several of them ("4, 27", "8–12"). A price or a share, which has a comma or point within or a sign
+beside it, is none, nor is a blank to fill in.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _PAGE = r"(?:[A-Z]{1,3}[-\u2013.])?(?:\d{1,4}|[ivxlc]{1,7}|[IVXLC]{1,7})"
 _PAGES = re.compile(rf"{_PAGE}(?:[-\u2013,;]{_PAGE})*(?:[-\u2013,;]|ff?\.?)?")
 _VALUE = re.compile(r"(?:([A-Z]{1,3})[-\u2013.])?(\d+|[ivxlc]+)", re.IGNORECASE)
 _GLUED = re.compile(rf"(.*?)([{DOTS}]*(?:[{DOTS}]{{3}}|…))(.*)")
+_DOTS = re.compile(rf"[{DOTS}]{{2}}|…|^[{DOTS}]+$")
+_MISREAD = re.compile(rf"[{DOTS}ceonst0-9,:;_*-]+")
+_ENDING = re.compile(rf"(.*?)(?:[{DOTS}]{{2}}|…|^[{DOTS}])[{DOTS}ceonst0-9,:;_*-]*")
 _DOT = re.compile(rf"[{DOTS}]$")
 
 
@@ -61,7 +65,7 @@ def are_pages(words: Sequence[Word]) -> bool:
 def parted(words: Sequence[Word]) -> list[Word]:
     """Words of a line; in parts those in which dots lead from a title or to a number without a blank, with the places
     that the parts must have."""
-    found = []
+    found, words = [], _seen(words)
     for word, behind in zip(words, [*words[1:], None], strict=True):
         glued = "..." in word.text or "…" in word.text or "···" in word.text
         parts = _GLUED.fullmatch(word.text) if glued else None
@@ -69,6 +73,25 @@ def parted(words: Sequence[Word]) -> list[Word]:
         led = parts and (_PAGES.fullmatch(parts[3]) if parts[3] else parts[1] and ends)
         found += _cut(word, parts.groups()) if led else [word]
     return found
+
+
+def _seen(words: Sequence[Word]) -> Sequence[Word]:
+    """Words of a line; if an engine has read them, with what it takes leaders for as dots, from the first ones on up to
+    the last word."""
+    last = len(words) - 1
+    if last < 2 or words[0].confidence is None:
+        return words
+    first = last
+    while first and _MISREAD.fullmatch(words[first - 1].text):
+        first -= 1
+    first = max(0, first - 1)  # dots may touch the title
+    while first < last and not _DOTS.search(words[first].text):
+        first += 1
+    seen = [replace(word, text=3 * DOTS[0]) if first < place < last else word for place, word in enumerate(words)]
+    if first < last:
+        found = _ENDING.fullmatch(words[first].text)
+        seen[first] = replace(words[first], text=found[1] + 3 * DOTS[0]) if found else words[first]
+    return seen
 
 
 def _cut(word: Word, texts: Sequence[str]) -> list[Word]:
