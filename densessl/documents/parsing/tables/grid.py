@@ -12,7 +12,7 @@ from densessl.documents.parsing.model import Box, Word
 from densessl.documents.parsing.tables.gaps import columns_of
 from densessl.documents.parsing.tables.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.tables.rules import Rule, Rules
-from densessl.documents.parsing.tables.spans import FIT, extents_of, place, span_headers
+from densessl.documents.parsing.tables.spans import FIT, drawn_over, extents_of, place, span_headers
 from densessl.documents.parsing.tables.textrows import (
     Block,
     Placed,
@@ -283,7 +283,7 @@ def _header_of(
     if upright:
         return end, None, list(placed)
     braces = [rule for rule in rules.across if rule.at in partial]
-    end = _below_braces(placed, braces, borders) if end is None else end
+    end = _below_braces(placed, sides, braces, borders) if end is None and len(sides) > 3 else end
     if end is not None:
         own = [each for each in placed if each.phrase.middle < end]
         rest = [each for each in placed if each.phrase.middle >= end]
@@ -298,14 +298,20 @@ def _header_of(
     return end, None, list(placed)
 
 
-def _below_braces(placed: Sequence[Placed], braces: Sequence[Rule], borders: Sequence[float]) -> float | None:
+def _below_braces(
+    placed: Sequence[Placed], sides: Sequence[float], braces: Sequence[Rule], borders: Sequence[float]
+) -> float | None:
     """y of the first line over the width with words above, where lines below names of groups are between these."""
     middles = sorted(each.phrase.middle for each in placed)
     border = next((y for y in sorted(borders) if middles and y > middles[0]), None)
     if border is None or border > middles[-1]:
         return None
     low, high = middles[0], max(middle for middle in middles if middle < border)
-    return border if any(low < rule.at < high for rule in braces) else None
+    columns = list(pairwise(sides))
+    over = (
+        list(drawn_over(sum(part) / 2, rule, columns)) for rule in braces for part in rule.parts if low < rule.at < high
+    )
+    return border if any(over) else None
 
 
 def _ended(lines: Sequence[float], end: float, high: float, header: Rows | None) -> list[float]:
