@@ -1,7 +1,8 @@
-"""Which listings of a page are blocks of their own, and what they leave of the regions that they were found in.
+"""Which listings and entries of contents are blocks of their own, and what they leave of the regions that have them.
 
-Texts and lists give up the words of a listing. A table or a figure does where it has hardly anything else, or where
-the listing stands on one side of it: what is left on the other side, such as what the listing draws, is a figure.
+Texts and lists give up the words of both. A table or a figure gives up a listing where it has hardly anything else, or
+where the listing stands on one side of it: what is left on the other side, such as what the listing draws, is a figure.
+One that consists of entries for the better part is no table or figure.
 """
 
 from __future__ import annotations
@@ -12,19 +13,71 @@ from dataclasses import replace
 
 import numpy as np
 
-from densessl.documents.parsing.layout.lines import boxed, em, gap, holds
+from densessl.documents.parsing.layout.contents import Entry, entries
+from densessl.documents.parsing.layout.lines import boxed, em, gap, holds, union
 from densessl.documents.parsing.layout.listings import listings, looks_like_code
 from densessl.documents.parsing.layout.regions import HOLDERS, Region
 from densessl.documents.parsing.model import FURNITURE, Box, Line, Word
 
-NOBODY, CODE = -1, -2  # in the place of the region that has a word: none, and a listing
+NOBODY, CODE, ENTRY = -1, -2, -3  # in the place of the region that has a word: none, a listing, an entry of contents
 NOTHING: Box = (0.0, 0.0, 0.0, 0.0)
 NEARLY = 0.9  # of the letters of a table or figure: where a listing has so many, it is the listing
 PART = 0.4  # of them, where the rest is on another side
 FILLED = 0.6  # of a figure's height and width that a listing takes which is all of it
+LISTED = 0.6  # of the letters of a table or figure: where entries of contents have so many, it is none
 ROWS = 3  # of a listing that is on one side, at least
 ASIDE = 1.0  # ems between it and the rest, at least
 LEAST = 2.0  # ems that the rest is wide and high, at least
+
+
+def listed(
+    regions: Sequence[Region], words: Sequence[Word], lines: Sequence[Line], owner: np.ndarray
+) -> tuple[list[tuple[Entry, Region | None]], set[int]]:
+    """The entries of contents, with the region that has most of each, and the places of regions that are nothing else.
+
+    owner: as of `claimed`; says `ENTRY` of the words of entries afterwards.
+    """
+    place_of = {id(word): place for place, word in enumerate(words)}
+
+    def of(lines: Sequence[Line]) -> np.ndarray:
+        return np.array([place_of[id(word)] for line in lines for word in line.words])
+
+    def running(line: Line) -> bool:
+        return any(each != NOBODY and regions[each].type in FURNITURE for each in owner[of([line])])
+
+    found = [(entry, of(entry.lines)) for entry in entries(lines, running)]
+    if not found:
+        return [], set()
+    letters, first, gone = np.array([len(word.text) for word in words], int), owner.copy(), set()
+    for place, region in enumerate(regions):
+        own = first == place
+        inner = [places[own[places]] for _, places in found]
+        share = sum(letters[each].sum() for each in inner) / max(1, letters[own].sum())
+        if share == 1 or share >= LISTED and region.type in HOLDERS:
+            gone.add(place)
+            owner[own] = NOBODY
+        elif region.type in HOLDERS:
+            found = [each for each, had in zip(found, inner, strict=True) if not len(had)]
+    for _, places in found:
+        owner[places] = ENTRY
+    return [(entry, _most_of(places, first, regions, words)) for entry, places in found], gone
+
+
+def unlisted(lines: Sequence[Line], words: Sequence[Word], owner: np.ndarray) -> list[Line]:
+    """What entries of contents leave of lines. owner: as `listed` leaves it."""
+    taken = {id(words[place]) for place in np.flatnonzero(owner == ENTRY)}
+    if not taken:
+        return list(lines)
+    left = ([word for word in line.words if id(word) not in taken] for line in lines)
+    return [Line(own, union(word.bbox for word in own)) for own in left if own]
+
+
+def _most_of(
+    places: Sequence[int], owner: np.ndarray, regions: Sequence[Region], words: Sequence[Word]
+) -> Region | None:
+    """The region that has most letters of these words."""
+    counts = Counter(each for place in places if (each := int(owner[place])) >= 0 for _ in words[place].text)
+    return regions[max(counts, key=counts.__getitem__)] if counts else None
 
 
 def claimed(
@@ -40,7 +93,7 @@ def claimed(
     letters = np.array([len(word.text) for word in words], int)
 
     def heads(row: Line) -> bool:
-        kinds = {regions[each].type for each in owner[[place_of[id(word)] for word in row.words]] if each != NOBODY}
+        kinds = {regions[each].type for each in owner[[place_of[id(word)] for word in row.words]] if each >= 0}
         prominent = em(row) > body or all(word.bold for word in row.words)
         return bool(kinds & {"title", "heading"}) and prominent or not kinds.isdisjoint(FURNITURE)
 
@@ -69,9 +122,8 @@ def claimed(
             owner[[each for each in others if not holds(left, words[each].bbox)]] = NOBODY
     found = []
     for rows, places in groups:
-        counts = Counter(each for place in places if (each := int(first[place])) != NOBODY for _ in words[place].text)
         owner[places] = CODE
-        found.append((rows, regions[max(counts, key=counts.__getitem__)] if counts else None))
+        found.append((rows, _most_of(places, first, regions, words)))
     return found, gone
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from densessl.documents.parsing.layout.contents import Entry
 from densessl.documents.parsing.layout.lines import boxed, em, gap, on_its_side, union
 from densessl.documents.parsing.layout.missed import CAPTION, EDGE, NOTE, SMALLER
 from densessl.documents.parsing.layout.paragraphs import SIZES, is_bullet, items
@@ -30,6 +31,7 @@ class Piece:
     bbox: Box
     region: Region | None = None
     marker: str | None = None
+    entry: Entry | None = None  # of contents
 
 
 def by_surroundings(

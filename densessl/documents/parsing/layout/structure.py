@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densessl.documents.parsing.layout.claims import NOBODY, claimed
+from densessl.documents.parsing.layout.claims import NOBODY, claimed, listed, unlisted
 from densessl.documents.parsing.layout.lines import boxed, em, gap, lines_of, union
 from densessl.documents.parsing.layout.links import link
 from densessl.documents.parsing.layout.listings import written
@@ -52,8 +52,8 @@ def blocks_of(
     """The blocks of a page in reading order, with ids such as "p3b7" on page 3.
 
     regions: in any order, with doubles. words: in any order; without any, regions are all that is known. width, height:
-    of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet: that takes the
-    whole document. What is turned is put together in the view of the page in which it is upright. turn: of the
+    of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet, and entries of
+    contents all have the first: that takes the whole document. What is turned is put together in the view of the page in which it is upright. turn: of the
     view that the page lies in.
     """
     body, regions = body_size(words), settled(regions, words)
@@ -83,9 +83,12 @@ def _pieces_of(
     there. body: the page's `body_size`."""
     between = gutters([region.bbox for region in regions if region.type not in FURNITURE])
     owner, holds = np.array(owners(regions, words, lines, between), int), held(regions, words)
-    code, gone = claimed(regions, words, lines, owner, body)
+    contents, none = listed(regions, words, lines, owner)
+    code, gone = claimed(regions, words, unlisted(lines, words, owner), owner, body)
+    gone |= none
     having = _parts(lines, {id(word): each for word, each in zip(words, owner.tolist(), strict=True)})
     pieces = [Piece("code", rows, boxed(rows), region) for rows, region in code]
+    entries = [Piece("list_item", each.lines, each.bbox, region, entry=each) for each, region in contents]
     for place, region in enumerate(regions):
         own = [words[each] for each in np.flatnonzero(owner == place)]
         if own:
@@ -93,8 +96,9 @@ def _pieces_of(
             pieces += _pieces(region, own, having[place], lost)
         elif place not in gone and (region.type in DRAWN or not holds[place].any()):
             pieces.append(Piece(region.type, [], region.bbox, region))
-    pieces += _missed(_unlabelled(_cut(having[NOBODY], between), pieces, body), pieces, body, height)
-    return by_surroundings(pieces, between, body, height)
+    missed = _unlabelled(_cut(having[NOBODY], between), pieces, body)
+    pieces += _missed(missed, pieces, entries, body, height)
+    return [*by_surroundings(pieces, between, body, height), *entries]
 
 
 def _parts(lines: Sequence[Line], owner_of: dict[int, int]) -> dict[int, list[Line]]:
@@ -175,7 +179,7 @@ def _headed(part: Sequence[Line], parts: Sequence[list[Line]]) -> str:
     return "heading" if short and (bold or larger) else "text"
 
 
-def _missed(lines: list[Line], pieces: list[Piece], body: float, height: float) -> list[Piece]:
+def _missed(lines: list[Line], pieces: list[Piece], entries: list[Piece], body: float, height: float) -> list[Piece]:
     """Pieces of the lines that no region has, but for those that a text goes on with, which it takes."""
     texts = [piece for piece in pieces if piece.type in LISTED and piece.lines]
     rest = []
@@ -186,8 +190,8 @@ def _missed(lines: list[Line], pieces: list[Piece], body: float, height: float) 
             continue
         text.lines = columns_first([*text.lines, *group])
         text.bbox = boxed(text.lines)
-    tops = [piece.bbox[1] for piece in pieces if piece.type != "page_header"]
-    bottoms = [piece.bbox[3] for piece in pieces if piece.type != "page_footer"]
+    tops = [piece.bbox[1] for piece in (*pieces, *entries) if piece.type != "page_header"]
+    bottoms = [piece.bbox[3] for piece in (*pieces, *entries) if piece.type != "page_footer"]
     highest, lowest = min(tops, default=math.inf), max(bottoms, default=-math.inf)
     scattered, rest = clusters(rest, body)
     found = [Piece(kind, group, boxed(group)) for kind, group in scattered]
@@ -229,7 +233,9 @@ def columns_first(lines: Sequence[Line]) -> list[Line]:
 
 def _block(name: str, piece: Piece, known: set[str]) -> Block:
     region = piece.region
-    if piece.type == "code":
+    if piece.entry is not None:
+        text = piece.entry.text(known)
+    elif piece.type == "code":
         text = written(piece.lines)
     elif piece.type == "table":
         text = "\n".join(line.text for line in piece.lines)
@@ -238,4 +244,6 @@ def _block(name: str, piece: Piece, known: set[str]) -> Block:
     if piece.marker:
         text = text.removeprefix(piece.marker).lstrip()
     about = {"label": region.label, "score": region.score, "second": region.second} if region else {}
+    if piece.entry is not None:
+        about["level"] = 1
     return Block(name, piece.type, piece.bbox, text=text, lines=piece.lines, marker=piece.marker, **about)

@@ -1,4 +1,4 @@
-"""What only the whole document tells: levels of headings, and running headers and footers.
+"""What only the whole document tells: levels of headings and of contents, and running headers and footers.
 
 Two passes over a document's pages, of which none is kept: `look` at each in order, then `settle` each. What is kept
 between them are counts by size and number of headings, and short strings of what stands at the edges of pages, no more
@@ -7,6 +7,7 @@ than `STRINGS`.
 Levels. A title is 1. A numbered heading has the level of its number, "1.2" 3. One without a number has that of numbered
 ones of its size, else one below the smallest of those that are larger, else it goes by the rank of its size. Of titles,
 only those are titles that are nearly as large as the largest and have no number; PubLayNet calls all headings so.
+An entry of contents has a level by its indentation among those before it, on other pages too.
 
 Headers and footers. What stands at the same height on three pages that follow each other, or every other page, with the
 same text when its digits are left aside, is a header or a footer, as is a lone number that rises with the pages.
@@ -19,9 +20,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import median
 
+from densessl.documents.parsing.layout.contents import Levels
 from densessl.documents.parsing.layout.lines import em
 from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import FURNITURE, Block, Page
+from densessl.documents.parsing.views import View
 from densessl.documents.parsing.views import View
 
 EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
@@ -62,6 +65,7 @@ class Whole:
         self._titles: dict[float, Counter[int]] = defaultdict(Counter)  # the same of what the detector calls titles
         self._first: int | None = None  # the first page
         self._levels: dict[float, int] | None = None
+        self._entries = Levels()  # of contents
 
     def look(self, page: Page) -> None:
         """The first pass."""
@@ -97,6 +101,10 @@ class Whole:
             if block.type in ("title", "heading"):
                 block.type = "title" if self._is_title(block, page.number) else "heading"
                 block.level = 1 if block.type == "title" else self._level(block)
+            if is_entry(block):
+                block.level = self._entries.of(View(block.turn).box(block.bbox), em(block.lines[0]), page.number)
+            elif block.type not in FURNITURE:
+                self._entries.end()
         return page
 
     def _repeated(self, side: str, block: Block, page: Page) -> bool:
@@ -172,6 +180,11 @@ class Whole:
         return levels
 
 
+def is_entry(block: Block) -> bool:
+    """Whether it is of a table of contents, or the like: other items have no level."""
+    return block.type == "list_item" and block.level is not None
+
+
 def _classes(sizes) -> list[list[float]]:
     """Sizes, the largest first, those together that differ little."""
     classes: list[list[float]] = []
@@ -189,6 +202,7 @@ def _edges(page: Page) -> list[tuple[str, Block]]:
         block
         for block in page.blocks
         if len(block.lines) <= LINES and block.text and block.type in (*BODY, *FURNITURE, "title")
+        if not is_entry(block)
     ]
     places = [(*_place(block, page), block) for block in low]
     above = sorted((each for each in places if each[1] <= EDGE), key=lambda each: each[0])

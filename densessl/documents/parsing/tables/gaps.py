@@ -26,7 +26,7 @@ def columns_of(phrases: Sequence[Phrase], low: float, high: float) -> list[float
     if not plain:
         return []
     lines = len({phrase.line for phrase in plain})
-    most = int(FEW * lines) if lines >= 8 else (1 if lines >= 5 else 0)
+    most = max(1, int(FEW * lines)) if lines >= 5 else 0
     edges = sorted({edge for phrase in plain for edge in (phrase.bbox[0], phrase.bbox[2])})
     counts = _counts(plain, edges)
     cores = _with_own(_runs(counts > most, edges), plain)
@@ -134,7 +134,33 @@ def _names_group(pair: tuple[float, float], cores: Sequence[tuple[float, float]]
         return sum(any(box[0] < high and box[2] > low for box in boxes) for low, high in cores)
 
     lines = sorted({each.line for each in plain})
-    return lines.index(line) < HEADED and 2 * filled(line) <= len(cores) < 2 * max(map(filled, lines[: 2 * HEADED]))
+    if lines.index(line) >= HEADED:
+        return False
+    few = 2 * filled(line) <= len(cores) < 2 * max(map(filled, lines[: 2 * HEADED]))
+    return few or _over_names(pair, line, cores, plain)
+
+
+def _over_names(
+    pair: tuple[float, float], line: int, cores: Sequence[tuple[float, float]], plain: Sequence[Phrase]
+) -> bool:
+    """Whether what stands between two columns on a line has the names of both below it: what is no number there, but
+    most often is farther down, or is bold there alone."""
+    left = max((core for core in cores if core[1] <= pair[0]), default=None)
+    right = min((core for core in cores if core[0] >= pair[1]), default=None)
+    if left is None or right is None:
+        return False
+    for low, high in (left, right):
+        below = sorted(
+            (each for each in plain if each.line > line and each.bbox[0] < high and each.bbox[2] > low),
+            key=lambda each: each.line,
+        )
+        if len(below) < 3 or below[0].number:
+            return False
+        rest = below[1:]
+        words = 2 * sum(each.number for each in rest) > len(rest)
+        if not words and not (below[0].bold and not any(each.bold for each in rest)):
+            return False
+    return True
 
 
 def _without_signs(cores: list[tuple[float, float]], plain: Sequence[Phrase]) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from densessl.documents.parsing.model import Box, Word
 from densessl.documents.parsing.tables.gaps import columns_of
 from densessl.documents.parsing.tables.phrases import Phrase, phrases_of, usual_height
 from densessl.documents.parsing.tables.rules import Rule, Rules
-from densessl.documents.parsing.tables.spans import place, span_headers
+from densessl.documents.parsing.tables.spans import FIT, drawn_over, extents_of, place, span_headers
 from densessl.documents.parsing.tables.textrows import (
     Block,
     Placed,
@@ -28,6 +28,7 @@ from densessl.documents.parsing.tables.zone import header_end
 
 EACH = 0.55  # of the rows that the words make up have a line below: then lines alone tell rows
 NAMES = 6  # lines at the top may have the names of columns
+OFF = 0.3  # of a line's height: how far a name may be from where its column's other texts are
 MIXED = 0.15  # of the bands between lines may hold several rows beyond doubt
 
 
@@ -56,7 +57,8 @@ class Grid:
         phrases = phrases_of(words, boxes, uprights)
         left, right, inner = _outer([rule.at for rule in uprights], phrases, (0, 2), bbox)
         cuts, upright = _cuts(phrases, left, right, inner)
-        phrases = [part for phrase in phrases for part in _split(phrase, phrases, cuts, words, boxes, high)]
+        extents = extents_of(place(phrases, cuts, high), len(cuts) + 1)
+        phrases = [part for phrase in phrases for part in _split(phrase, phrases, cuts, extents, words, boxes, high)]
         placed = place(phrases, cuts, high)
         across = [rule for rule in rules.across if _plausible(rule, rules.fills, right - left, high)]
         across = [rule for rule in across if not _struck(rule, phrases)]
@@ -112,11 +114,15 @@ def _split(
     phrase: Phrase,
     phrases: Sequence[Phrase],
     cuts: Sequence[float],
+    extents: Sequence[tuple[float, float]],
     words: Sequence[Word],
     boxes: np.ndarray,
     high: float,
 ) -> list[Phrase]:
-    """Parts of a phrase that runs over a border between columns at a blank, if others stand on its line."""
+    """Parts of a phrase that runs over a border between columns at a blank, if others stand on its line.
+
+    extents: (left, right) of what stands in each column alone.
+    """
     own = boxes[phrase.words]
     if not any(phrase.bbox[0] < cut < phrase.bbox[2] for cut in cuts):
         return [phrase]
@@ -131,7 +137,7 @@ def _split(
         if crossing and (named or _aligned(own[number], phrases, phrase, high)):
             groups.append([])
         groups[-1].append(phrase.words[number])
-    if len(groups) == 1:
+    if len(groups) == 1 or phrase.line < NAMES and _centred(phrase, [boxes[each] for each in groups], extents, cuts):
         return [phrase]
     parts = []
     for group in groups:
@@ -141,6 +147,25 @@ def _split(
         bold = all(words[each].bold for each in group)
         parts.append(Phrase(group, bbox, phrase.line, text, float(part[0, 2] - part[0, 0]), bold))
     return parts
+
+
+def _centred(
+    phrase: Phrase, parts: Sequence[np.ndarray], extents: Sequence[tuple[float, float]], cuts: Sequence[float]
+) -> bool:
+    """Whether a phrase stands over the middle of several columns as the name of their group does, and its parts do not
+    stand over what these have: neither their left ends, nor their right ones, nor their middles."""
+    own = [int(np.searchsorted(cuts, (part[0, 0] + part[-1, 2]) / 2)) for part in parts]
+    low, high = extents[own[0]][0], extents[own[-1]][1]
+    left, _, right, _ = phrase.bbox
+    if not low < high or abs((low + high) - (left + right)) / 2 > FIT * (high - low) / 2:
+        return False
+
+    def off(part: np.ndarray, column: int) -> float:
+        x0, x1 = extents[column]
+        apart = part[0, 0] - x0, part[-1, 2] - x1, (part[0, 0] + part[-1, 2] - x0 - x1) / 2
+        return min(map(abs, apart))
+
+    return max(off(part, column) for part, column in zip(parts, own, strict=True)) > OFF * phrase.height
 
 
 def _full(boxes: Sequence[Box], cuts: Sequence[float]) -> bool:
@@ -258,6 +283,7 @@ def _header_of(
     if upright:
         return end, None, list(placed)
     braces = [rule for rule in rules.across if rule.at in partial]
+    end = _below_braces(placed, sides, braces, borders) if end is None and len(sides) > 3 else end
     if end is not None:
         own = [each for each in placed if each.phrase.middle < end]
         rest = [each for each in placed if each.phrase.middle >= end]
@@ -270,6 +296,22 @@ def _header_of(
     braces = [rule for rule in rules.across if rule.length < 0.9 * width]
     span_headers(placed, len(cuts) + 1, braces, cuts)
     return end, None, list(placed)
+
+
+def _below_braces(
+    placed: Sequence[Placed], sides: Sequence[float], braces: Sequence[Rule], borders: Sequence[float]
+) -> float | None:
+    """y of the first line over the width with words above, where lines below names of groups are between these."""
+    middles = sorted(each.phrase.middle for each in placed)
+    border = next((y for y in sorted(borders) if middles and y > middles[0]), None)
+    if border is None or border > middles[-1]:
+        return None
+    low, high = middles[0], max(middle for middle in middles if middle < border)
+    columns = list(pairwise(sides))
+    over = (
+        list(drawn_over(sum(part) / 2, rule, columns)) for rule in braces for part in rule.parts if low < rule.at < high
+    )
+    return border if any(over) else None
 
 
 def _ended(lines: Sequence[float], end: float, high: float, header: Rows | None) -> list[float]:

@@ -48,6 +48,9 @@ def _by_looks(table: Table, rows: list[list[Cell]], bold: dict[int, bool]) -> in
         spans = any(cell.columns > 1 for cell in before) and not whole
         down = any(cell.row + cell.rows > count for cell in before if cell.text and cell.column == 0)
         full = sum(bool(cell.text) for cell in rows[count]) > table.columns / 2
+        if _has_units(rows[count], count):
+            count += 1
+            continue
         if not ((spans and full) or (spans and down) or (heavy and weights[count] and full)):
             break
         count += 1
@@ -63,6 +66,12 @@ def _within(rows: list[list[Cell]], head: int, bold: dict[int, bool], table: Tab
         if whole or (heavy and texts and not _bold(rows[count], bold)):
             return count
     return head
+
+
+def _has_units(row: list[Cell], number: int) -> bool:
+    """Whether all that begins in a row stands in brackets, as the units of what is named above it do."""
+    own = [cell.text.strip() for cell in row if cell.row == number and cell.text]
+    return bool(own) and all(text[0] + text[-1] in ("()", "[]") and not is_number(text) for text in own)
 
 
 def _bold(row: list[Cell], bold: dict[int, bool]) -> bool:

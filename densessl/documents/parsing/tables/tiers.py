@@ -1,7 +1,8 @@
-"""Headers of two rows: names of groups over the names of their columns.
+"""Headers of several rows: names of groups over the names of their columns, or over names of smaller groups.
 
 A name that stands over the middle of several columns, or over a line that is drawn below it, spans these. What stands
-in a column that has no such name over it spans both rows, wherever it stands: in the lower one, or between them.
+in a column that has no such name over it spans all rows, wherever it stands: in the lowest one, or between them. What
+is below the names of the uppermost row is taken apart in the same way.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def columns_below(placed: Sequence[Placed], sides: Sequence[float], high: float)
 
 
 def tiers(placed: Sequence[Placed], columns: Columns, across: Sequence[Rule], borders: Sequence[float]) -> Rows | None:
-    """The two rows of a header; None where it has one, or more.
+    """The rows of a header, two or more; None where it has one.
 
     placed: what stands in it. across: lines that are drawn, but over the whole width. borders: y of those that are.
     """
@@ -77,7 +78,14 @@ def tiers(placed: Sequence[Placed], columns: Columns, across: Sequence[Rule], bo
         names = _named(beyond, y, columns, across)
         if names is not None and (best is None or names[0] < best[0]):
             best = names[0], y, names[1]
-    return _rows(placed, best[1], best[2], columns, bool(borders)) if best is not None else None
+    if best is None:
+        return None
+    _, y, names = best
+    below = [
+        each for each in _parted(beyond, y)[1] if any(name.first <= columns.of(each) <= name.last for name in names)
+    ]
+    lower = tiers(below, columns, [rule for rule in across if rule.at > y + 0.3 * columns.high], [])
+    return _rows(placed, y, names, columns, lower)
 
 
 def _braces(placed: Sequence[Placed], columns: Columns, across: Sequence[Rule]) -> list[float]:
@@ -135,7 +143,7 @@ def _named(
     filled = {columns.of(each) for each in below}
     taken = {columns.of(each) for each in over}
     for name in names:
-        _by_line(name, columns, across, y)
+        _by_line(name, names, columns, across, y)
     cost = _assign(names, columns, filled, taken)
     if cost is None:
         return None
@@ -161,13 +169,15 @@ def _lines(name: _Name) -> set[int]:
     return {each.phrase.line for each in name.parts}
 
 
-def _by_line(name: _Name, columns: Columns, across: Sequence[Rule], y: float) -> None:
-    """The columns over which a line is drawn below a name."""
+def _by_line(name: _Name, names: Sequence[_Name], columns: Columns, across: Sequence[Rule], y: float) -> None:
+    """The columns over which a line is drawn below a name, and below no other one."""
     for rule in across:
         if not name.bottom - 0.3 * columns.high <= rule.at <= max(y, name.bottom + 0.9 * columns.high):
             continue
-        for under in drawn_over((name.left + name.right) / 2, rule, columns.extents):
-            name.first, name.last, name.drawn = *under, True
+        for first, last in drawn_over((name.left + name.right) / 2, rule, columns.extents):
+            low, high = columns.sides[first], columns.sides[last + 1]
+            if sum(low <= (each.left + each.right) / 2 <= high for each in names) == 1:
+                name.first, name.last, name.drawn = first, last, True
 
 
 def _assign(names: Sequence[_Name], columns: Columns, filled: set[int], taken: set[int]) -> float | None:
@@ -232,25 +242,33 @@ def _broken(name: _Name, below: Sequence[Placed], columns: Columns) -> bool:
     return near and could_wrap(ends, begins, width, 0.28 * columns.high)
 
 
-def _rows(placed: Sequence[Placed], y: float, names: Sequence[_Name], columns: Columns, drawn: bool) -> Rows:
-    """Blocks of both rows: names of groups, what is below them, and what is beside them, which spans both."""
+def _rows(placed: Sequence[Placed], y: float, names: Sequence[_Name], columns: Columns, lower: Rows | None) -> Rows:
+    """Blocks of all rows: names of groups, what is below them, and what is beside them, which spans all. lower: the
+    rows below the names, if they are several."""
     upper = {id(each) for name in names for each in name.parts}
+    upper |= {id(each) for block in lower.blocks for each in block.parts} if lower else set()
     named = {column for name in names for column in range(name.first, name.last + 1)}
+    last = lower.count if lower else 1
+    filled = {column for block in lower.blocks for column in range(block.first, block.last + 1)} if lower else set()
     blocks, beside, below = [], {}, {}
     for each in placed:
         if id(each) in upper:
             continue
         column = columns.of(each)
-        (below if column in named else beside).setdefault(column, []).append(each)
+        (below if column in named and not lower else beside).setdefault(column, []).append(each)
         each.first = each.last = column
     for name in names:
         for each in name.parts:
             each.first, each.last = name.first, name.last
-        alone = name.first == name.last and name.first not in below
-        blocks.append(Block(name.parts, 0, 1 if alone else 0))
+        alone = name.first == name.last and name.first not in below and name.first not in filled
+        blocks.append(Block(name.parts, 0, last if alone else 0))
     blocks += [Block(parts, 1, 1) for parts in below.values()]
-    blocks += [Block(parts, 0, 1) for parts in beside.values()]
+    blocks += [Block(parts, 0, last) for parts in beside.values()]
     for block in blocks:
         block.parts.sort(key=lambda each: (each.phrase.line, each.phrase.bbox[0]))
-    tops = [min(each.phrase.bbox[1] for each in placed), y]
-    return Rows(blocks, tops, [y, max(each.phrase.bbox[3] for each in placed)])
+    top, bottom = min(each.phrase.bbox[1] for each in placed), max(each.phrase.bbox[3] for each in placed)
+    if lower is None:
+        return Rows(blocks, [top, y], [y, bottom])
+    for block in lower.blocks:
+        block.low, block.high = block.low + 1, block.high + 1
+    return Rows([*blocks, *lower.blocks], [top, y, *lower.tops[1:]], [y, *lower.bottoms[:-1], bottom])

@@ -37,13 +37,24 @@ def header_end(placed: Sequence[Placed], borders: Sequence[float], fills: Sequen
     below = [y for y in borders if middles[0] < y < middles[-1]]
     many = len(below) > RULED * sum(len(line) > 1 for line in lines)
     if first is None:
-        told = min((y for y in fills if y > middles[0]) if many else below, default=None)
+        told = min((y for y in fills if y > middles[0]) if many else below, default=None) or _bold_end(lines)
     elif many:
         told = _row_of(lines, first, below)
     else:
         told = min([*below, _between(lines, _without_headings(lines, first))])
     count = sum(middle < told for middle in middles) if told is not None else 0
     return told if 0 < count <= min(MOST, max(2, 0.7 * len(lines))) else None
+
+
+def _bold_end(lines: Sequence[Sequence[Placed]]) -> float | None:
+    """y below the first lines where these alone are all bold; a text alone at the left is a heading of what follows."""
+    bold = [all(each.phrase.bold for each in line) for line in lines]
+    count = next((number for number, each in enumerate(bold) if not each), 0)
+    if any(bold[count:]):
+        return None
+    while count and len(lines[count - 1]) == 1 and lines[count - 1][0].first == 0:
+        count -= 1
+    return _between(lines, count) if count else None
 
 
 def _lines(placed: Sequence[Placed]) -> list[list[Placed]]:
@@ -106,8 +117,11 @@ def _without_headings(lines: Sequence[Sequence[Placed]], first: int) -> int:
 
 def _of_below(lines: Sequence[Sequence[Placed]], number: int) -> bool:
     own, told = lines[number], False
+    left, right = min(each.phrase.bbox[0] for each in own), max(each.phrase.bbox[2] for each in own)
+    over = [other for line in lines[:number] for other in line if left < _centre(other) < right]  # two columns, maybe
     for each in own:
-        above = [each.phrase.middle - other.phrase.middle for other in _beside(each, lines[:number])]
+        near = [*_beside(each, lines[:number]), *(over if len(own) > 1 else ())]
+        above = [each.phrase.middle - other.phrase.middle for other in near]
         below = [other.phrase.middle - each.phrase.middle for other in _beside(each, lines[number + 1 :])]
         if len(own) == 1:  # a heading stands as far from both
             below.append(_middle(lines[number + 1]) - each.phrase.middle)
@@ -116,6 +130,10 @@ def _of_below(lines: Sequence[Sequence[Placed]], number: int) -> bool:
             return False
         told = told or bool(above)
     return told
+
+
+def _centre(each: Placed) -> float:
+    return (each.phrase.bbox[0] + each.phrase.bbox[2]) / 2
 
 
 def _beside(each: Placed, lines: Sequence[Sequence[Placed]]) -> list[Placed]:

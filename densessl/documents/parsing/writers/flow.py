@@ -49,8 +49,12 @@ class Nesting:
     def __init__(self) -> None:
         self._open: list[tuple[float, str]] = []  # where the items begin and the kind of marker, by depth
         self._below = 0.0, 0  # upper edge and page of the item before
+        self._levels: list[int] = []  # of entries of contents, by depth
 
     def depth(self, block: Block, page: int) -> int:
+        if block.level is not None:  # an entry of contents, which says itself how deep it lies
+            return self._at(block.level)
+        self._levels = []
         (x, y, *_), kind = View(block.turn).box(block.bbox), list_marker(block).kind
         # An item further up, or on another page, is in another column, whose indentation is its own.
         onward = (y, page) >= self._below and page == self._below[1]
@@ -66,7 +70,14 @@ class Nesting:
         return len(self._open) - 1
 
     def end(self) -> None:
+        self._open, self._levels = [], []
+
+    def _at(self, level: int) -> int:
         self._open = []
+        while self._levels and self._levels[-1] >= level:
+            self._levels.pop()
+        self._levels.append(level)
+        return len(self._levels) - 1
 
     def _move_to(self, x: float, kind: str) -> None:
         """Keep what an item of this kind lies in, moved as far as it is from the last one of its kind."""
