@@ -25,7 +25,6 @@ from densessl.documents.parsing.layout.lines import em
 from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import FURNITURE, Block, Page
 from densessl.documents.parsing.views import View
-from densessl.documents.parsing.views import View
 
 EDGE = 0.15  # of the page's height, in which running headers and footers are looked for
 OUTERMOST = 4  # blocks from the edge among which they are
