@@ -51,10 +51,10 @@ def blocks_of(
 ) -> list[Block]:
     """The blocks of a page in reading order, with ids such as "p3b7" on page 3.
 
-    regions: in any order, with doubles. words: in any order; without any, regions are all that is known. width,
-    height: of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet, and
-    entries of contents all have the first: that takes the whole document. What is turned is put together in the view
-    of the page in which it is upright. turn: of the view that the page lies in.
+    regions: in any order, with doubles. words: in any order; without any, regions are all that is known. width, height:
+    of the page, in points. Boxes of texts are those of their words. Levels of headings are not told yet, and entries of
+    contents all have the first: that takes the whole document. What is turned is put together in the view of the page
+    in which it is upright. turn: of the view that the page lies in.
     """
     body, regions = body_size(words), settled(regions, words)
     views, made, known = [], [], set()
