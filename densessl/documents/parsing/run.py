@@ -49,7 +49,7 @@ from densessl.hardware import cores
 from densessl.progress import Progress, Report
 
 # The number that goes up when the same settings would find something else on a page.
-VERSION = 4
+VERSION = 5
 WAIT = 0.5  # seconds between two reports
 # Formats that are read, rather than laid over the picture of the page, where words stay where they are.
 READ = ("json", "md", "html")
