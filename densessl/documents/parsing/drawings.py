@@ -38,10 +38,10 @@ def is_drawing(picture: np.ndarray, box: Box, words: Sequence[Word], scale: floa
     if _area([word.bbox for word in words]) > FULL * _area([box]):
         return False
     size = scale * median([word.size or word.bbox[3] - word.bbox[1] for word in words] or [USUAL])
-    ink = _ink(picture, box, words, scale)
+    ink = ink_of(picture, box, words, scale)
     if min(ink.shape) < LEAST:
         return False
-    across, upright = (_lines(ink, max(3, round(LINE * size)), axis) for axis in (0, 1))
+    across, upright = (straight(ink, max(3, round(LINE * size)), axis) for axis in (0, 1))
     if not _bent(ink, across | upright, size) and not _loose(across, upright, size):
         return False
     cells = table().cells
@@ -53,7 +53,7 @@ def _area(boxes: Sequence[Box]) -> float:
     return sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes)
 
 
-def _ink(picture: np.ndarray, box: Box, words: Sequence[Word], scale: float) -> np.ndarray:
+def ink_of(picture: np.ndarray, box: Box, words: Sequence[Word], scale: float) -> np.ndarray:
     """(h, w) uint8, 1 where there is ink that is of no word."""
     x0, y0, x1, y1 = (round(scale * each) for each in box)
     x0, y0 = max(x0, 0), max(y0, 0)
@@ -65,7 +65,7 @@ def _ink(picture: np.ndarray, box: Box, words: Sequence[Word], scale: float) -> 
     return ink
 
 
-def _lines(ink: np.ndarray, length: int, axis: int) -> np.ndarray:
+def straight(ink: np.ndarray, length: int, axis: int) -> np.ndarray:
     """What lies in a straight run of so many pixels, across (0) or upright (1)."""
     kernel = np.ones((1, length) if axis == 0 else (length, 1), np.uint8)
     return cv2.morphologyEx(ink, cv2.MORPH_OPEN, kernel)

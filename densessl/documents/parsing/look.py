@@ -16,15 +16,18 @@ from densessl.data.sources import Source
 from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.drawings import is_drawing
-from densessl.documents.parsing.layout.lines import LEADERS, holds
+from densessl.documents.parsing.layout.lines import LEADERS, holds, lines_of
 from densessl.documents.parsing.layout.regions import settled
 from densessl.documents.parsing.layout.structure import Region, blocks_of, type_of
+from densessl.documents.parsing.layout.text import BOXES
 from densessl.documents.parsing.layout.turned import facing, joined_views, others, prevailing
 from densessl.documents.parsing.model import NO_TEXT, TEXT_LAYER, Block, Box, Page, Table, Word
 from densessl.documents.parsing.ocr import Ended, Engine
 from densessl.documents.parsing.overlooked import read_again
+from densessl.documents.parsing.tables.framed import parts_of
 from densessl.documents.parsing.tables.strangers import without_strangers
 from densessl.documents.parsing.tables.table import read_table
+from densessl.documents.parsing.ticks import ticks
 from densessl.documents.parsing.views import View
 from densessl.documents.parsing.words import words_of
 
@@ -32,6 +35,7 @@ PLAIN = 72.0  # pixels an inch at which a pixel is a point
 LEAST = 32  # pixels of a side below which there is no page
 TABLE = 0.5  # least score of a table
 DOTTED = 0.25  # share of words that are dots: what they lead through is no table but contents
+TICKED = 0.5  # of its lines, each of its columns': what has a box to be ticked for so many is no table but items
 MOST = 40_000  # words of a page that are looked at
 UNCLEAR = 0.7  # confidence of a page's letters below which it may lie on its side, or be in another language
 READABLE = ("title", "heading", "text", "list_item", "caption", "footnote", "page_header", "page_footer")
@@ -85,6 +89,8 @@ class Looker:
             page.notes.append(f"Of {len(words):,} words the first {MOST:,} are heeded.")
         view = View(prevailing(words), *points)
         sheet = Sheet(view.picture(picture), view.words(words[:MOST]), *view.size)
+        if page.source == TEXT_LAYER:
+            sheet = replace(sheet, words=[*sheet.words, *ticks(sheet.picture, sheet.words, sheet.scale[0])])
         seen = self._seen(sheet)
         if scan is not None:
             sheet = self._read_again(sheet, view.picture(scan), seen)
@@ -101,7 +107,8 @@ class Looker:
             more = [replace(each, bbox=back.box(each.bbox)) for each in self._seen(there) if _stands(each, there.words)]
             regions = joined_views(regions, more, other, sheet.words)
         # Settled first: what is around a table goes for it, and would not for a figure.
-        regions = [_as_shown(each, sheet) for each in settled(facing(regions, sheet.words), sheet.words)]
+        regions = settled(facing(regions, sheet.words), sheet.words)
+        regions = [_as_shown(part, sheet) for each in regions for part in _parted(each, sheet)]
         blocks = blocks_of(regions, sheet.words, sheet.width, sheet.height, number, turn)
         for block in blocks:
             if block.type == "table":
@@ -199,12 +206,23 @@ def _mostly_tall(words: Sequence[Word]) -> bool:
 
 def _stands(region: Region, words: Sequence[Word]) -> bool:
     """Whether to believe a region: a table that is none tears its text apart, so it takes more, and lines of contents,
-    which dots lead to their numbers, are none."""
+    which dots lead to their numbers, are none, nor are items to be ticked that stand in rows."""
     if type_of(region.label) != "table":
         return True
     own = [word for word in words if holds(region.bbox, word.bbox)]
     dotted = sum(not word.text.strip(LEADERS) for word in own)
+    boxes = sum(word.text in BOXES for word in own)
+    if boxes > 1 and boxes >= TICKED * len(lines_of(own)):
+        return False
     return region.score >= TABLE and dotted <= DOTTED * len(own)
+
+
+def _parted(region: Region, sheet: Sheet) -> list[Region]:
+    """The region, or each table in it, should there be several."""
+    if type_of(region.label) != "table" or region.turn:
+        return [region]
+    own = [word for word in sheet.words if holds(region.bbox, word.bbox)]
+    return [replace(region, bbox=box) for box in parts_of(sheet.picture, region.bbox, own, sheet.scale[0])]
 
 
 def _as_shown(region: Region, sheet: Sheet) -> Region:

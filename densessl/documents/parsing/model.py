@@ -109,10 +109,10 @@ class Block:
     joined again; of a table its cells, a tabulator between columns; of code its lines with their indentation; of a list
     item that is an entry of contents or of an index its title, " … " and the numbers of pages. level: of a heading,
     from 1 (that of a title), and of such an entry, by its indentation, from 1; no other item has one. marker: of a list
-    item, such as "•" or "2."; it is no part of the text. of: of a caption or a footnote, the id of the block that it
-    belongs to. figure: of a figure, the file with its picture, beside the document's. joined: of a table, the id of the
-    one before that it goes on with. turn: quarters clockwise by which it is turned on the page as it is shown: 3 of
-    what is read from bottom to top.
+    item, such as "•" or "2.", "☐" or "☒" of a box to be ticked, which a PDF may have drawn; it is no part of the text.
+    of: of a caption or a footnote, the id of the block that it belongs to. figure: of a figure, the file with its
+    picture, beside the document's. joined: of a table, the id of the one before that it goes on with. turn: quarters
+    clockwise by which it is turned on the page as it is shown: 3 of what is read from bottom to top.
     """
 
     id: str

@@ -26,3 +26,26 @@ def test_a_mark_joins_its_note_which_is_of_the_text_that_refers_to_it(label):
 @pytest.mark.parametrize("mark_size, note_size, top", [(8, 8, 600), (6, 10, 600), (5, 8, 200)])
 def test_a_number_that_is_not_raised_a_large_text_and_one_in_the_upper_half_are_no_notes(mark_size, note_size, top):
     assert not any(block.type == "footnote" for block in page(mark_size, note_size, top))
+
+
+NOTES = ["7 a note that says a little more.", "8 another one that goes on", "on a second line.", "9 a third."]
+
+
+def notes(rows, size: float, top: float, label: str = "Text"):
+    text, words = column(PROSE, 50, 100), column(rows, 50, top, size, 1.2 * size)
+    return parsed([region(text), region(words, label)], [*text, *words])[1:]
+
+
+@pytest.mark.parametrize("label, kind", [("Text", "text"), ("Footnote", "footnote")])
+def test_notes_of_one_region_are_parted_before_each_number_that_counts_on(label, kind):
+    found = [(block.type, block.text) for block in notes(NOTES, 7, 600, label)]
+    assert found == [(kind, text) for text in (NOTES[0], " ".join(NOTES[1:3]), NOTES[3])]
+
+
+def test_a_number_that_does_not_count_on_or_stands_within_a_sentence_begins_no_note():
+    assert len(notes(["7 a note of the year", "8 before", "12 more."], 7, 600)) == 1
+
+
+@pytest.mark.parametrize("size, top", [(12, 600), (7, 200)])
+def test_large_texts_and_those_in_the_upper_half_have_no_notes(size, top):
+    assert len(notes(NOTES, size, top)) == 1

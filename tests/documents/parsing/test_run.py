@@ -84,6 +84,23 @@ def parsed(article, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_boxes_that_are_drawn_are_the_marks_of_items(tmp_path: Path) -> None:
+    path = tmp_path / "form.pdf"
+    canvas = Canvas(str(path), pagesize=A4)
+    for row, option in enumerate(("by the river", "in the garden", "at the window")):
+        canvas.rect(72, 700 - 16 * row, 8, 8)
+        canvas.drawString(86, 700 - 16 * row, option)
+    canvas.line(73, 685, 79, 691)
+    canvas.save()
+    parse(config(path, tmp_path / "out"), silent)
+    (page,) = pages_of(tmp_path / "out" / "form.json")
+    assert [(block.type, block.marker, block.text) for block in page.blocks] == [
+        ("list_item", "☐", "by the river"),
+        ("list_item", "☒", "in the garden"),
+        ("list_item", "☐", "at the window"),
+    ]
+
+
 def test_each_page_says_what_was_written_on_it_in_its_order(article, parsed):
     pages = pages_of(parsed / "article.json")
     assert [page.number for page in pages] == [1, 2, 3]

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from densessl.documents.parsing.layout.lines import boxed, em, gap, in_rows
-from densessl.documents.parsing.layout.paragraphs import LEADING, SIZES, items
+from densessl.documents.parsing.layout.paragraphs import LEADING, SIZES, items, next_item
 from densessl.documents.parsing.layout.text import counted, number_of
 from densessl.documents.parsing.model import Box, Line, Word
 
@@ -46,8 +46,11 @@ def body_size(words: Sequence[Word]) -> float:
 
 def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     """Whether a group of one or two lines is what the detector has cut off a text, lines from top to bottom: directly
-    above or below it, as large, at its left edge, and no paragraph ends between them."""
+    above or below it, as large, at its left edge, and neither a paragraph ends nor an item begins between them."""
     if len(group) > 2 or not text:
+        return False
+    upper, lower = sorted((text, group), key=lambda lines: lines[0].bbox[1])
+    if next_item(upper[0], lower[0]):
         return False
     size, own = median(em(line) for line in text), median(em(line) for line in group)
     if max(size, own) > SIZES * min(size, own):
@@ -57,7 +60,7 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
         return False
     if added[1] >= text[-1].bbox[1] + size / 2:
         full = text[-1].bbox[2] - text[-1].bbox[0] > SHORT * (box[2] - box[0])
-        return added[1] - box[3] <= LEADING * size and full and abs(added[0] - box[0]) <= size / 2
+        return added[1] - box[3] <= LEADING * size and full and abs(group[0].bbox[0] - box[0]) <= size / 2
     full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
     return -size / 2 <= box[1] - added[3] <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, median_low
 
 from densessl.documents.parsing.layout.lines import LEADERS, em
-from densessl.documents.parsing.layout.text import HYPHENS, counted, marker_of
+from densessl.documents.parsing.layout.text import DASHLIKE, HYPHENS, counted, marker_of, number_of
 from densessl.documents.parsing.model import Line
 
 LEADING = 0.9  # ems of space between two lines of a paragraph, at most
-PITCH = 1.6  # times as far from one line to the next as usual: a new paragraph
+PITCH, SPACED = 1.6, 1.25  # times as far from one line to the next as usual: a new paragraph; one where one has ended
 SIZES = 1.15  # the sizes of a paragraph's lines differ by this factor at most
 INDENT = (0.7, 5.0)  # ems by which a paragraph's first line may be indented
 SHORT = 2.0  # ems that a line lacks which is the last of a paragraph
@@ -39,41 +39,59 @@ def grouped(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def paragraphs(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines of one column, from top to bottom, parted where more space than usual lies between them, where an indented
-    line follows one that ends a sentence, before and behind bold or larger lines of their own, and behind each line of
-    a table of contents."""
+    """Lines of one column, from top to bottom, parted where more space than usual lies between them, less where a short
+    line ends a sentence, where an indented line follows one that ends a sentence, before and behind bold or larger
+    lines of their own, and behind each line of a table of contents."""
     if len(lines) < 2:
         return [list(lines)]
     pitches = [below.bbox[3] - above.bbox[3] for above, below in zip(lines, lines[1:], strict=False)]
-    usual = median(pitches)
+    usual = median_low(pitches)  # of two, the mean is neither
     size = median(em(line) for line in lines)
-    left = median(line.bbox[0] for line in lines)
-    right = max(line.bbox[2] for line in lines)
-    flush = sum(abs(line.bbox[0] - left) <= 0.3 * size for line in lines) >= 0.5 * len(lines)
+    right = max(line.bbox[2] for line in lines) - SHORT * size
+    left = _flush(lines, size, right)
     parts = [[lines[0]]]
     for above, line, pitch in zip(lines, lines[1:], pitches, strict=False):
-        indent = line.bbox[0] - left
-        ended = above.text.rstrip().endswith(tuple(ENDS)) and (
-            above.bbox[2] < right - SHORT * size or above.bbox[0] - left <= 0.3 * size
-        )
-        indented = flush and ended and INDENT[0] * size <= indent <= INDENT[1] * size
-        far = len(lines) > 2 and pitch > PITCH * max(usual, size) and pitch > 0
-        headed = _stands_alone(above, line, ended, right - SHORT * size)
+        indent = line.bbox[0] - left if left is not None else 0.0
+        sentence = above.text.rstrip().endswith(tuple(ENDS))
+        short = above.bbox[2] < right
+        ended = sentence and (short or left is None or above.bbox[0] - left <= 0.3 * size)
+        indented = ended and INDENT[0] * size <= indent <= INDENT[1] * size
+        least = (SPACED if sentence and short and letters(line) >= HEADING else PITCH) * max(usual, size)
+        far = len(lines) > 2 and pitch > least and (line.bbox[1] - above.bbox[1] > least or pitch > PITCH * usual)
+        headed = _stands_alone(above, line, ended, right, pitch > SPACED * usual)
         if indented or far or headed or _is_of_contents(above):
             parts.append([])
         parts[-1].append(line)
     return parts
 
 
-def _stands_alone(above: Line, line: Line, ended: bool, right: float) -> bool:
+def _flush(lines: Sequence[Line], size: float, right: float) -> float | None:
+    """The left edge of the lines that are not indented; None where it cannot be told. It is the leftmost, where each
+    line that is not there may begin a paragraph, else the usual one. right: where a line ends that is not short."""
+    edges = [line.bbox[0] for line in lines]
+    left = min(edges)
+    firsts = [place for place, edge in enumerate(edges) if edge - left > 0.3 * size]
+    above = [lines[place - 1] for place in firsts if place]
+    if all(line.text.rstrip().endswith(tuple(ENDS)) and (0 in firsts or line.bbox[2] < right) for line in above):
+        return left
+    usual = median(edges)
+    return usual if sum(abs(edge - usual) <= 0.3 * size for edge in edges) >= 0.5 * len(lines) else None
+
+
+def _stands_alone(above: Line, line: Line, ended: bool, right: float, spaced: bool) -> bool:
     """Whether a heading is one of two lines. It is larger than the other; or it is all bold, the other is not, and a
     paragraph ends between them: the bold one is short when it is the upper one, and when it is the lower one, the text
-    above has ended too."""
+    above has ended too. Or it is the upper one, short, no sentence, and in italics or numbered as sections of sections
+    are, with a line below that could have begun on it or is `spaced` from it. right: where a line ends that is not
+    short."""
     smaller, larger = sorted((above, line), key=em)
     if em(larger) > SIZES * em(smaller) and letters(larger) >= HEADING and letters(smaller) >= RUNNING:
         return True
     if is_bold(above) == is_bold(line):
-        return False
+        first = line.words[0]
+        room = spaced or right + SHORT * em(above) - above.bbox[2] > first.bbox[2] - first.bbox[0] + em(above) / 2
+        told = is_numbered(above) and not _is_of_contents(line) or is_italic(above) and not is_italic(line)
+        return told and room and above.text.rstrip()[-1:].isalnum() and not first.text[:1].islower()
     return above.bbox[2] < right if is_bold(above) else ended and line.bbox[2] < right
 
 
@@ -84,6 +102,19 @@ def letters(line: Line) -> int:
 def is_bold(line: Line) -> bool:
     """Whether all of its words are."""
     return all(word.bold for word in line.words)
+
+
+def is_italic(line: Line) -> bool:
+    """Whether all of its words are, and it has some that say something."""
+    return letters(line) >= HEADING and all(word.italic for word in line.words)
+
+
+def is_numbered(line: Line) -> bool:
+    """Whether a number of two parts or more begins it, a word with a capital follows, and it is not of contents."""
+    number = number_of(line.text)
+    if not number or "." not in number or len(line.words) < 2 or _is_of_contents(line):
+        return False
+    return letters(line) >= HEADING and line.words[1].text[:1].isupper()
 
 
 def _is_of_contents(line: Line) -> bool:
@@ -108,6 +139,12 @@ def items(lines: Sequence[Line], listed: bool) -> list[tuple[str | None, list[Li
     ends = [*starts[1:], len(lines)]
     parts = [(found[start], list(lines[start:end])) for start, end in zip(starts, ends, strict=True)]
     return ([(None, list(lines[: starts[0]]))] if starts[0] else []) + parts
+
+
+def next_item(item: Line, line: Line) -> bool:
+    """Whether a line below an item or a text begins an item: with a bullet, or with what the item is marked with."""
+    marker, first = marker_of(line.text), marker_of(item.text)
+    return bool(marker) and (is_bullet(marker) or bool(first) and _kind(first) == _kind(marker))
 
 
 def _goes_on(above: Line, line: Line) -> bool:
@@ -156,9 +193,13 @@ def _begins(
         own = places[kind, None]
         at = bisect_left(own, left)
         alike = any(abs(edge - left) <= reach for edge in [*own[max(0, at - 1) : at], *own[at + 1 : at + 2]])
-        return alike and (listed or left <= leftmost + reach)
-    if place > 0 and lines[place - 1].text.rstrip().endswith(tuple(HYPHENS)):  # it is the rest of a word
+        ended = place == 0 or lines[place - 1].text.rstrip().endswith(tuple(ENDS))
+        return alike and (listed or ended or left <= leftmost + reach)
+    before = lines[place - 1].text.rstrip() if place else ""
+    if before.endswith(tuple(HYPHENS)):  # it is the rest of a word
         return False
+    if listed and before.endswith(tuple(ENDS)) and lines[place].text[len(marker) :].lstrip()[:1].isupper():
+        return True
     for value in values:
         for edges in (places.get((kind, value - 1), []), places.get((kind, value + 1), [])):
             at = bisect_left(edges, left)
@@ -185,4 +226,4 @@ def _values(marker: str) -> set[int]:
 
 def is_bullet(marker: str) -> bool:
     """Whether a marker is a round or a square one, say, and nothing that text could begin with."""
-    return not any(letter.isalnum() for letter in marker) and marker not in "*·–—-"
+    return not any(letter.isalnum() for letter in marker) and marker not in DASHLIKE

@@ -119,7 +119,7 @@ def _noted(pieces: Sequence[Piece], body: float, height: float) -> list[Piece]:
         note.bbox = boxed(note.lines)
     for piece in rest:
         small = piece.lines and em(piece.lines[-1]) <= SMALLER * body and piece.bbox[1] > height / 2
-        if small and piece.type in LISTED and _is_raised(*piece.lines[0].words[:2]):
+        if small and piece.type in LISTED and is_raised(*piece.lines[0].words[:2]):
             piece.type, piece.marker = "footnote", None
     return rest
 
@@ -128,10 +128,10 @@ def _is_mark_of(mark: Word, note: Piece) -> bool:
     first = note.lines[0]
     middle = (mark.bbox[1] + mark.bbox[3]) / 2
     beside = first.bbox[1] - em(first) / 2 <= middle <= first.bbox[3] and 0 <= first.bbox[0] - mark.bbox[2] <= em(first)
-    return beside and _is_raised(mark, first.words[0])
+    return beside and is_raised(mark, first.words[0])
 
 
-def _is_raised(mark: Word, word: Word | None = None) -> bool:
+def is_raised(mark: Word, word: Word | None = None) -> bool:
     """Whether a number or sign is smaller than the word that it stands before, and its foot higher."""
     if word is None or not MARK.fullmatch(mark.text) or not mark.size or not word.size:
         return False
@@ -154,8 +154,9 @@ def _introductions(pieces: Sequence[Piece], body: float) -> None:
 
 
 def _counted(pieces: Sequence[Piece]) -> None:
-    """Texts that begin with markers which count on from one to the other are items of a list."""
-    texts = [piece for piece in pieces if piece.type == "text" and piece.lines and marker_of(piece.lines[0].text)]
+    """Texts that begin with markers which count on from one to the other, or from items, are items of a list."""
+    begun = [piece for piece in pieces if piece.type in LISTED and piece.lines]
+    texts = [piece for piece in begun if marker_of(piece.lines[0].text)]
     texts.sort(key=lambda piece: piece.bbox[1])
     starts = {id(part[0]): marker for marker, part in items([each.lines[0] for each in texts], listed=False) if marker}
     for piece in texts:

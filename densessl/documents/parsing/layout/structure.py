@@ -24,12 +24,15 @@ from densessl.documents.parsing.layout.missed import (
     continued,
     guessed,
 )
+from densessl.documents.parsing.layout.notes import one_by_one
 from densessl.documents.parsing.layout.order import by_columns, gutters
 from densessl.documents.parsing.layout.paragraphs import (
     RUNNING,
     SIZES,
     grouped,
     is_bold,
+    is_italic,
+    is_numbered,
     items,
     letters,
     paragraphs,
@@ -37,6 +40,7 @@ from densessl.documents.parsing.layout.paragraphs import (
 from densessl.documents.parsing.layout.pieces import LISTED, Piece, beyond_the_rest, by_surroundings
 from densessl.documents.parsing.layout.regions import DRAWN, Region, held, owners, parted, settled, type_of
 from densessl.documents.parsing.layout.text import joined, vocabulary
+from densessl.documents.parsing.layout.together import ticked_together, whole_headings
 from densessl.documents.parsing.layout.turned import AXIS, ordered, parts
 from densessl.documents.parsing.model import FURNITURE, Block, Line, Word
 
@@ -57,20 +61,22 @@ def blocks_of(
     in which it is upright. turn: of the view that the page lies in.
     """
     body, regions = body_size(words), settled(regions, words)
-    views, made, known = [], [], set()
+    views, made, seen, known = [], [], [], set()
     for view, own, inner in parts(regions, words, width, height):
         lines = lines_of(inner)
         known |= vocabulary(lines)
         views.append(view)
+        seen.append(own)
         made.append(_pieces_of(own, inner, lines, view.size[1], body))
     if turn % 2 == 0:
         beyond_the_rest(views, made)
-    kinds = [[piece.type for piece in pieces] for pieces in made]
-    boxes = [[piece.bbox for piece in pieces] for pieces in made]
+    units = [ticked_together(pieces, own) for pieces, own in zip(made, seen, strict=True)]
+    kinds = [[unit[0].type for unit in part] for part in units]
+    boxes = [[union(piece.bbox for piece in unit) for unit in part] for part in units]
     order = ordered(list(zip(views, boxes, kinds, strict=True)))
+    placed = [(views[part], piece) for part, place in order for piece in units[part][place]]
     blocks = [
-        views[part].back.block(_block(f"p{page}b{number}", made[part][place], known))
-        for number, (part, place) in enumerate(order, 1)
+        view.back.block(_block(f"p{page}b{number}", piece, known)) for number, (view, piece) in enumerate(placed, 1)
     ]
     link(blocks, height)
     return blocks
@@ -98,7 +104,8 @@ def _pieces_of(
             pieces.append(Piece(region.type, [], region.bbox, region))
     missed = _unlabelled(_cut(having[NOBODY], between), pieces, body)
     pieces += _missed(missed, pieces, entries, body, height)
-    return [*by_surroundings(pieces, between, body, height), *entries]
+    pieces = by_surroundings(pieces, between, body, height)
+    return [*whole_headings(one_by_one(pieces, body, height)), *entries]
 
 
 def _parts(lines: Sequence[Line], owner_of: dict[int, int]) -> dict[int, list[Line]]:
@@ -169,8 +176,10 @@ def _divided(kind: str, lines: list[Line], region: Region | None) -> list[Piece]
 
 
 def _headed(part: Sequence[Line], parts: Sequence[list[Line]]) -> str:
-    """What a part of a text is: a heading where it is short and no sentence, and bold or larger than other parts."""
+    """What a part of a text is: a heading where it is short and no sentence, and bold, numbered or larger than others,
+    or in italics above them."""
     bold = all(map(is_bold, part)) and not all(is_bold(line) for each in parts for line in each)
+    bold |= part is not parts[-1] and (all(map(is_italic, part)) or len(part) == 1 and is_numbered(part[0]))
     running = [em(line) for each in parts for line in each if letters(line) >= RUNNING]
     larger = em(part[0]) > SIZES * min(running, default=math.inf)
     text = part[-1].text.rstrip()

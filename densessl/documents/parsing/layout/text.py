@@ -22,7 +22,12 @@ DASHES = "\u2013\u2014"
 KEPT = {"all", "cross", "e", "ex", "half", "high", "large", "long", "low", "multi", "non", "pseudo", "quasi", "self"}
 KEPT |= {"semi", "short", "small", "so", "well"}
 AND = {"and", "bzw", "e", "en", "et", "o", "oder", "of", "or", "ou", "und", "y"}
-BULLETS = "•◦▪▫‣⁃●○■□◆◇▶►➢➤✓✔\uf0b7\uf0a7∙·*–—-"
+DASHLIKE = "*·–—->›»→\ufffd"  # which text can begin with too; the last is a sign that its font does not name
+BOXES = "☐☑☒"  # to be ticked; the others are
+BULLETS = f"•◦▪▫‣⁃●○■□◻◆◇▶►➢➤✓✔❖∙{BOXES}\uf0b7\uf0a7{DASHLIKE}"
+PROMPT = ">"  # behind which a command may stand rather than an item
+CODE = frozenset("{}()[]<>=;#$\\&|*_@^~+%")
+SIGNED = 0.04  # of its letters are such signs, at least
 ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 _ROMAN = re.compile(r"c{0,3}(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _COUNTED = r"\d{1,3}|[a-z]|[A-Z]|[ivxl]{1,5}|[IVXL]{1,5}"
@@ -56,7 +61,13 @@ def is_marker(text: str) -> bool:
 def marker_of(text: str) -> str | None:
     """What a list item that begins with this text is marked with, None for nothing."""
     found = _MARKER.match(text)
+    if found and found.group() == PROMPT and _is_code(text[found.end() :]):
+        return None
     return found.group() if found else None
+
+
+def _is_code(text: str) -> bool:
+    return sum(letter in CODE for letter in text) >= SIGNED * len(text)
 
 
 def number_of(text: str) -> str | None:

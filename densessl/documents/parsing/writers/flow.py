@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from densessl.documents.parsing.layout.text import BOXES
 from densessl.documents.parsing.model import FURNITURE, Block, Page, Table
 from densessl.documents.parsing.views import View
 from densessl.documents.parsing.writers.base import Writer, flat
@@ -24,8 +25,8 @@ _VALUE = re.compile(r"[-+\u2212(]?[$€£¥]?\s?\d[\d.,'\s]*\s?[%)€$£¥]?")
 class Marker:
     """What stands before a list item.
 
-    text: "" for a bullet, which says nothing. kind: what the markers of one list have in common. number: None unless
-    it is one.
+    text: "" for a bullet, which says nothing; a box to be ticked does. kind: what the markers of one list have in
+    common. number: None unless it is one.
     """
 
     text: str
@@ -40,7 +41,8 @@ def list_marker(block: Block) -> Marker:
     number = _NUMBER.fullmatch(text)
     if number:
         return Marker(text, kind, int(number[1]), number[2] or ".")
-    return Marker("" if text == "o" or len(text) == 1 and not text.isalnum() else text, kind)
+    bullet = text == "o" or len(text) == 1 and not text.isalnum() and text not in BOXES
+    return Marker("" if bullet else text, kind)
 
 
 class Nesting:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from densessl.documents.parsing.layout.text import BOXES
 from densessl.documents.parsing.model import Block, Table
 from densessl.documents.parsing.writers.base import clean, flat, register
 from densessl.documents.parsing.writers.flow import Flow, Marker, heads, list_marker, numeric
@@ -43,7 +44,8 @@ class MarkdownWriter(Flow):
     def item(self, block: Block, depth: int) -> None:
         marker, text = list_marker(block), flat(block.text)
         sign = "-" if marker.number is None else f"{marker.number}{marker.delimiter}"
-        if marker.number is None and marker.text:  # neither bullet nor number, and Markdown has no other
+        box = "" if not marker.text or marker.text not in BOXES else "[ ] " if marker.text == BOXES[0] else "[x] "
+        if marker.number is None and marker.text and not box:  # and Markdown has no other
             text = f"{marker.text} {text}"
         begun = bool(self._items)
         siblings, self._items = self._items[depth : depth + 1], self._items[:depth]
@@ -54,7 +56,7 @@ class MarkdownWriter(Flow):
             self.file.write("\n")
         if siblings and _breaks_count(siblings[0][1], marker):
             self.file.write(f"{' ' * indent}<!-- -->\n")
-        self.file.write(f"{' ' * indent}{sign} {escaped(text)}".rstrip() + "\n")
+        self.file.write(f"{' ' * indent}{sign} {box}{escaped(text)}".rstrip() + "\n")
         self._items.append((indent + len(sign) + 1, marker))
         self._something = True
 
