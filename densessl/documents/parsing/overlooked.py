@@ -7,7 +7,7 @@ text, and has no word, is cut out and put on a sheet of its own, dark on white, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, median
 from threading import Event
@@ -67,8 +67,8 @@ def read_again(
         for number, (word, place) in enumerate(zip(words, places, strict=True))
         if _is_unsure(word) and any(_has(table, place) for table in held)
     }
-    free = page.free([place for number, place in enumerate(places) if number not in unsure])
-    unsure |= {number for number, place in enumerate(places) if number not in unsure and page.cuts(free, place)}
+    cut = page.cut([place for number, place in enumerate(places) if number not in unsure])
+    unsure |= {number for number, place in enumerate(places) if number not in unsure and cut(place)}
     pieces = page.pieces(page.free([place for number, place in enumerate(places) if number not in unsure]))
     found = [replace(word, bbox=_times(word.bbox, 72 / dpi)) for word in _read(engine, pieces[:MOST], em, dpi, stop)]
     return _chosen(words, unsure, found)
@@ -88,6 +88,7 @@ class Page:
         away[~inside] = 0
         ink = away > max(CONTRAST * int(away.max()), FAINT)
         _, self._labels, self._about, self._middles = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
+        self._tall = self._about[:, cv2.CC_STAT_HEIGHT] >= TALL * em
 
     def free(self, taken: Sequence[Box]) -> np.ndarray:
         """Whether each part of the ink is of a letter, and of no word of these."""
@@ -100,11 +101,15 @@ class Page:
         letters[0] = False  # the ground
         return letters & ~own[np.clip(down, 0, own.shape[0] - 1), np.clip(across, 0, own.shape[1] - 1)]
 
-    def cuts(self, free: np.ndarray, place: Box) -> bool:
-        """Whether a word ends where letters go on that are no word's."""
-        left, top, right, bottom = place
-        beside = self._labels[_slices((left - BESIDE * self._em, top, right + BESIDE * self._em, bottom), 0)]
-        return bool((free & self._tall)[beside].any())
+    def cut(self, taken: Sequence[Box]) -> Callable[[Box], bool]:
+        """What says of a word whether it ends where letters go on that are of none of these words."""
+        free = (self.free(taken) & self._tall)[self._labels]
+
+        def ends(place: Box) -> bool:
+            left, top, right, bottom = place
+            return bool(free[_slices((left - BESIDE * self._em, top, right + BESIDE * self._em, bottom), 0)].any())
+
+        return ends
 
     def pieces(self, free: np.ndarray) -> list[Piece]:
         """The free ink, in pieces that have a letter."""
@@ -122,10 +127,6 @@ class Page:
             if box[3] - box[1] <= HIGH * self._em:
                 found.append(Piece(tuple(map(float, box)), self._shown(box)))
         return sorted(found, key=lambda piece: (piece.box[1], piece.box[0]))
-
-    @property
-    def _tall(self) -> np.ndarray:
-        return self._about[:, cv2.CC_STAT_HEIGHT] >= TALL * self._em
 
     def _shown(self, box: tuple[int, int, int, int]) -> np.ndarray:
         left, top, right, bottom = box
