@@ -218,11 +218,12 @@ def _stands(region: Region, words: Sequence[Word]) -> bool:
 
 
 def _parted(region: Region, sheet: Sheet) -> list[Region]:
-    """The region, or each table in it, should there be several."""
+    """The region, or each table in it, should there be several; items to be ticked between them are none."""
     if type_of(region.label) != "table" or region.turn:
         return [region]
     own = [word for word in sheet.words if holds(region.bbox, word.bbox)]
-    return [replace(region, bbox=box) for box in parts_of(sheet.picture, region.bbox, own, sheet.scale[0])]
+    parts = [replace(region, bbox=box) for box in parts_of(sheet.picture, region.bbox, own, sheet.scale[0])]
+    return [part for part in parts if len(parts) == 1 or _stands(part, own)]
 
 
 def _as_shown(region: Region, sheet: Sheet) -> Region:
