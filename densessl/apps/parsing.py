@@ -61,7 +61,7 @@ class Asked:
     furniture: bool = False
     words: bool = False
     join_tables: bool = False
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     def check(self) -> None:
         """Raise `UserError` for what cannot be; whether the pages are there is seen later, by `selected`."""

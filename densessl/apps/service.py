@@ -168,7 +168,7 @@ class Service:
                 document.path,
                 document.name,
                 entry.folder,
-                asked.password,
+                password=asked.password,
                 room=self.sessions.room(),
                 wait=lambda: job(0.0, "Opening the document"),
             )

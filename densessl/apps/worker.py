@@ -74,14 +74,14 @@ class Worker:
         path: str,
         name: str,
         folder: Path,
-        password: str | None = None,
         room: float = math.inf,
         wait: Wait = lambda: None,
+        password: str | None = None,
     ) -> tuple[Path, int]:
         """A file below `folder` that is safe to be read by any process, and how many pages it has.
 
-        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. password: of
-        a PDF that needs one. room: bytes that it may take.
+        Of a PDF a copy, which only `densessl.data.pages` reads; pictures are decoded and written anew. room: bytes that
+        it may take. password: of a PDF that needs one.
         """
         if self.kind(path, name, wait) == "pdf":
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from densessl.documents.parsing.ocr import ENGINES
 from densessl.errors import UserError, from_0_to_1, require
 
 FORMATS = ("json", "md", "html", "coco", "hocr", "alto", "page")
+_VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _RANGE = re.compile(r"(\d{1,9})(-(\d{0,9}))?", re.ASCII)
 
 
@@ -37,7 +39,7 @@ class ParseConfig:
         goes on over the end of a page.
     page_side: longest side in pixels of a page of a PDF as the detector, tables and figures see it; ocr_side: as the
         engine that reads it does, and the most that it is shown of a picture.
-    password: of PDFs that need one; '${oc.env:NAME}' takes it from the environment.
+    password: of PDFs that need one, as it stands; '${oc.env:NAME}' takes it from the environment.
     workers: pages in work at once; None is one for each core. devices: of the detector, as everywhere.
     """
 
@@ -56,7 +58,7 @@ class ParseConfig:
     join_tables: bool = False
     page_side: int = 1600
     ocr_side: int = 2600
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     workers: int | None = None
     devices: str = "auto"
 
@@ -101,12 +103,21 @@ def _ranges(pages: str) -> list[tuple[int, int | None]]:
     return found
 
 
+def _revealed(password: str) -> str:
+    """A password, which no YAML is: 007 would be the number 7. Raises `UserError` for a name that is not there."""
+    named = _VARIABLE.fullmatch(password)
+    if named and named[1] not in os.environ:
+        raise UserError(f"There is no {named[1]} in the environment, where the password is said to be.")
+    return os.environ[named[1]] if named else password
+
+
 def resolve(documents: Sequence[str], out: str | Path, formats: Sequence[str], overrides: Sequence[str]) -> ParseConfig:
     """The checked config of a command; raises `UserError`."""
     given = {"documents": list(documents), "out": str(out), "formats": [each.strip() for each in formats]}
-    # As it stands: YAML would make the number 7 of 007.
-    given |= dict(each.split("=", 1) for each in overrides if each.startswith("password="))
     others = [each for each in overrides if not each.startswith("password=")]
     config = configs.build(ParseConfig, OmegaConf.create(given), configs.parse_overrides(others))
+    for each in overrides:
+        if each not in others:
+            config.password = _revealed(each.removeprefix("password=")) or None
     config.check()
     return config

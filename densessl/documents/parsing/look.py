@@ -38,6 +38,7 @@ DOTTED = 0.25  # share of words that are dots: what they lead through is no tabl
 TICKED = 0.5  # of its lines, each of its columns': what has a box to be ticked for so many is no table but items
 MOST = 40_000  # words of a page that are looked at
 UNCLEAR = 0.7  # confidence of a page's letters below which it may lie on its side, or be in another language
+UNSURE = "The engine is unsure of what it reads here: is it in another language than was given, or no text?"
 READABLE = ("title", "heading", "text", "list_item", "caption", "footnote", "page_header", "page_footer")
 
 
@@ -93,7 +94,7 @@ class Looker:
             sheet = replace(sheet, words=[*sheet.words, *ticks(sheet.picture, sheet.words, sheet.scale[0])])
         seen = self._seen(sheet)
         if scan is not None:
-            sheet = self._read_again(sheet, view.picture(scan), seen)
+            sheet = self._read_again(sheet, view.picture(scan), seen, page)
         page.blocks = [view.back.block(block) for block in self._blocks(sheet, seen, page.number, view.turn)]
         return page, picture
 
@@ -142,24 +143,35 @@ class Looker:
         self._go_on()
         words = self.engine.read(shown, dpi, self.stop)
         if _confidence(words) < UNCLEAR or _mostly_tall(words):
-            view = View(self.engine.turn(shown, dpi, self.stop), page.width, page.height)
-            if view.turn:
-                words = view.back.words(self.engine.read(view.picture(shown), dpi, self.stop))
+            words = self._turned(words, shown, dpi, page)
         if words and _confidence(words) < UNCLEAR:
-            page.notes.append(
-                f"{self.engine.name.partition(' ')[0].capitalize()} is unsure of what it reads: is the page in another "
-                "language (languages=[...])?"
-            )
+            page.notes.append(UNSURE)
         return words, shown
 
-    def _read_again(self, sheet: Sheet, scan: np.ndarray, seen: Sequence[Region]) -> Sheet:
+    def _turned(self, words: list[Word], shown: np.ndarray, dpi: float, page: Page) -> list[Word]:
+        """The words that the engine reads on a page that lies on its side or upside down, where it does; else these."""
+        view = View(self.engine.turn(shown, dpi, self.stop), page.width, page.height)
+        if not view.turn:
+            return words
+        try:
+            others = self.engine.read(view.picture(shown), dpi, self.stop)
+        except UnreadableImage:  # not worth what was read before
+            return words
+        surer = _mostly_tall(words) or _confidence(others) > _confidence(words)
+        return view.back.words(others) if surer else words
+
+    def _read_again(self, sheet: Sheet, scan: np.ndarray, seen: Sequence[Region], page: Page) -> Sheet:
         """The page with the words that the engine had overlooked. scan: what it is shown, lying as the sheet does."""
         self._go_on()
         tables, texts = (
             [each.bbox for each in seen if type_of(each.label) in kinds] for kinds in (("table",), READABLE)
         )
         dpi = 72 * scan.shape[1] / sheet.width
-        return replace(sheet, words=read_again(self.engine, scan, dpi, sheet.words, tables, texts, self.stop))
+        try:
+            return replace(sheet, words=read_again(self.engine, scan, dpi, sheet.words, tables, texts, self.stop))
+        except UnreadableImage as error:
+            page.notes.append(f"What was overlooked at first could not be read: {error}.")
+            return sheet
 
     def _go_on(self) -> None:
         if self.stop.is_set():

@@ -38,7 +38,7 @@ NO_TEXT = "none"
 class Word:
     """size: of the letters, in points, where it is known. confidence: 0 to 1 of an engine's; None of a text layer.
     pitch: points from one letter to the next, where the font has all as wide; None else, and of an engine's. turn:
-    quarters clockwise from rightwards in which it runs; 0 of an engine's.
+    quarters clockwise from rightwards in which it runs; of an engine's that of the page.
     """
 
     text: str

@@ -35,7 +35,7 @@ ENGINES = ("auto", "tesseract", "rapidocr", "none")
 OSD = "osd"  # the data by which Tesseract tells how a page lies
 ORIENTATION, UNIFORM = "0", "6"  # Tesseract's numbers for telling how a page lies, and for a page of one column
 CONFIDENT = 2.0  # what Tesseract says, at least, when it is right on how a page lies
-SECONDS = 120  # for one page, of which Tesseract takes 1 to 5 on a core of its own
+SECONDS = 120  # for one reading of a page or sheet, of which a page Tesseract takes 1 to 5 on a core of its own
 LOOK = 0.25  # seconds after which it is asked whether somebody waits still
 SHARP = 200  # dpi: a page that has less is enlarged to that,
 LARGEST = 2400  # but not beyond so many pixels on its longest side, for it may not say its dpi truly
@@ -55,9 +55,13 @@ class Ended(Exception):
 
 
 class Engine(Protocol):
-    """name: what read the words, with its version, such as "tesseract 5.3.0"."""
+    """name: what read the words, with its version, such as "tesseract 5.3.0". longest: pixels of a sheet's side, beyond
+    which it reads worse. turns: whether it tells how a page lies.
+    """
 
     name: str
+    longest: int
+    turns: bool
 
     def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """The words of a picture (H, W, 3) uint8 RGB of so many pixels an inch, in points, in the engine's own order.
@@ -107,11 +111,13 @@ def rapidocr() -> bool:
 
 @dataclass(frozen=True)
 class Tesseract:
-    """Tesseract, by its program. languages: such as "eng+deu"."""
+    """Tesseract, by its program. languages: such as "eng+deu". turns: whether its data `OSD` are installed."""
 
     program: str
     languages: str
     name: str
+    turns: bool = False
+    longest = 8000
 
     @classmethod
     def installed(cls, wanted: Sequence[str] = ()) -> Tesseract:
@@ -132,7 +138,8 @@ class Tesseract:
                     f"(apt install tesseract-ocr-{language.replace('_', '-')}), or name another."
                 )
         chosen = wanted or ("eng" if "eng" in known else known[0],)
-        return cls(program, "+".join(chosen), " ".join(_said(program, "--version").split()[:2]))
+        name = " ".join(_said(program, "--version").split()[:2])
+        return cls(program, "+".join(chosen), name, OSD in _known(program))
 
     def read(self, picture: np.ndarray, dpi: float, stop: Event | None = None, sheet: bool = False) -> list[Word]:
         """As `Engine.read` has it."""
@@ -150,8 +157,8 @@ class Tesseract:
         return [word for line in lines.values() for word in alike(line)]
 
     def turn(self, picture: np.ndarray, dpi: float, stop: Event | None = None) -> int:
-        """As `Engine.turn` has it; always 0 where the data osd of Tesseract is not installed."""
-        if OSD not in _known(self.program):
+        """As `Engine.turn` has it."""
+        if not self.turns:
             return 0
         picture, sharp = enlarged(picture, dpi)
         try:
@@ -168,6 +175,8 @@ class Tesseract:
 
 class RapidOCR:
     """PP-OCR's models by RapidOCR and onnxruntime; each thread that reads has its own."""
+
+    longest, turns = 2000, False  # it shrinks what is longer
 
     def __init__(self) -> None:
         if not rapidocr():

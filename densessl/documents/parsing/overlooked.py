@@ -15,6 +15,7 @@ from threading import Event
 import cv2
 import numpy as np
 
+from densessl.documents.parsing.layout.lines import holds
 from densessl.documents.parsing.model import Box, Word
 from densessl.documents.parsing.ocr import Engine, enlarged
 
@@ -28,8 +29,8 @@ SPARE, BESIDE = 0.12, 0.25  # around a word that is its own, and beside it, wher
 APART = 0.9  # between pieces that are read each by itself
 MARGIN = 0.6  # around a piece on the sheet
 CONTRAST, FAINT = 0.3, 40  # of the largest difference from the ground, and of 255, that make ink
-MOST = 600  # pieces of a page
-LONGEST = 8000  # pixels of a sheet
+BARS = "|¦"  # for which an engine takes rules
+MOST = 600  # pieces of a page; more are noise, of which nothing is read
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,13 @@ def read_again(
     """The words of a page, in points, with those that were overlooked.
 
     picture: (H, W, 3) uint8 RGB, of so many pixels an inch. words: that `engine` has read there. tables, texts: regions
-    in points; in both of them ink without a word is read, in tables unsure words too.
+    in points; in both of them ink without a word is read, in tables unsure words too, and what is a rule goes. Raises
+    as `Engine.read`.
     """
+    # A bar in a table is the rule between two of its cells.
+    words = [word for word in words if word.text.strip(BARS) or not any(holds(table, word.bbox) for table in tables)]
     if not (tables or texts) or not words:
-        return list(words)
+        return words
     picture, dpi = enlarged(picture, dpi)
     scale = dpi / 72
     em = median(word.size for word in words) * scale
@@ -65,12 +69,14 @@ def read_again(
     unsure = {
         number
         for number, (word, place) in enumerate(zip(words, places, strict=True))
-        if _is_unsure(word) and any(_has(table, place) for table in held)
+        if _is_unsure(word) and any(holds(table, place) for table in held)
     }
     cut = page.cut([place for number, place in enumerate(places) if number not in unsure])
     unsure |= {number for number, place in enumerate(places) if number not in unsure and cut(place)}
     pieces = page.pieces(page.free([place for number, place in enumerate(places) if number not in unsure]))
-    found = [replace(word, bbox=_times(word.bbox, 72 / dpi)) for word in _read(engine, pieces[:MOST], em, dpi, stop)]
+    if len(pieces) > MOST:
+        return words
+    found = [replace(word, bbox=_times(word.bbox, 72 / dpi)) for word in _read(engine, pieces, em, dpi, stop)]
     return _chosen(words, unsure, found)
 
 
@@ -140,10 +146,11 @@ def _read(engine: Engine, pieces: Sequence[Piece], em: float, dpi: float, stop: 
     while pieces:
         tops, height = [], margin
         for piece in pieces:
-            if tops and height > LONGEST:
+            below = height + piece.shown.shape[0] + 2 * margin
+            if tops and below > engine.longest:
                 break
             tops.append(height)
-            height += piece.shown.shape[0] + 2 * margin
+            height = below
         sheet = np.full((height, max(each.shown.shape[1] for each in pieces) + 4 * margin), 255, np.uint8)
         for piece, top in zip(pieces, tops, strict=False):
             high, wide = piece.shown.shape
@@ -151,7 +158,7 @@ def _read(engine: Engine, pieces: Sequence[Piece], em: float, dpi: float, stop: 
         for word in engine.read(cv2.cvtColor(sheet, cv2.COLOR_GRAY2RGB), dpi, stop, sheet=True):
             left, above, right, below = _times(word.bbox, dpi / 72)
             number = int(np.searchsorted(tops, (above + below) / 2 + margin, side="right")) - 1
-            if number >= 0 and word.text.strip("|"):
+            if number >= 0 and word.text.strip(BARS):
                 x, y = pieces[number].box[0] - 2 * margin, pieces[number].box[1] - tops[number]
                 yield replace(word, bbox=(left + x, above + y, right + x, below + y))
         pieces = pieces[len(tops) :]
@@ -178,12 +185,7 @@ def _chosen(words: Sequence[Word], unsure: set[int], found: Sequence[Word]) -> l
 
 def _is_unsure(word: Word) -> bool:
     """Whether it is to be read again; a bar beside letters is the rule that they stand at."""
-    return (word.confidence or 0.0) < SURE or ("|" in word.text and len(word.text) > 1)
-
-
-def _has(region: Box, place: Box) -> bool:
-    across, down = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    return region[0] <= across <= region[2] and region[1] <= down <= region[3]
+    return (word.confidence or 0.0) < SURE or any(each in word.text for each in BARS)
 
 
 def _meet(one: Box, other: Box) -> bool:

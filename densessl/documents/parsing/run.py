@@ -27,7 +27,7 @@ import numpy as np
 import densessl
 from densessl.backbones.load import BOX
 from densessl.data.images import UnreadableImage
-from densessl.data.pages.pdf import LOCKED
+from densessl.data.pages import pdf
 from densessl.data.sources import Source, Unreadable, open_source
 from densessl.data.sources.base import digest
 from densessl.data.sources.places import check_apart
@@ -37,7 +37,7 @@ from densessl.documents.detection.objects import Found
 from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.figures import write_figures
 from densessl.documents.parsing.layout.whole import Whole
-from densessl.documents.parsing.look import Finder, Looker
+from densessl.documents.parsing.look import UNSURE, Finder, Looker
 from densessl.documents.parsing.model import Document
 from densessl.documents.parsing.ocr import Engine, engine
 from densessl.documents.parsing.records import Records
@@ -63,7 +63,8 @@ class Summary:
 
     documents: the stems of their files below `folder`. first: of them the first with a page that can be read. pages:
     that were asked for; before: of them those that were looked at by a run before; unreadable: of them. sources: of how
-    many pages the words are from where. notes: sentences on what was left out.
+    many pages the words are from where. unsure: pages whose notes have `UNSURE`, of documents whose files were written.
+    notes: sentences on what was left out.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class Summary:
     before: int = 0
     unreadable: int = 0
     sources: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -88,6 +90,8 @@ class Summary:
         if self.first:
             sentences[-1] += f". Look at {self.folder / self.first}{WRITERS[self.formats[0]].suffix}"
         sentences[-1] += f" and others in {self.folder}." if total > 1 or len(self.formats) > 1 else "."
+        if self.unsure:
+            sentences.append(f"Of {_count(self.unsure, 'page')} the engine is unsure: is it in another language?")
         if self.unreadable:
             sentences.append(
                 f"{_count(self.unreadable, 'page')} cannot be read: {self.folder / 'unreadable.txt'} lists them."
@@ -144,8 +148,8 @@ class Run:
         self.stop = Event()
         self.look = Looker(detector, reader, config, lambda index: self._sharp.read(index), self.stop)
         self.unreadable = Unreadable(source.broken)
-        self.summary = Summary(folder, config.formats, notes=[_with_hint(note) for note in source.notes])
-        self.done = 0
+        self.summary = Summary(folder, config.formats, notes=[*source.notes, *_hints(source.broken.values())])
+        self.done = self.without = 0
 
     @cached_property
     def _sharp(self) -> Source:
@@ -156,6 +160,8 @@ class Run:
         self.summary.pages = sum(len(job.pages) for job in jobs)
         if not jobs:
             raise UserError(f"pages={self.config.pages} are pages that no document has.")
+        if self.without:
+            self.summary.notes.append(f"{_count(self.without, 'document')} without pages {self.config.pages}.")
         self.done = self.summary.before = self.summary.pages - sum(len(job.missing) for job in jobs)
         with ThreadPoolExecutor(self.workers) as pool:
             try:
@@ -184,6 +190,7 @@ class Run:
         names = [source.document(first) for first in firsts]
         for first, name, stem in zip(firsts, names, _stems(names), strict=True):
             pages = [each for each in range(first, source.after(first)) if self.config.wanted(source.page(each))]
+            self.without += not pages
             if pages:
                 figures = self.folder / f"{stem}-figures"
                 made_by = digest([self.made_by, source.state(first)])[:16]
@@ -249,6 +256,7 @@ class Run:
             whole.look(page)
             if page.error is None:
                 sources[page.source] += 1
+            self.summary.unsure += UNSURE in page.notes
         pages = (whole.settle(page) for page in records.pages(numbers, broken))
         options = Options(furniture=config.furniture, words=config.words)
         with contextlib.ExitStack() as stack:
@@ -304,18 +312,22 @@ def _opened(config: ParseConfig, side: int) -> Source:
     try:
         return open_source(config.documents, page_side=side, password=config.password)
     except UserError as error:
-        raise UserError(_with_hint(str(error))) from None
+        raise UserError(" ".join([str(error), *_hints([str(error)])])) from None
 
 
-def _with_hint(sentence: str) -> str:
-    """A sentence on what cannot be opened, with what to do where a password is what is wanting."""
-    return f"{sentence} Give it as password=..." if any(reason in sentence for reason in LOCKED) else sentence
+def _hints(reasons: Iterable[str]) -> Iterator[str]:
+    """What to do where a password is what is wanting."""
+    told = " ".join(reasons)
+    if pdf.NO_PASSWORD in told:
+        yield "Give passwords as password=..."
+    if pdf.OTHER_PASSWORD in told:
+        yield "A run takes one password: documents with others take one each."
 
 
 def _made_by(weights: Path, config: ParseConfig, reader: Engine | None) -> str:
     settings = {key: value for key, value in asdict(config).items() if key not in LATER}
     hashed = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return digest([VERSION, hashed, json.dumps(settings), reader and reader.name])[:16]
+    return digest([VERSION, hashed, json.dumps(settings), reader and [reader.name, reader.turns]])[:16]
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from densessl.documents.parsing.layout.text import BOXES
 from densessl.documents.parsing.model import Word
 
-EMPTY, TICKED = "\u2610", "\u2612"
 DARK = 150  # of 255: what is darker is ink
 SIZES = (0.5, 1.6)  # ems of a side
 SQUARE = 1.25  # times as long as the other side, at most
@@ -20,6 +20,7 @@ SOLID = 0.9  # of the box around it, that its outline encloses: a circle has les
 DRAWN = 0.9  # of each side
 FILLED = 0.05, 0.75  # of what is inside: ink of a tick; of a bullet or a colour there is more
 NEAR = 2.0  # ems to what it is for
+MOST = 500  # of a page; more are a pattern
 LEVEL = 0.3  # ems that its middle may lie above or below that
 
 
@@ -31,14 +32,15 @@ def ticks(picture: np.ndarray, words: Sequence[Word], scale: float) -> list[Word
     boxes = np.array([word.bbox for word in words], float).reshape(-1, 4)
     sizes = np.array([word.size or word.bbox[3] - word.bbox[1] for word in words], float)
     found: list[Word] = []
-    for box, inside in _squares(picture, boxes * scale):
+    squares = _squares(picture, boxes * scale)
+    for box, inside in squares if len(squares) <= MOST else ():
         x0, y0, x1, y1 = (each / scale for each in box)
         side, middle = max(x1 - x0, y1 - y0), (y0 + y1) / 2
         fits = (side >= SIZES[0] * sizes) & (side <= SIZES[1] * sizes)
         fits &= (boxes[:, 0] >= x1 - 0.1 * sizes) & (boxes[:, 0] - x1 <= NEAR * sizes)
         fits &= (boxes[:, 1] - LEVEL * sizes <= middle) & (middle <= boxes[:, 3] + LEVEL * sizes)
         if fits.any():
-            sign = TICKED if inside >= FILLED[0] else EMPTY
+            sign = BOXES[-1] if inside >= FILLED[0] else BOXES[0]
             size = float(sizes[np.flatnonzero(fits)[boxes[fits, 0].argmin()]])
             found.append(Word(sign, (x0, y0, x1, y1), size))
     return found

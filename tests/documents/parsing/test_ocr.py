@@ -33,6 +33,9 @@ needs = {
     "tesseract": pytest.mark.skipif(ocr.tesseract() is None, reason="Tesseract is not installed"),
     "rapidocr": pytest.mark.skipif(not ocr.rapidocr(), reason="RapidOCR is not installed"),
 }
+turning = pytest.mark.skipif(
+    ocr.tesseract() is None or not ocr.engine("tesseract").turns, reason="Tesseract or its data osd are not installed"
+)
 installed = pytest.mark.parametrize("name", [pytest.param(name, marks=mark) for name, mark in needs.items()])
 
 
@@ -190,7 +193,16 @@ def test_a_tesseract_that_does_not_work_is_told_in_a_sentence(tmp_path, monkeypa
         ocr.engine("auto")
 
 
-@needs["tesseract"]
+def test_what_does_not_tell_how_a_page_lies_takes_it_for_upright(tmp_path, monkeypatch):
+    page = np.rot90(np.full((90, 60, 3), 255, np.uint8))
+    if ocr.rapidocr():
+        assert ocr.RapidOCR().turn(page, 100) == 0
+    program(tmp_path, monkeypatch, SPEAKS.replace("echo osd", "true").format("echo asked; exit 1"))
+    engine = ocr.engine("tesseract")
+    assert not engine.turns and engine.turn(page, 100) == 0
+
+
+@turning
 def test_tesseract_tells_how_a_page_lies(tmp_path):
     canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=(400, 300))
     for place in range(8):

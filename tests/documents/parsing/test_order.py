@@ -114,6 +114,18 @@ def test_lines_of_columns_are_read_as_columns():
     assert [mixed[place] for place in by_columns([boxes[each] for each in mixed])] == list(range(10))
 
 
+def test_what_has_nothing_beside_it_is_no_column():
+    blocks = [
+        ("heading.1", (72, 100, 150, 115)),
+        ("text.1", (72, 125, 190, 137)),
+        ("table.1", (230, 150, 400, 220)),
+        ("text.2", (72, 235, 200, 247)),
+        ("heading.2", (72, 260, 160, 275)),
+        ("table.2", (230, 290, 400, 360)),
+    ]
+    assert in_order(*blocks) == names(blocks)
+
+
 def test_kendalls_tau_is_that_of_scipy():
     stats = pytest.importorskip("scipy.stats")
     for seed in range(5):

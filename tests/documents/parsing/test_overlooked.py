@@ -10,7 +10,7 @@ from reportlab.lib.colors import Color
 from reportlab.pdfgen.canvas import Canvas
 
 from densessl.data.pages import pdf
-from densessl.documents.parsing import ocr
+from densessl.documents.parsing import ocr, overlooked
 from densessl.documents.parsing.model import Word
 from densessl.documents.parsing.overlooked import read_again
 from tests.documents.parsing.test_ocr import installed
@@ -101,6 +101,31 @@ def test_rules_grounds_and_pictures_are_no_words(page, name):
     picture[20:120, 650:1000] = np.kron(noise, np.ones((12, 18, 1), np.uint8))[:100, :350]
     picture[440:444, 100:900:20] = 0  # a rule of dots
     assert texts(read_again(ocr.engine(name), picture, DPI, words, [TABLE], [])) == texts(words)
+
+
+@installed
+def test_a_bar_in_a_table_is_a_rule(page, name):
+    picture, words = page
+    bars = [Word("|", (149, 100, 151, 130), 12.0, confidence=0.9), Word("|", (40, 215, 42, 225), 12.0, confidence=0.9)]
+    assert texts(read_again(ocr.engine(name), picture, DPI, [*words, *bars], [TABLE], [])) == texts([*words, bars[1]])
+
+
+@installed
+def test_several_sheets_say_what_one_does(page, name, monkeypatch):
+    picture, words = page
+    engine = ocr.engine(name)
+    left = [word for word in words if word.text in ("A", "sentence", "below", "the", "table.")]
+    one = read_again(engine, picture, DPI, left, [TABLE], [])
+    monkeypatch.setattr(type(engine), "longest", 300)
+    assert texts(read_again(engine, picture, DPI, left, [TABLE], [])) == texts(one) == texts(words)
+
+
+@installed
+def test_noise_is_not_read(page, name, monkeypatch):
+    picture, words = page
+    left = [word for word in words if word.text not in ("Chairs", "235")]
+    monkeypatch.setattr(overlooked, "MOST", 1)
+    assert read_again(ocr.engine(name), picture, DPI, left, [TABLE], []) == left
 
 
 @installed

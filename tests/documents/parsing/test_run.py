@@ -223,7 +223,7 @@ def test_arguments_of_the_command_become_a_config(tmp_path):
 def test_a_document_that_needs_a_password_is_parsed_with_it(tmp_path):
     locked = drawn(tmp_path / "locked.pdf", lines, encrypt=StandardEncryption("007", strength=128))
     settings = resolve([str(locked)], tmp_path / "out", ["json", "md"], ["ocr=none"])
-    with pytest.raises(UserError, match=r"locked.pdf \(it needs a password\).*Give it as password=..."):
+    with pytest.raises(UserError, match=r"locked.pdf \(it needs a password\).*Give passwords as password=..."):
         parse(settings, silent)
     with pytest.raises(UserError, match=r"locked.pdf \(its password is another one\)"):
         parse(replace(settings, password="7"), silent)
@@ -237,6 +237,15 @@ def test_a_document_that_needs_a_password_is_parsed_with_it(tmp_path):
 def test_a_password_may_stand_in_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", "a=b 1")
     assert resolve(["a.pdf"], tmp_path, ["md"], ["password=${oc.env:SECRET}"]).password == "a=b 1"
+    with pytest.raises(UserError, match="There is no OTHER in the environment"):
+        resolve(["a.pdf"], tmp_path, ["md"], ["password=${oc.env:OTHER}"])
+
+
+@pytest.mark.parametrize("password", ["007", "???", "null", "", "a${b", "x${y}z", "[1,", "a=b", "schl\u00fcssel"])
+def test_a_password_is_taken_as_it_stands_and_not_shown(tmp_path, password):
+    settings = resolve(["a.pdf"], tmp_path, ["md"], [f"password={password}", "words=true"])
+    assert settings.password == (password or None) and settings.words
+    assert not password or password not in repr(settings)
 
 
 def test_what_cannot_be_read_is_listed_and_costs_no_other_document(article, tmp_path):

@@ -7,9 +7,10 @@ import lxml.html
 import pytest
 
 from densessl.documents.parsing.layout.regions import Region
+from densessl.documents.parsing.layout.text import BOXES
 from densessl.documents.parsing.look import _stands
 from densessl.documents.parsing.model import Block, Word
-from densessl.documents.parsing.ticks import EMPTY, TICKED, ticks
+from densessl.documents.parsing.ticks import ticks
 from tests.documents.parsing.drawn import SCALE, Sheet
 from tests.documents.parsing.test_writers_text import page_of, written
 
@@ -39,7 +40,7 @@ def test_squares_before_words_are_boxes_with_a_tick_or_without():
     for row, ticked in enumerate((False, True, False)):
         sheet.write(60, 40 + 20 * row, "an option")
         square(sheet, 45, 40 + 20 * row, ticked=ticked)
-    assert signs(sheet) == [(EMPTY, 40), (TICKED, 60), (EMPTY, 80)]
+    assert signs(sheet) == [(BOXES[0], 40), (BOXES[-1], 60), (BOXES[0], 80)]
 
 
 def test_a_box_in_the_frame_of_a_table_is_one():
@@ -47,7 +48,7 @@ def test_a_box_in_the_frame_of_a_table_is_one():
     square(sheet, 20, 20, 200)
     square(sheet, 45, 40)
     sheet.write(60, 40, "an option")
-    assert signs(sheet) == [(EMPTY, 40)]
+    assert signs(sheet) == [(BOXES[0], 40)]
 
 
 @pytest.mark.parametrize("x, y, side", [(45, 70, 8), (10, 40, 8), (20, 30, 30), (56, 43, 2), (120, 40, 8)])
@@ -96,6 +97,6 @@ def test_items_to_be_ticked_in_rows_are_no_table_and_a_table_with_two_boxes_is_o
         for x in (60, 160, 260):
             sheet.write(x, y, "an option")
     region = Region((40, 35, 320, 95), "Table", 0.9)
-    boxes = [Word(EMPTY, (x - 15, y, x - 7, y + 8), 9.0) for y in (40, 60, 80) for x in (60, 160, 260)]
+    boxes = [Word(BOXES[0], (x - 15, y, x - 7, y + 8), 9.0) for y in (40, 60, 80) for x in (60, 160, 260)]
     assert _stands(region, sheet.words) and _stands(region, [*sheet.words, *boxes[:2]])
     assert not _stands(region, [*sheet.words, *boxes])

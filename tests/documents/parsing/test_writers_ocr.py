@@ -59,7 +59,7 @@ def test_what_is_turned_says_so_in_degrees_counterclockwise(tmp_path):
     turned = {each.get("ID"): each.get("ROTATION") for each in alto.iter() if each.get("ROTATION")}
     assert {key: turned[key] for key in ("p1b1", "p1b2", "p1b3")} == {"p1b1": "-90", "p1b2": "180", "p1b3": "90"}
     turned = {each.get("id"): each.get("orientation") for each in page.iter() if each.get("orientation")}
-    assert turned == {"p1b1": "-90", "p1b2": "180", "p1b3": "90"}
+    assert turned == {"p1b1": "-90", "p1b2": "180", "p1b3": "90", "p1b3t": "90"}
     assert faults(alto, ALTO, A.strip("{}")) == faults(page, PAGE, P.strip("{}")) == []
 
 

@@ -145,8 +145,11 @@ def _cut(blocks: list[int], page: _Page, depth: int = 0) -> list[int]:
     for group in _groups(_strips(blocks, page), page):
         columns = _columns(group, page)
         if len(columns) > 1:
-            for column in columns:
-                order += _cut(column, page, depth + 1)
+            strips = _strips(group, page)
+            # What has nothing beside it, as a table in the middle of a page has below a short line, is no column.
+            beside = any(len(_columns(strip, page)) > 1 for strip in strips)
+            for part in columns if beside else strips:
+                order += _cut(part, page, depth + 1)
         elif len(group) < len(blocks):
             order += _cut(group, page, depth + 1)
         else:

@@ -63,7 +63,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class View:
+class Crop:
     """The part of a page's picture that a table is in. left, top: of its corner, in points; scale: pixels a point."""
 
     picture: np.ndarray
@@ -72,7 +72,7 @@ class View:
     scale: float
 
     @classmethod
-    def of(cls, picture: np.ndarray, bbox: Box, scale: float, margin: float = 3.0) -> View | None:
+    def of(cls, picture: np.ndarray, bbox: Box, scale: float, margin: float = 3.0) -> Crop | None:
         """None where nothing of the table lies on the picture."""
         height, width = picture.shape[:2]
         low = [max(0, int((bbox[axis] - margin) * scale)) for axis in (0, 1)]
@@ -85,12 +85,12 @@ class View:
             part = cv2.resize(part, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
         return cls(np.ascontiguousarray(part), low[0] / scale, low[1] / scale, scale * smaller)
 
-    def turned(self, slope: float) -> View:
+    def turned(self, slope: float) -> Crop:
         """With lines of this slope made level, around the middle."""
         height, width = self.picture.shape[:2]
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), np.degrees(np.arctan(slope)), 1.0)
         picture = cv2.warpAffine(self.picture, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        return View(picture, self.left, self.top, self.scale)
+        return Crop(picture, self.left, self.top, self.scale)
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -98,29 +98,29 @@ class View:
         return self.left + width / 2 / self.scale, self.top + height / 2 / self.scale
 
 
-def find_rules(view: View, words: np.ndarray, bbox: Box) -> Rules:
+def find_rules(crop: Crop, words: np.ndarray, bbox: Box) -> Rules:
     """What is drawn. words: (n, 4) boxes in points, which make none of it."""
-    across, upright = find_lines(view, words)
+    across, upright = find_lines(crop, words)
     if len(words):
-        return Rules(across, upright, _fills(view, words, bbox))
+        return Rules(across, upright, _fills(crop, words, bbox))
     # Nobody knows where words are: a line of letters could pass for a short line, and for the edge of a background.
     width, height = bbox[2] - bbox[0], bbox[3] - bbox[1]
     long = [rule for rule in across if rule.length > 0.4 * width]
     return Rules(long, [rule for rule in upright if rule.length > max(UNREAD, 0.3 * height)])
 
 
-def find_lines(view: View, words: np.ndarray) -> tuple[list[Rule], list[Rule]]:
+def find_lines(crop: Crop, words: np.ndarray) -> tuple[list[Rule], list[Rule]]:
     """The lines of `find_rules`, across and upright."""
-    dark, light = _thin(view, words)
-    across = _lines(dark[0] | light[0], view, words, upright=False)
-    return across, _lines(dark[1] | light[1], view, words, upright=True)
+    dark, light = _thin(crop, words)
+    across = _lines(dark[0] | light[0], crop, words, upright=False)
+    return across, _lines(dark[1] | light[1], crop, words, upright=True)
 
 
-def drawn_slope(view: View, words: np.ndarray) -> float | None:
+def drawn_slope(crop: Crop, words: np.ndarray) -> float | None:
     """Of the long lines that are drawn across; None where there are none."""
-    dark, _ = _thin(view, words)
+    dark, _ = _thin(crop, words)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(dark[0])
-    long = [each for each in range(1, count) if stats[each, cv2.CC_STAT_WIDTH] > 60 * view.scale]
+    long = [each for each in range(1, count) if stats[each, cv2.CC_STAT_WIDTH] > 60 * crop.scale]
     slopes, lengths = [], []
     for each in sorted(long, key=lambda each: -stats[each, cv2.CC_STAT_WIDTH])[:40]:
         x, y, width, height = stats[each, :4]
@@ -138,16 +138,16 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     return float(values[order[int(np.searchsorted(below, below[-1] / 2))]])
 
 
-def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def _thin(crop: Crop, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Masks of what is thin and long, (across, upright), of what is darker and of what is lighter than around it."""
-    grey = cv2.cvtColor(view.picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(crop.picture, cv2.COLOR_RGB2GRAY)
     # A coloured hairline on white may be nearly as bright, but not in each channel.
-    grey = np.minimum(grey, view.picture.min(axis=2))
+    grey = np.minimum(grey, crop.picture.min(axis=2))
     noise = float(np.median(np.abs(cv2.subtract(grey, cv2.medianBlur(grey, 3)).astype(np.int16))))
     least = max(CONTRAST if len(words) else FAINT, int(5 * noise))
-    wide = 2 * round(THICK * view.scale / 2) + 3
+    wide = 2 * round(THICK * crop.scale / 2) + 3
     around = cv2.medianBlur(grey, min(2 * wide + 1, 31))
-    lines = _lettered(view, words, grey.shape, rim=0.12)
+    lines = _lettered(crop, words, grey.shape, rim=0.12)
     masks = []
     for operation in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT):
         pair = []
@@ -158,7 +158,7 @@ def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
             if operation == cv2.MORPH_TOPHAT:
                 # The blank between two lines of words, or two letters, is thin and light as well.
                 mask &= around < (TINTED if len(words) else DARK)
-            long = max(5, round((LONG if len(words) else UNREAD) * view.scale))
+            long = max(5, round((LONG if len(words) else UNREAD) * crop.scale))
             along, close = ((1, long), (1, 3)) if upright else ((long, 1), (3, 1))
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones(close[::-1], np.uint8))
             pair.append(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones(along[::-1], np.uint8)))
@@ -166,29 +166,29 @@ def _thin(view: View, words: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray],
     return masks[0], masks[1]
 
 
-def _lettered(view: View, words: np.ndarray, shape: tuple[int, ...], rim: float) -> np.ndarray:
+def _lettered(crop: Crop, words: np.ndarray, shape: tuple[int, ...], rim: float) -> np.ndarray:
     """Where words stand, without a rim of their boxes, a share of their height: it may touch a line."""
     mask = np.zeros(shape[:2], np.uint8)
     for x0, y0, x1, y1 in words.tolist():
         edge = rim * (y1 - y0)
-        corners = (x0 - view.left, y0 + edge - view.top, x1 - view.left, y1 - edge - view.top)
-        left, top, right, bottom = (max(0, round(each * view.scale)) for each in corners)
+        corners = (x0 - crop.left, y0 + edge - crop.top, x1 - crop.left, y1 - edge - crop.top)
+        left, top, right, bottom = (max(0, round(each * crop.scale)) for each in corners)
         mask[top:bottom, left:right] = 1
     return mask.astype(bool)
 
 
-def _lines(mask: np.ndarray, view: View, words: np.ndarray, upright: bool) -> list[Rule]:
+def _lines(mask: np.ndarray, crop: Crop, words: np.ndarray, upright: bool) -> list[Rule]:
     """The rules that the fragments in the mask make up."""
     count, _, stats, middles = cv2.connectedComponentsWithStats(mask)
     if count == 1:
         return []
     along, across = (1, 0) if upright else (0, 1)
-    corner = (view.left, view.top)
-    low = stats[1:, along] / view.scale + corner[along]
-    high = low + stats[1:, 2 + along] / view.scale
-    at = (middles[1:, across] + 0.5) / view.scale + corner[across]
+    corner = (crop.left, crop.top)
+    low = stats[1:, along] / crop.scale + corner[along]
+    high = low + stats[1:, 2 + along] / crop.scale
+    at = (middles[1:, across] + 0.5) / crop.scale + corner[across]
     # A fragment as thick as long is a blot.
-    fine = stats[1:, 2 + across] <= np.maximum(0.25 * stats[1:, 2 + along], 1 + THICK * view.scale)
+    fine = stats[1:, 2 + across] <= np.maximum(0.25 * stats[1:, 2 + along], 1 + THICK * crop.scale)
     fine &= ~_of_letters(low, high, at, words, along, across)
     low, high, at = low[fine], high[fine], at[fine]
     order = np.argsort(at, kind="stable")
@@ -240,20 +240,20 @@ def _hidden(words: np.ndarray, along: int, low: float, high: float) -> float:
     return float(np.clip(np.minimum(words[:, 2 + along], high) - np.maximum(words[:, along], low), 0, None).sum())
 
 
-def _fills(view: View, words: np.ndarray, bbox: Box) -> list[float]:
+def _fills(crop: Crop, words: np.ndarray, bbox: Box) -> list[float]:
     """Where the colour beside the words changes for good, from one row of pixels to the next."""
-    height, width = view.picture.shape[:2]
-    left = max(0, int((bbox[0] + 2 - view.left) * view.scale))
-    right = min(width, max(left + 1, int((bbox[2] - 2 - view.left) * view.scale)))
+    height, width = crop.picture.shape[:2]
+    left = max(0, int((bbox[0] + 2 - crop.left) * crop.scale))
+    right = min(width, max(left + 1, int((bbox[2] - 2 - crop.left) * crop.scale)))
     every = max(1, (right - left) // 200)
-    part = view.picture[:, left:right:every].astype(np.float32)
-    part[_lettered(view, words, view.picture.shape, rim=-0.2)[:, left:right:every]] = np.nan
+    part = crop.picture[:, left:right:every].astype(np.float32)
+    part[_lettered(crop, words, crop.picture.shape, rim=-0.2)[:, left:right:every]] = np.nan
     told = np.flatnonzero(np.isfinite(part[:, :, 0]).mean(axis=1) > 0.06)
     if len(told) < 3:
         return []
     profile = np.nanmedian(part[told], axis=1)
     profile = np.stack([np.interp(np.arange(height), told, channel) for channel in profile.T], axis=1)  # (H, 3)
-    smooth = _median(profile, 2 * round(THICK * view.scale / 2) + 3)
+    smooth = _median(profile, 2 * round(THICK * crop.scale / 2) + 3)
     change = np.abs(smooth[2:] - smooth[:-2]).max(axis=1)
     places, row = [], 0
     while row < len(change):
@@ -263,8 +263,8 @@ def _fills(view: View, words: np.ndarray, bbox: Box) -> list[float]:
         end = row
         while end < len(change) and change[end] >= STEP:
             end += 1
-        if end - row <= 4 * view.scale:  # a slow change is the light of a scan
-            places.append(view.top + ((row + end - 1) / 2 + 1.5) / view.scale)
+        if end - row <= 4 * crop.scale:  # a slow change is the light of a scan
+            places.append(crop.top + ((row + end - 1) / 2 + 1.5) / crop.scale)
         row = end
     return places
 

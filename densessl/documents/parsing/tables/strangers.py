@@ -16,7 +16,7 @@ from densessl.documents.parsing.layout.lines import boxed, em, gap, holds, lines
 from densessl.documents.parsing.layout.missed import CAPTION, continued
 from densessl.documents.parsing.model import Box, Line, Word
 from densessl.documents.parsing.tables.phrases import WIDEST, boxes_of
-from densessl.documents.parsing.tables.rules import Rule, View, find_lines
+from densessl.documents.parsing.tables.rules import Crop, Rule, find_lines
 
 MOST = 4  # lines at an edge that are none of a table
 WIDTH = 0.8  # of what stands beyond it, that an outermost line is drawn over
@@ -37,8 +37,8 @@ def without_strangers(bbox: Box, words: Sequence[Word], picture: np.ndarray, sca
         rest = boxes_of([word for word in own if id(word) not in taken])
         if not lines or not len(rest):
             continue
-        view = View.of(picture, _edge(bbox, lines, below), scale)
-        across, upright = find_lines(view, boxes_of(own)) if view is not None else ([], [])
+        crop = Crop.of(picture, _edge(bbox, lines, below), scale)
+        across, upright = find_lines(crop, boxes_of(own)) if crop is not None else ([], [])
         at = _outermost(across, rest, below)
         lines = [line for line in lines if at is not None and _beyond(line, at, below)]
         if lines and (_framed(upright, at, below) or _goes_on(lines, own, words, below)):

@@ -16,7 +16,7 @@ from densessl.documents.parsing.model import Box, Table, Word
 from densessl.documents.parsing.tables.cells import cells_of
 from densessl.documents.parsing.tables.grid import Grid
 from densessl.documents.parsing.tables.phrases import boxes_of, laid, turned, words_slope
-from densessl.documents.parsing.tables.rules import SKEWED, Rules, View, drawn_slope, find_rules
+from densessl.documents.parsing.tables.rules import SKEWED, Crop, Rules, drawn_slope, find_rules
 
 
 def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: float) -> Table:
@@ -29,15 +29,15 @@ def read_table(words: Sequence[Word], bbox: Box, picture: np.ndarray, scale: flo
     bbox = min(bbox[0], bbox[2]), min(bbox[1], bbox[3]), max(bbox[0], bbox[2]), max(bbox[1], bbox[3])
     own = laid([word for word, box in zip(words, boxes_of(words), strict=True) if holds(bbox, box)])
     boxes = boxes_of(own)
-    view = View.of(picture, bbox, scale) if scale > 0 and np.isfinite(scale) else None
-    slope = drawn_slope(view, boxes) if view is not None else None
+    crop = Crop.of(picture, bbox, scale) if scale > 0 and np.isfinite(scale) else None
+    slope = drawn_slope(crop, boxes) if crop is not None else None
     slope = words_slope(boxes) if slope is None else slope
-    middle = view.middle if view is not None else ((bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2)
+    middle = crop.middle if crop is not None else ((bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2)
     skewed = abs(slope) > SKEWED
     if skewed:
         boxes = turned(boxes, slope, middle)
-        view = view.turned(slope) if view is not None else None
-    rules = find_rules(view, boxes, bbox) if view is not None else Rules()
+        crop = crop.turned(slope) if crop is not None else None
+    rules = find_rules(crop, boxes, bbox) if crop is not None else Rules()
     grid = Grid.of(own, boxes, bbox, rules)
     table = cells_of(grid)
     if skewed:

@@ -106,7 +106,8 @@ class AltoWriter(Writer):
     def _text(self, attributes: dict[str, Any], lines: Sequence[Line], text: str, page: Page) -> None:
         """text: that of the block, in which divided words are whole."""
         lines = [line for line in lines if line.words]
-        self._write(start("TextBlock", attributes))
+        turned = rotation(lines[0].turn) if lines else None
+        self._write(start("TextBlock", {"ROTATION": turned, **attributes}))
         whole = None  # the word whose second half begins the line
         for number, line in enumerate(lines):
             onward = lines[number + 1].words[0] if number + 1 < len(lines) else None

@@ -129,7 +129,8 @@ def _text(
     score: float | None = None,
     cell: Cell | None = None,
 ) -> Iterator[str]:
-    yield start("TextRegion", attributes)
+    turned = rotation(lines[0].turn) if lines else None
+    yield start("TextRegion", {"orientation": turned, **attributes})
     yield _coords(box, page, score)
     if cell is not None:
         role = {"rowIndex": cell.row, "columnIndex": cell.column, "rowSpan": cell.rows, "colSpan": cell.columns}
