@@ -125,7 +125,9 @@ def build(service: Service) -> None:
             given = uploads(service, document, request)
             if not given:
                 raise UserError("There is no document: upload one and give its path.")
-            asked = Asked(pages, formats, engine, languages, reread, furniture, words, join_tables, password or None)
+            asked = Asked(
+                pages, formats, engine, languages or (), reread, furniture, words, join_tables, password or None
+            )
             entry = service.parse(given[0], asked, owner(request), job)
         base, found = f"files/{entry.token}", entry.payload
         return {

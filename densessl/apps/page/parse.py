@@ -36,6 +36,9 @@ def build(service: Service) -> None:
             pages = gr.Textbox("", label="Pages", placeholder="all, or 1-3,7", max_lines=1)
             engine = gr.Radio([(title, name) for name, title in ENGINES.items()], value="auto", label="OCR")
             formats = gr.CheckboxGroup([(title, name) for name, title in FORMATS.items()], value=USUAL, label="Formats")
+            with gr.Row():
+                start = gr.Button("Parse", variant="primary", elem_id="parse-start")
+                stop = gr.Button("Stop", min_width=60, scale=0)
             with gr.Accordion("More", open=False):
                 languages = gr.Dropdown(
                     known,
@@ -46,9 +49,6 @@ def build(service: Service) -> None:
                 )
                 also = gr.CheckboxGroup([(title, name) for name, title in ALSO.items()], label="Also")
                 password = gr.Textbox("", label="Password", type="password", max_lines=1)
-            with gr.Row():
-                start = gr.Button("Parse", variant="primary", elem_id="parse-start")
-                stop = gr.Button("Stop", min_width=60, scale=0)
         with gr.Column(scale=3):
             shown = view("pages.js", "pages")
 

@@ -9,6 +9,7 @@ reads on one core, and several threads may read at once, a page each: that is fa
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -46,6 +47,7 @@ LOW, HIGH, BELOW = 0.5, 0.74, 0.22
 CONTRAST = 0.4  # of the largest difference from what is around: what differs by more is ink
 CLOSE = 0.25  # of a letter's height: space between letters of one word
 SPARE = 0.25  # of the height of a word: how far RapidOCR's ends of words may be from where they are
+_NAME = re.compile(r"[a-z]{3}(_[a-z]+)*", re.ASCII | re.IGNORECASE)  # of a language
 _LOWER = frozenset("acemnorsuvwxzgpqy.,;:-–_·•")
 _DESCENDING = frozenset("gjpqyQ,;()[]{}|/\\_ç")
 
@@ -133,9 +135,12 @@ class Tesseract:
             raise UserError("Tesseract knows no language: install one (apt install tesseract-ocr-eng).")
         for language in wanted:
             if language not in known:
+                package = (
+                    f" (apt install tesseract-ocr-{language.replace('_', '-')})" if _NAME.fullmatch(language) else ""
+                )
                 raise UserError(
-                    f"Tesseract does not know the language {language!r}, only {', '.join(known)}: install it "
-                    f"(apt install tesseract-ocr-{language.replace('_', '-')}), or name another."
+                    f"Tesseract does not know the language {language!r}, only {', '.join(known)}: install it{package}, "
+                    "or name another."
                 )
         chosen = wanted or ("eng" if "eng" in known else known[0],)
         name = " ".join(_said(program, "--version").split()[:2])
