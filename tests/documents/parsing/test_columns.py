@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from densessl.documents.parsing.layout.lines import lines_of
+from densessl.documents.parsing.layout.pieces import Piece, by_surroundings
 from densessl.documents.parsing.layout.structure import Region
 from densessl.documents.parsing.model import Word
 from tests.documents.parsing.setting import PROSE, column, line
@@ -48,6 +50,13 @@ def test_a_formulas_number_is_that_of_its_own_line_and_column(columns):
     formula, number = line("a = b + c", 120, 182), line("(4)", 252, 362)
     blocks = parsed([*regions, region(formula, "Formula")], [*words, *formula, *number])
     assert formula_of(blocks).text == "a = b + c"
+
+
+def test_a_formula_takes_both_numbers_of_its_line_though_one_was_taken_for_a_formula():
+    parts = [("formula", line("(1)", 200, 100)), ("formula", line("x=y", 100, 100)), ("text", line("(2)", 260, 100))]
+    pieces = [Piece(kind, lines_of(words), words[0].bbox) for kind, words in parts]
+    (formula,) = by_surroundings(pieces, [], 10.0, 800.0)
+    assert [each.text for each in formula.lines] == ["x=y", "(1)", "(2)"]
 
 
 def test_the_marker_of_an_item_goes_to_the_text_on_its_right_alone(columns):

@@ -49,3 +49,10 @@ def test_a_number_that_does_not_count_on_or_stands_within_a_sentence_begins_no_n
 @pytest.mark.parametrize("size, top", [(12, 600), (7, 200)])
 def test_large_texts_and_those_in_the_upper_half_have_no_notes(size, top):
     assert len(notes(NOTES, size, top)) == 1
+
+
+@pytest.mark.parametrize("label", ["Text", "Footnote"])
+def test_two_marks_beside_each_other_join_the_same_note(label):
+    (first,), (second,), (word,) = line("1", 105, 599, 3), line("2", 110, 600, 5), line("word", 116, 600, 9)
+    (note,) = parsed([region([each], label, by=0.5) for each in (first, second, word)], [first, second, word])
+    assert note.text == "1 2 word"

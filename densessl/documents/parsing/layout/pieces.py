@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from densessl.documents.parsing.layout.contents import Entry
 from densessl.documents.parsing.layout.lines import boxed, em, gap, on_its_side, union
-from densessl.documents.parsing.layout.missed import CAPTION, EDGE, NOTE, SMALLER
+from densessl.documents.parsing.layout.missed import CAPTION, CROWDED, EDGE, NOTE, SMALLER
 from densessl.documents.parsing.layout.paragraphs import SIZES, is_bullet, items
 from densessl.documents.parsing.layout.regions import HOLDERS, Region, parted
 from densessl.documents.parsing.layout.text import marker_of
@@ -51,20 +52,22 @@ def by_surroundings(
 
 def _numbered_formulas(pieces: Sequence[Piece], between: Sequence[tuple[float, float]]) -> list[Piece]:
     """The same, numbers of formulas put to the formula on their line and in their column."""
-    rest = []
-    for piece in pieces:
-        lone = len(piece.lines) == 1 and NUMBER.fullmatch(piece.lines[0].text)
-        formula = next((each for each in pieces if lone and _beside(each, piece, between)), None)
-        if formula is None:
-            rest.append(piece)
+    formulas = [piece for piece in pieces if piece.type == "formula"]
+    gone = set()
+    for piece in pieces if formulas else ():
+        if len(piece.lines) != 1 or not NUMBER.fullmatch(piece.lines[0].text):
             continue
-        formula.lines = [*formula.lines, *piece.lines]
-        formula.bbox = union([formula.bbox, piece.bbox])
-    return rest
+        others = (each for each in formulas if each is not piece and id(each) not in gone)
+        formula = next((each for each in others if _beside(each, piece, between)), None)
+        if formula is not None:
+            formula.lines = [*formula.lines, *piece.lines]
+            formula.bbox = union([formula.bbox, piece.bbox])
+            gone.add(id(piece))
+    return [piece for piece in pieces if id(piece) not in gone]
 
 
 def _beside(formula: Piece, number: Piece, between: Sequence[tuple[float, float]]) -> bool:
-    if formula.type != "formula" or gap(formula.bbox, number.bbox, 1) >= 0 or gap(formula.bbox, number.bbox, 0) < 0:
+    if gap(formula.bbox, number.bbox, 1) >= 0 or gap(formula.bbox, number.bbox, 0) < 0:
         return False
     return not parted(*sorted((formula.bbox, number.bbox)), between)
 
@@ -82,7 +85,8 @@ def _away_from_the_edge(pieces: Sequence[Piece], body: float, height: float) -> 
 def _at_the_side(pieces: Sequence[Piece]) -> None:
     """What stands on its side beyond everything else is a running header: a thumb index, the stamp of an archive."""
     turned = [piece for piece in pieces if piece.lines and all(map(on_its_side, piece.lines))]
-    rest = [piece.bbox for piece in pieces if not any(piece is each for each in turned)]
+    known = set(map(id, turned))
+    rest = [piece.bbox for piece in pieces if id(piece) not in known]
     for piece in turned:
         if len(piece.lines) > 2 or not rest:  # a text, or all there is
             continue
@@ -107,16 +111,17 @@ def _noted(pieces: Sequence[Piece], body: float, height: float) -> list[Piece]:
     """The same, raised marks put to the notes that they stand before; small texts in the lower half of a page that
     begin with one are footnotes."""
     texts = [piece for piece in pieces if piece.type in ("text", "list_item", "footnote") and piece.lines]
-    rest = []
-    for piece in pieces:
-        mark = piece.lines[0].words[0] if len(piece.lines) == 1 and len(piece.lines[0].words) == 1 else None
-        note = next((each for each in texts if mark and piece is not each and _is_mark_of(mark, each)), None)
-        if note is None:
-            rest.append(piece)
-            continue
-        words = [mark, *note.lines[0].words]
-        note.lines[0] = Line(words, union(word.bbox for word in words))
-        note.bbox = boxed(note.lines)
+    marks, gone = [piece for piece in pieces if _mark(piece)], set()
+    for piece in marks if len(marks) <= CROWDED else ():
+        mark = _mark(piece)  # none of one that has got a mark itself meanwhile
+        others = (each for each in texts if mark and each is not piece and id(each) not in gone)
+        note = next((each for each in others if _is_mark_of(mark, each)), None)
+        if note is not None:
+            words = [mark, *note.lines[0].words]
+            note.lines[0] = Line(words, union(word.bbox for word in words))
+            note.bbox = boxed(note.lines)
+            gone.add(id(piece))
+    rest = [piece for piece in pieces if id(piece) not in gone]
     for piece in rest:
         small = piece.lines and em(piece.lines[-1]) <= SMALLER * body and piece.bbox[1] > height / 2
         if small and piece.type in LISTED and is_raised(*piece.lines[0].words[:2]):
@@ -124,11 +129,18 @@ def _noted(pieces: Sequence[Piece], body: float, height: float) -> list[Piece]:
     return rest
 
 
+def _mark(piece: Piece) -> Word | None:
+    """What a piece consists of, if it is no more than what can be the mark of a note."""
+    words = piece.lines[0].words if len(piece.lines) == 1 else []
+    return words[0] if len(words) == 1 and MARK.fullmatch(words[0].text) else None
+
+
 def _is_mark_of(mark: Word, note: Piece) -> bool:
     first = note.lines[0]
+    if first.bbox[0] < mark.bbox[2] or not is_raised(mark, first.words[0]):
+        return False
     middle = (mark.bbox[1] + mark.bbox[3]) / 2
-    beside = first.bbox[1] - em(first) / 2 <= middle <= first.bbox[3] and 0 <= first.bbox[0] - mark.bbox[2] <= em(first)
-    return beside and is_raised(mark, first.words[0])
+    return first.bbox[1] - em(first) / 2 <= middle <= first.bbox[3] and first.bbox[0] - mark.bbox[2] <= em(first)
 
 
 def is_raised(mark: Word, word: Word | None = None) -> bool:
@@ -168,15 +180,19 @@ def _unmarked(pieces: Sequence[Piece]) -> None:
     """What the detector takes for an item is a text unless a mark begins it, or it stands at the edge of others that
     have one or are of several lines, and is not indented as paragraphs are."""
     listed = [piece for piece in pieces if piece.type == "list_item" and piece.lines]
-    plain = [piece for piece in listed if not piece.marker and _is_indented(piece)]
-    sure = [piece for piece in listed if piece.marker or len(piece.lines) > 1 and piece not in plain]
+    edges = sorted(edge for piece in listed if _is_sure(piece) for edge in _edges(piece))
     for piece in listed:
         if piece.marker:
             continue
-        first, size = piece.lines[0].bbox[0], em(piece.lines[0])
-        others = (edge for each in sure if each is not piece for edge in _edges(each))
-        if piece in plain or not any(abs(edge - first) <= size / 2 for edge in others):
+        first, reach = piece.lines[0].bbox[0], em(piece.lines[0]) / 2
+        near = bisect_right(edges, first + reach) - bisect_left(edges, first - reach)
+        own = sum(abs(edge - first) <= reach for edge in _edges(piece)) if _is_sure(piece) else 0
+        if _is_indented(piece) or near <= own:
             piece.type = "text"
+
+
+def _is_sure(item: Piece) -> bool:
+    return bool(item.marker) or len(item.lines) > 1 and not _is_indented(item)
 
 
 def _is_indented(piece: Piece) -> bool:
