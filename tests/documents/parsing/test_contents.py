@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
@@ -10,6 +12,7 @@ from densessl.documents.parsing.config import ParseConfig
 from densessl.documents.parsing.layout.contents import Levels, entries
 from densessl.documents.parsing.layout.lines import lines_of
 from densessl.documents.parsing.layout.structure import Region, blocks_of
+from densessl.documents.parsing.model import Word
 from densessl.documents.parsing.run import parse
 from densessl.documents.parsing.words import layer
 from densessl.documents.parsing.writers import read
@@ -130,6 +133,20 @@ def test_what_an_engine_takes_leaders_for_is_no_part_of_a_title():
     ]
     words = column(rows, 60, 100, confidence=0.9)
     assert texts(lines_of(words)) == ["1.1 Springs … 2", "1.2 Scenes … 11", "1.3 A cone? … 14", "2 Ends … 20"]
+
+
+def test_a_word_between_two_columns_of_entries_is_of_one_of_them():
+    """It stands behind a title that goes on below, and before the title beside that."""
+    words = []
+    for left, number in ((50, 1), (230, 20)):
+        for row in range(7):
+            parts = [("Title", 0, 30), (9 * ".", 50, 140), (str(number + row), 145, 153)]
+            parts = parts[:1] if (left, row) == (50, 3) else parts
+            words += [Word(text, (left + x0, 100 + 14 * row, left + x1, 108 + 14 * row), 9) for text, x0, x1 in parts]
+    between = Word("a", (203, 142, 211, 150), 9)
+    found = entries(lines_of([*words, between]))
+    own = Counter(id(word) for entry in found for each in entry.lines for word in each.words)
+    assert own and max(own.values()) == 1
 
 
 def test_chapters_without_dots_are_entries_among_sections_that_have_them(lines):

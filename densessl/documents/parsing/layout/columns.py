@@ -191,7 +191,7 @@ def _plain(lines: Sequence[Line], running: Callable[[Line], bool]) -> list[Colum
     if values[0] == values[-1] or several > ASIDE * len(found):
         return []
     column = Column(min(box[0] for _, box, _ in found), edge, edge, found[0][1][1], found[-1][1][3])
-    between = [line for line in within(column, None, lines) if column.top <= line.bbox[1] <= column.bottom]
+    between = [line for line in within(column, lines) if column.top <= line.bbox[1] <= column.bottom]
     above = [line for line in lines if line.bbox[3] <= column.top]
     sections = [_section(row.words) or "" for row, _, _ in found]
     told = named(above) or 2 * sum(map(bool, sections)) >= len(found) and any("." in each for each in sections)
@@ -203,13 +203,17 @@ def _before(number: Line, lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if line.bbox[2] <= number.bbox[0] and overlap(line.bbox, number.bbox) > 0.5]
 
 
-def within(column: Column, before: Column | None, lines: Sequence[Line]) -> list[Line]:
-    """What a column has of the lines of a page, without marks. before: the column to its left."""
+def within(
+    column: Column, lines: Sequence[Line], before: Column | None = None, behind: Column | None = None
+) -> list[Line]:
+    """What a column has of the lines of a page, without marks. before, behind: the columns to its left and right, with
+    which it shares no word."""
     found = []
     for line in lines:
         size = em(line)
-        left = max(column.left - MARGIN * size, before.right if before else column.left - MARGIN * size)
-        words = [word for word in line.words if left <= (word.bbox[0] + word.bbox[2]) / 2 <= column.right + size]
+        left, right = _begins(column, before, size), column.right + size
+        right = min(right, _begins(behind, column, size)) if behind else right
+        words = [word for word in line.words if left <= (word.bbox[0] + word.bbox[2]) / 2 < right]
         if len(words) < len(line.words) and words:
             at = line.words.index(words[0]), line.words.index(words[-1]) + 1
             cut = [
@@ -220,6 +224,12 @@ def within(column: Column, before: Column | None, lines: Sequence[Line]) -> list
         if words and not is_mark(line):
             found.append(Line(words, union(word.bbox for word in words)))
     return found
+
+
+def _begins(column: Column, before: Column | None, size: float) -> float:
+    """Where (x) words are a column's that are so large, in points. before: the column to its left."""
+    left = column.left - MARGIN * size
+    return max(left, before.right) if before else left
 
 
 def is_mark(line: Line) -> bool:

@@ -81,8 +81,8 @@ def entries(lines: Sequence[Line], running: Callable[[Line], bool] = lambda line
     """
     columns = columns_of(lines, running)
     found: list[Entry] = []
-    for number, column in enumerate(columns):
-        own = within(column, columns[number - 1] if number else None, lines)
+    for before, column, behind in zip([None, *columns], columns, [*columns[1:], None], strict=False):
+        own = within(column, lines, before, behind)
         column.bands = [_read(band, column) for band in bands_of(own)]
         _admit(column, running)
         found += _whole(column)
