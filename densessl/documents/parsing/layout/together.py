@@ -16,6 +16,7 @@ from densessl.documents.parsing.model import FURNITURE
 BELOW = 2.0  # ems of space between rows of items to be ticked, at most
 HEADINGS = ("title", "heading")
 TOGETHER = 0.6  # ems of space between the lines of a heading, at most
+SHORT = 2  # lines of what may be one with others, at most
 EQUAL = 1.04  # the sizes of its lines differ by this factor at most
 EDGES = 0.5  # ems by which their left edges, right edges or middles may differ
 
@@ -61,25 +62,39 @@ def whole_headings(pieces: Sequence[Piece]) -> list[Piece]:
     """The same, with the lines of a heading in one piece that the detector saw one by one: they are as large and as
     bold, close to each other and aligned, and no number begins the lower one. One line may be taken for a text, if no
     other text of the page is nearly as large."""
-    whole: list[Piece] = []
-    for piece in sorted(pieces, key=lambda each: each.bbox[1]):
-        upper = next((each for each in whole if _is_one_heading(each, piece, pieces)), None)
+    texts = [(max(map(em, piece.lines)), piece) for piece in pieces if piece.type in LISTED and piece.lines]
+    texts.sort(key=lambda each: -each[0])
+    short = [piece for piece in pieces if piece.type in (*HEADINGS, "text") and 0 < len(piece.lines) <= SHORT]
+    open_: list[Piece] = []  # those that what follows may go on with
+    gone = set()
+    for piece in sorted(short, key=lambda each: each.bbox[1]):
+        open_ = [each for each in open_ if _is_near(each, piece)][-CROWDED:]
+        upper = next((each for each in open_ if _is_one_heading(each, piece, texts)), None)
         if upper is None:
-            whole.append(piece)
+            open_.append(piece)
             continue
+        if "text" in (upper.type, piece.type):
+            texts = [each for each in texts if each[1] is not upper and each[1] is not piece]
         upper.type = "title" if "title" in (upper.type, piece.type) else "heading"
         upper.lines = [*upper.lines, *piece.lines]
         upper.bbox = boxed(upper.lines)
-    kept = {id(piece) for piece in whole}
-    return [piece for piece in pieces if id(piece) in kept]
+        gone.add(id(piece))
+    return [piece for piece in pieces if id(piece) not in gone]
 
 
-def _is_one_heading(upper: Piece, lower: Piece, pieces: Sequence[Piece]) -> bool:
-    if not upper.lines or not lower.lines or not {upper.type, lower.type} & set(HEADINGS):
-        return False
-    if any(piece.type not in (*HEADINGS, "text") or len(piece.lines) > 2 for piece in (upper, lower)):
+def _is_near(upper: Piece, lower: Piece) -> bool:
+    """Whether a piece can be a line of the heading above it, and those that begin lower too."""
+    above = upper.lines[-1]
+    return len(upper.lines) <= SHORT and lower.bbox[1] - above.bbox[3] <= TOGETHER * em(above)
+
+
+def _is_one_heading(upper: Piece, lower: Piece, texts: Sequence[tuple[float, Piece]]) -> bool:
+    """texts: of the page, the largest first, with their sizes."""
+    if not {upper.type, lower.type} & set(HEADINGS):
         return False
     above, below = upper.lines[-1], lower.lines[0]
+    if below.bbox[1] <= above.bbox[1]:
+        return False
     size, other = em(above), em(below)
     if max(size, other) > EQUAL * min(size, other) or is_bold(above) != is_bold(below):
         return False
@@ -91,6 +106,5 @@ def _is_one_heading(upper: Piece, lower: Piece, pieces: Sequence[Piece]) -> bool
     (x0, _, x1, _), (left, _, right, _) = above.bbox, below.bbox
     if min(abs(x0 - left), abs(x1 - right), abs(x0 + x1 - left - right) / 2) > EDGES * size:
         return False
-    texts = [each for each in pieces if each.type in LISTED and each is not upper and each is not lower]
-    large = size >= LARGER * max((em(line) for each in texts for line in each.lines), default=0.0)
-    return large or {upper.type, lower.type} <= set(HEADINGS)
+    largest = next((each for each, text in texts if text is not upper and text is not lower), 0.0)
+    return size >= LARGER * largest or {upper.type, lower.type} <= set(HEADINGS)
