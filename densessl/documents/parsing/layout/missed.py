@@ -50,19 +50,20 @@ def continued(text: Sequence[Line], group: Sequence[Line]) -> bool:
     if len(group) > 2 or not text:
         return False
     upper, lower = sorted((text, group), key=lambda lines: lines[0].bbox[1])
-    if next_item(upper[0], lower[0]):
-        return False
     size, own = median(em(line) for line in text), median(em(line) for line in group)
     if max(size, own) > SIZES * min(size, own):
         return False
     box, added = boxed(text), boxed(group)
-    if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size or len(items(group, listed=False)) > 1:
+    if added[0] < box[0] - 1.5 * size or added[2] > box[2] + size:
         return False
     if added[1] >= text[-1].bbox[1] + size / 2:
         full = text[-1].bbox[2] - text[-1].bbox[0] > SHORT * (box[2] - box[0])
-        return added[1] - box[3] <= LEADING * size and full and abs(group[0].bbox[0] - box[0]) <= size / 2
-    full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
-    return -size / 2 <= box[1] - added[3] <= LEADING * size and full and text[0].bbox[0] - box[0] <= size / 2
+        fits = added[1] - box[3] <= LEADING * size and abs(group[0].bbox[0] - box[0]) <= size / 2
+    else:
+        full = group[-1].bbox[2] - group[-1].bbox[0] > SHORT * (box[2] - box[0])
+        fits = -size / 2 <= box[1] - added[3] <= LEADING * size and text[0].bbox[0] - box[0] <= size / 2
+    # What the words say is asked last: it takes longest.
+    return fits and full and len(items(group, listed=False)) == 1 and not next_item(upper[0], lower[0])
 
 
 def clusters(groups: Sequence[list[Line]], body: float) -> tuple[list[tuple[str, list[Line]]], list[list[Line]]]:
