@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from densessl.documents.parsing.layout.leaders import are_pages, rows_of
 from densessl.documents.parsing.layout.listings import listings
 from densessl.documents.parsing.layout.missed import clusters
 from densessl.documents.parsing.layout.order import by_columns, gutters, reading_order
 from densessl.documents.parsing.layout.paragraphs import items
+from densessl.documents.parsing.layout.pieces import Piece, by_surroundings
 from densessl.documents.parsing.layout.structure import Region, blocks_of
+from densessl.documents.parsing.layout.together import whole_headings
 from densessl.documents.parsing.model import Line, Word
 from tests.documents.parsing.setting import line
 
@@ -81,6 +84,32 @@ def rows_of_a_program():
     return sum(map(len, listings([alone("x = f(y);", 50, 12.0 * row, pitch=5.0) for row in range(20_000)], 10.0)))
 
 
+def pieces(count, kinds, texts):
+    chance = random.Random(0)
+    lines = [alone(chance.choice(texts), *box[:2], size=6.0) for box in scattered(count, 20, 8)]
+    return [Piece(chance.choice(kinds), [each], each.bbox) for each in lines]
+
+
+def headings():
+    return sum(len(each.lines) for each in whole_headings(pieces(8_000, ["heading", "text"], ["Heading"])))
+
+
+def marks_and_items():
+    kinds, texts = ["text", "list_item", "footnote"], ["1", "2", "(1)", "word", "\u2022 item"]
+    found = by_surroundings(pieces(20_000, kinds, texts), [], 8.0, 800.0)
+    return sum(len(line.words) - (line.text == "\u2022 item") for each in found for line in each.lines)
+
+
+def a_word_of_dots():
+    words = line(f"{300_000 * '.'}x ... 3", 60, 100, confidence=0.9)
+    return sum(len(word.text) for row in rows_of(words, 10.0) for word in (*row.words, *row.pages))
+
+
+def a_word_of_roman_numerals():
+    words = line(f"{'I-' * 100}!", 60, 100)
+    return len(words[0].text) - are_pages(words)
+
+
 PAGES = {
     ragged_columns: 2_000,
     small_boxes: 10_000,
@@ -91,6 +120,10 @@ PAGES = {
     numbers: 8_000,
     items_of_a_list: 10_000,
     rows_of_a_program: 20_000,
+    headings: 8_000,
+    marks_and_items: 20_000,
+    a_word_of_dots: 300_002,
+    a_word_of_roman_numerals: 201,
 }
 
 

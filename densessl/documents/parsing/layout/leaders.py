@@ -22,13 +22,15 @@ PITCH = 0.15  # of the space from one dot to the next, by which a dot may be off
 APART = 1.5  # ems between a number of a page and the next column
 BLANK = 0.8  # ems between a title and a number without dots, at least
 NEAR = 1.0  # ems between two numbers of an entry, at most
-_PAGE = r"(?:[A-Z]{1,3}[-\u2013.])?(?:\d{1,4}|[ivxlc]{1,7}|[IVXLC]{1,7})"
+# A Roman numeral before a dash is a page by itself rather than a chapter, so that "I-I-I" is read in one way only.
+_PAGE = r"(?:(?![IVXLC]{1,3}[-\u2013])[A-Z]{1,3}[-\u2013.])?(?:\d{1,4}|[ivxlc]{1,7}|[IVXLC]{1,7})"
 _PAGES = re.compile(rf"{_PAGE}(?:[-\u2013,;]{_PAGE})*(?:[-\u2013,;]|ff?\.?)?")
 _VALUE = re.compile(r"(?:([A-Z]{1,3})[-\u2013.])?(\d+|[ivxlc]+)", re.IGNORECASE)
 _GLUED = re.compile(rf"(.*?)([{DOTS}]*(?:[{DOTS}]{{3}}|…))(.*)")
 _DOTS = re.compile(rf"[{DOTS}]{{2}}|…|^[{DOTS}]+$")
-_MISREAD = re.compile(rf"[{DOTS}ceonst0-9,:;_*-]+")
-_ENDING = re.compile(rf"(.*?)(?:[{DOTS}]{{2}}|…|^[{DOTS}])[{DOTS}ceonst0-9,:;_*-]*")
+_READ = f"{DOTS}ceonst0123456789,:;_*-"  # what engines read rows of dots as
+_MISREAD = re.compile(rf"[{_READ}]+")
+_LEADER = re.compile(rf"[{DOTS}]{{2}}|…|^[{DOTS}]")
 _DOT = re.compile(rf"[{DOTS}]$")
 
 
@@ -89,8 +91,9 @@ def _seen(words: Sequence[Word]) -> Sequence[Word]:
         first += 1
     seen = [replace(word, text=3 * DOTS[0]) if first < place < last else word for place, word in enumerate(words)]
     if first < last:
-        found = _ENDING.fullmatch(words[first].text)
-        seen[first] = replace(words[first], text=found[1] + 3 * DOTS[0]) if found else words[first]
+        text = words[first].text
+        found = _LEADER.search(text, len(text.rstrip(_READ)))
+        seen[first] = replace(words[first], text=text[: found.start()] + 3 * DOTS[0]) if found else words[first]
     return seen
 
 
