@@ -113,15 +113,18 @@ def test_a_backbone_that_was_written_anew_is_loaded_anew(tmp_path):
 class Slow:
     """An engine of OCR that reads until it is stopped."""
 
-    name = "slow"
+    name, longest, turns = "slow", 1000, False
 
     def __init__(self) -> None:
         self.began, self.stopped = threading.Event(), []
 
-    def read(self, picture: np.ndarray, dpi: float, stop: threading.Event) -> list:
+    def read(self, picture: np.ndarray, dpi: float, stop: threading.Event, sheet: bool = False) -> list:
         self.began.set()
         self.stopped.append(stop.wait(60))
         return []
+
+    def turn(self, picture: np.ndarray, dpi: float, stop: threading.Event) -> int:
+        return 0
 
 
 @pytest.fixture
