@@ -16,7 +16,7 @@ from itertools import pairwise
 from statistics import median
 
 from densessl.documents.parsing.layout.leaders import DOTS, Row, are_pages, rows_of
-from densessl.documents.parsing.layout.lines import boxed, em, overlap, union
+from densessl.documents.parsing.layout.lines import banded, boxed, em, overlap, union
 from densessl.documents.parsing.layout.text import number_of
 from densessl.documents.parsing.model import Box, Line, Word
 
@@ -239,10 +239,4 @@ def is_mark(line: Line) -> bool:
 
 def bands_of(lines: Sequence[Line]) -> list[Band]:
     """From top to bottom."""
-    bands: list[list[Line]] = []
-    for line in sorted(lines, key=lambda each: each.bbox[1] + each.bbox[3]):
-        if bands and overlap(bands[-1][0].bbox, line.bbox) > 0.5:
-            bands[-1].append(line)
-        else:
-            bands.append([line])
-    return [Band(band) for band in bands]
+    return [Band(band) for band in banded(lines)]

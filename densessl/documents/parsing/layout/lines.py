@@ -54,14 +54,19 @@ def lines_of(words: Sequence[Word], reach: float = REACH) -> list[Line]:
 
 
 def in_rows(lines: Sequence[Line]) -> list[Line]:
-    """From top to bottom; those that overlap in height by more than half from left to right."""
-    rows: list[list[Line]] = []
+    """From top to bottom, those of a band from left to right."""
+    return [line for band in banded(lines) for line in sorted(band, key=lambda each: each.bbox[0])]
+
+
+def banded(lines: Iterable[Line]) -> list[list[Line]]:
+    """From top to bottom, together those that overlap the highest of them in height by more than half."""
+    bands: list[list[Line]] = []
     for line in sorted(lines, key=lambda each: each.bbox[1] + each.bbox[3]):
-        if rows and overlap(rows[-1][0].bbox, line.bbox) > 0.5:
-            rows[-1].append(line)
+        if bands and overlap(bands[-1][0].bbox, line.bbox) > 0.5:
+            bands[-1].append(line)
         else:
-            rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda each: each.bbox[0])]
+            bands.append([line])
+    return bands
 
 
 def union(boxes: Iterable[Box]) -> Box:
